@@ -1,0 +1,138 @@
+//! The one `apply`: from a command at a position of the log to its [`Effects`].
+//!
+//! `apply` only reads; everything that the command changes is in the [`WriteBatch`] of its effects, and
+//! [`StateMachine::install`] is the only way in which a batch changes the state. So a refused command changes
+//! nothing by construction, and what the disk holds and what memory holds come from the same value.
+
+mod alarm;
+mod cluster;
+mod compact;
+mod effects;
+mod kv;
+mod lease;
+mod txn;
+
+pub use effects::{
+    AlarmEntry, DeleteOutcome, Effects, Halt, LeaseEntry, LeaseEvent, OpOutcome, Outcome, PutOutcome,
+    RangeOutcome, Response, TableChange, TxnOutcome, WriteBatch,
+};
+
+use crate::alarm::Alarms;
+use crate::command::{Command, Request};
+use crate::lease::Leases;
+use crate::membership::Membership;
+use crate::mvcc::Mvcc;
+use crate::types::{LogIndex, RecordSource, Term};
+
+/// Everything that the log decides: the same on every member that has applied the same entries.
+#[derive(Debug, Default)]
+pub struct StateMachine {
+    /// Keys, their versions, the revision.
+    pub mvcc: Mvcc,
+    /// Leases and what is attached to them.
+    pub leases: Leases,
+    /// Raised alarms.
+    pub alarms: Alarms,
+    /// Members, cluster version, Raft configuration.
+    pub membership: Membership,
+    applied: LogIndex,
+    term: Term,
+}
+
+impl StateMachine {
+    /// The index of the last entry whose batch was installed.
+    #[must_use]
+    pub fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// The term of that entry.
+    #[must_use]
+    pub fn applied_term(&self) -> Term {
+        self.term
+    }
+
+    /// What `request`, the entry at `index` and `term`, does. Changes nothing: see [`StateMachine::install`].
+    ///
+    /// `records` must be able to read every record that the installed batches made.
+    ///
+    /// # Errors
+    /// [`Halt`] if the member cannot go on: a record cannot be read or the entry does not follow the last one.
+    pub fn apply(
+        &self,
+        records: &dyn RecordSource,
+        index: LogIndex,
+        term: Term,
+        request: &Request,
+    ) -> Result<Effects, Halt> {
+        self.expect_next(index)?;
+        let mut batch = WriteBatch::new(index, term);
+        let outcome = self.dispatch(records, &mut batch, &request.command)?;
+        if outcome.is_err() {
+            batch = WriteBatch::new(index, term);
+        }
+        Ok(Effects { batch, outcome })
+    }
+
+    /// What an entry without a command does: it moves the applied index.
+    ///
+    /// # Errors
+    /// [`Halt`] if the entry does not follow the last one.
+    pub fn apply_empty(&self, index: LogIndex, term: Term) -> Result<Effects, Halt> {
+        self.expect_next(index)?;
+        let outcome = Ok(Response::Done(self.mvcc.revision()));
+        Ok(Effects { batch: WriteBatch::new(index, term), outcome })
+    }
+
+    fn expect_next(&self, index: LogIndex) -> Result<(), Halt> {
+        if index == self.applied.next() {
+            return Ok(());
+        }
+        Err(Halt(format!("log entry {index} offered for applying, but the last applied is {}", self.applied)))
+    }
+
+    fn dispatch(
+        &self,
+        records: &dyn RecordSource,
+        batch: &mut WriteBatch,
+        command: &Command,
+    ) -> Result<Outcome, Halt> {
+        match command {
+            Command::Put(put) => kv::put(self, records, batch, put),
+            Command::DeleteRange(delete) => kv::delete_range(self, records, batch, delete),
+            Command::Txn(txn) => txn::txn(self, records, batch, txn),
+            Command::Compact(compact) => compact::compact(self, batch, *compact),
+            Command::LeaseGrant(grant) => lease::grant(self, batch, *grant),
+            Command::LeaseRevoke(revoke) => lease::revoke(self, records, batch, *revoke),
+            Command::LeaseCheckpoint(remaining) => lease::checkpoint(self, batch, remaining),
+            Command::Alarm(alarm) => alarm::alarm(self, batch, *alarm),
+            Command::ClusterVersionSet(set) => cluster::version_set(self, batch, set),
+            Command::MemberAttributesSet(set) => cluster::attributes_set(self, batch, set),
+            Command::DowngradeInfoSet(set) => cluster::downgrade_set(self, batch, set),
+            Command::Nothing => Ok(Ok(Response::Done(self.mvcc.revision()))),
+        }
+    }
+
+    /// Makes the changes of a batch. Batches come in the order of their index, each once.
+    pub fn install(&mut self, batch: &WriteBatch) {
+        for record in &batch.records {
+            self.leases.install_record(record);
+            self.mvcc.install_record(record);
+        }
+        for change in &batch.tables {
+            self.mvcc.install_table(change);
+            self.leases.install_table(change);
+            self.alarms.install_table(change);
+            self.membership.install_table(change);
+        }
+        self.applied = batch.applied();
+        self.term = batch.term();
+    }
+
+    /// Takes up what a checkpoint of the store holds, before any batch: first the tables (in any order), then every
+    /// record in ascending order, then this, with the position the checkpoint was made at.
+    pub fn restored(&mut self, applied: LogIndex, term: Term) {
+        self.applied = applied;
+        self.term = term;
+    }
+}
