@@ -1,1 +1,12 @@
-//! placeholder
+//! The Tenure member: the gRPC and HTTP edge, the driver loop, configuration, logs and metrics, and the server that
+//! other programs embed.
+//!
+//! What runs without IO is in `tenure-core`, what is on disk in `tenure-storage`; this crate carries bytes between
+//! them and the world.
+
+pub mod config;
+pub mod edge;
+pub mod http;
+pub mod limits;
+pub mod log;
+pub mod metrics;

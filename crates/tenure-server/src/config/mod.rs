@@ -1,0 +1,1 @@
+//! Flags, environment and configuration file, and the typed `ServerConfig` they become.
