@@ -1,0 +1,1 @@
+//! bbolt database files: what etcd keeps its keys in, and what its tools expect of a backup.

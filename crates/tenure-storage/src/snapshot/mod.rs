@@ -1,0 +1,1 @@
+//! Backups: a bbolt file with its checksum, made from a store and read into one.

@@ -1,0 +1,1 @@
+//! The revision log and the tables.
