@@ -189,4 +189,14 @@ pub trait RecordSource {
     /// # Errors
     /// [`SourceError::Gone`] if it is not there (any more), [`SourceError::Damaged`] if it cannot be trusted.
     fn record(&self, at: RecordRevision) -> Result<KvBytes, SourceError>;
+
+    /// The wire bytes of several records, in the order of `at`. A page of keys is read with this: a source that
+    /// knows where its records lie joins neighbours into one read. The answers may share one buffer, so they
+    /// are for answering a request, not for keeping.
+    ///
+    /// # Errors
+    /// As [`RecordSource::record`], for the first record that cannot be read.
+    fn records(&self, at: &[RecordRevision]) -> Result<Vec<KvBytes>, SourceError> {
+        at.iter().map(|at| self.record(*at)).collect()
+    }
 }
