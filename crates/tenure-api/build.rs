@@ -7,9 +7,10 @@
 use prost::Message;
 use std::{env, fs, io, path::PathBuf};
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "auth.proto",
     "etcdserver.proto",
+    "grpc/health/v1/health.proto",
     "kv.proto",
     "lease.proto",
     "membership.proto",
@@ -73,6 +74,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for package in PACKAGES {
         stubs = stubs.extern_path(format!(".{package}"), format!("crate::{package}"));
     }
+    stubs = stubs.extern_path(".grpc.health.v1", "crate::health");
     services.bytes(["."]);
     stubs.compile_fds_with_config(descriptors, services)?;
     Ok(())

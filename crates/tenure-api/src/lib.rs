@@ -4,6 +4,7 @@
 //!   [`raftpb`], ...
 //! * [`server`]: the server stubs, whose hot answers are the types of [`wire`].
 //! * [`error`]: name, code and text of every error.
+//! * [`FILE_DESCRIPTOR_SET`]: all of it described, for server reflection.
 
 pub mod error;
 pub mod wire;
@@ -25,6 +26,11 @@ package! {
 package! {
     /// The services that clients call, and the replicated request.
     etcdserverpb
+}
+/// The health protocol of gRPC (`grpc.health.v1`).
+#[allow(missing_docs, clippy::all, reason = "generated from proto/")]
+pub mod health {
+    include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
 }
 package! {
     /// Leases as they are stored.
@@ -65,6 +71,10 @@ pub mod server {
     /// KV, Watch, Lease, Cluster, Maintenance and Auth.
     pub mod etcdserverpb {
         include!(concat!(env!("OUT_DIR"), "/server/etcdserverpb.rs"));
+    }
+    /// The health protocol of gRPC.
+    pub mod health {
+        include!(concat!(env!("OUT_DIR"), "/server/grpc.health.v1.rs"));
     }
     /// Elections as a service.
     pub mod v3electionpb {
