@@ -3,6 +3,10 @@
 //! On the log and on the wire between members a command is etcd's `InternalRaftRequest`;
 //! [`Request::encode`] and [`Request::decode`] are the only places that know it.
 
+mod wire;
+
+pub use wire::DecodeError;
+
 use crate::types::{Key, KeyRange, LeaseId, MemberId, RequestId, Revision};
 use bytes::Bytes;
 

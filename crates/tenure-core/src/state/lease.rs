@@ -1,15 +1,30 @@
 //! Lease commands.
 
-use super::{Halt, Outcome, StateMachine, WriteBatch};
+use super::{Halt, LeaseEntry, Outcome, Response, StateMachine, TableChange, WriteBatch};
 use crate::command::{LeaseGrant, LeaseRemaining, LeaseRevoke};
-use crate::types::RecordSource;
+use crate::lease::LEASE_TTL_SECONDS_MAX;
+use crate::types::{LeaseId, RecordSource};
+use tenure_api::error::EtcdError;
 
+/// Makes a lease (L1, L2). The edge has raised the life to the minimum of its member; a request that another
+/// implementation has logged may hold any life, so it is raised here to what can be counted down at all.
 pub(super) fn grant(
-    _state: &StateMachine,
-    _batch: &mut WriteBatch,
-    _grant: LeaseGrant,
+    state: &StateMachine,
+    batch: &mut WriteBatch,
+    grant: LeaseGrant,
 ) -> Result<Outcome, Halt> {
-    Err(Halt("lease grant is not built yet".into()))
+    if grant.id == LeaseId(0) {
+        return Ok(Err(EtcdError::LeaseNotFound));
+    }
+    if grant.ttl_seconds > LEASE_TTL_SECONDS_MAX {
+        return Ok(Err(EtcdError::LeaseTTLTooLarge));
+    }
+    if state.leases.contains(grant.id) {
+        return Ok(Err(EtcdError::LeaseExist));
+    }
+    let lease = LeaseEntry { id: grant.id, ttl_seconds: grant.ttl_seconds.max(1), remaining_ttl_seconds: 0 };
+    batch.tables.push(TableChange::LeasePut(lease));
+    Ok(Ok(Response::LeaseGrant { lease, revision: state.mvcc.revision() }))
 }
 
 pub(super) fn revoke(
@@ -21,10 +36,13 @@ pub(super) fn revoke(
     Err(Halt("lease revoke is not built yet".into()))
 }
 
+/// Notes how much life leases have left (L8). A lease that is gone meanwhile is passed over.
 pub(super) fn checkpoint(
-    _state: &StateMachine,
-    _batch: &mut WriteBatch,
-    _remaining: &[LeaseRemaining],
+    state: &StateMachine,
+    batch: &mut WriteBatch,
+    remaining: &[LeaseRemaining],
 ) -> Result<Outcome, Halt> {
-    Err(Halt("lease checkpoint is not built yet".into()))
+    let entries = remaining.iter().filter_map(|checkpoint| state.leases.checkpointed(*checkpoint));
+    batch.tables.extend(entries.map(TableChange::LeasePut));
+    Ok(Ok(Response::Done(state.mvcc.revision())))
 }

@@ -67,7 +67,10 @@ impl StateMachine {
     ) -> Result<Effects, Halt> {
         self.expect_next(index)?;
         let mut batch = WriteBatch::new(index, term);
-        let outcome = self.dispatch(records, &mut batch, &request.command)?;
+        let outcome = match alarm::refusal(self, &request.command) {
+            Some(error) => Err(error),
+            None => self.dispatch(records, &mut batch, &request.command)?,
+        };
         if outcome.is_err() {
             batch = WriteBatch::new(index, term);
         }
