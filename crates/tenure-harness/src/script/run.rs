@@ -1,0 +1,607 @@
+//! Runs a script against a server of its own.
+
+use super::{Block, Script, normalise::Volatile};
+use crate::{
+    http,
+    process::{Server, Target, exit_code},
+    rpc::{self, Method, PATIENCE, Received, Stream, message_type},
+    text,
+};
+use anyhow::{Context, Result, bail, ensure};
+use futures::StreamExt;
+use prost_reflect::{DynamicMessage, Value};
+use regex::{Captures, Regex};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::LazyLock,
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+use tonic::transport::Channel;
+
+/// What a run is made with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which server.
+    pub target: Target,
+    /// Its program.
+    pub program: PathBuf,
+    /// Which etcdctl, and the directory it is in. Without it scripts that need one are skipped.
+    pub ctl: Option<(Target, PathBuf)>,
+    /// The directory of the newest etcdutl and of the etcd that serves what was restored.
+    pub restorer: Option<PathBuf>,
+    /// Whether the outputs become the expected ones.
+    pub update: bool,
+}
+
+/// How a script went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every output was as expected.
+    Passed,
+    /// It was not run, and why.
+    Skipped(String),
+    /// What differed.
+    Failed(String),
+}
+
+/// Runs the script of a file, and writes it again if the outputs are to become the expected ones.
+///
+/// # Errors
+/// The file cannot be read, is no script, or the server does not start.
+pub async fn run_file(path: &Path, options: &Options) -> Result<Outcome> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let mut script = Script::parse(&text).with_context(|| path.display().to_string())?;
+    if !script.is_for(&options.target.to_string()) {
+        return Ok(Outcome::Skipped(format!("not for {}", options.target)));
+    }
+    if script.needs_etcdctl() && options.ctl.is_none() {
+        return Ok(Outcome::Skipped("etcdctl is not on this machine".to_owned()));
+    }
+    let directory = TempDir::new()?;
+    let server = Server::start(&options.program, &directory.path().join("data"), &script.flags()).await?;
+    let mut session = Session::new(options, directory, server).await?;
+    let mut differences = String::new();
+    for block in script.blocks_mut() {
+        let mut output = match session.run(block).await {
+            Ok(output) => output,
+            Err(error) => vec![format!("FAILED: {error:#}")],
+        };
+        output.iter_mut().for_each(|line| *line = line.trim_end().to_owned());
+        let facts = session.facts(block);
+        if options.update {
+            block.update(&facts, options.target == Target::Etcd35, output);
+        } else if block.expected(&facts) != output {
+            differences.push_str(&difference(block, &facts, &output));
+        }
+    }
+    if options.update && script.render() != text {
+        fs::write(path, script.render())?;
+    }
+    if differences.is_empty() {
+        return Ok(Outcome::Passed);
+    }
+    Ok(Outcome::Failed(format!("{differences}\nthe server's log ends with\n{}", session.server.log_tail())))
+}
+
+/// Runs all scripts below a directory, `at_once` of them at a time, each with a server of its own. Results come in the order of
+/// the paths.
+///
+/// # Errors
+/// The directory cannot be read.
+pub async fn run_directory(
+    directory: &Path,
+    filter: &str,
+    at_once: usize,
+    options: &Options,
+) -> Result<Vec<(PathBuf, Outcome)>> {
+    let mut paths = Vec::new();
+    collect(directory, &mut paths)?;
+    paths.sort();
+    paths.retain(|path| path.to_string_lossy().contains(filter));
+    let runs = paths.into_iter().map(|path| async move {
+        let outcome =
+            run_file(&path, options).await.unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+        (path, outcome)
+    });
+    Ok(futures::stream::iter(runs).buffered(at_once).collect().await)
+}
+
+fn collect(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, paths)?;
+        } else if path.extension().is_some_and(|extension| extension == "txt") {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn difference(block: &Block, facts: &[String], output: &[String]) -> String {
+    let mut text = format!("$ {}\n", block.command.join("\n+ "));
+    let expected = block.expected(facts);
+    expected
+        .iter()
+        .filter(|line| !output.contains(line))
+        .for_each(|line| text.push_str(&format!("  - {line}\n")));
+    output
+        .iter()
+        .filter(|line| !expected.contains(line))
+        .for_each(|line| text.push_str(&format!("  + {line}\n")));
+    if !text.contains("\n  ") {
+        text.push_str(&format!("  the order differs; printed:\n  {}\n", output.join("\n  ")));
+    }
+    text
+}
+
+/// A command that goes on while others run.
+struct Background {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+struct Session<'a> {
+    options: &'a Options,
+    directory: TempDir,
+    server: Server,
+    channel: Channel,
+    volatile: Volatile,
+    streams: BTreeMap<String, Stream>,
+    background: BTreeMap<String, Background>,
+}
+
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("a constant pattern compiles")
+}
+
+static PLACEHOLDER: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"\{(lease-\d+|member|cluster|dir|data|client|[a-z]:\d+)\}"));
+
+impl<'a> Session<'a> {
+    async fn new(options: &'a Options, directory: TempDir, server: Server) -> Result<Self> {
+        let channel = server.channel().await?;
+        let mut session = Self {
+            options,
+            directory,
+            server,
+            channel,
+            volatile: Volatile::default(),
+            streams: BTreeMap::new(),
+            background: BTreeMap::new(),
+        };
+        session.meet().await?;
+        Ok(session)
+    }
+
+    /// Learns who answers, after every start of the server.
+    async fn meet(&mut self) -> Result<()> {
+        self.streams.clear();
+        self.channel = self.server.channel().await?;
+        self.volatile.identity = rpc::identity(self.channel.clone()).await?;
+        self.volatile.addresses = [self.server.address(), self.server.peer_address()];
+        self.volatile.directory = self.directory.path().display().to_string();
+        Ok(())
+    }
+
+    fn facts(&self, block: &Block) -> Vec<String> {
+        let mut facts = vec![self.options.target.to_string()];
+        if let Some((ctl, _)) = &self.options.ctl
+            && block.command[0].contains("etcdctl ")
+        {
+            facts.push(ctl.to_string().replace("etcd", "ctl"));
+        }
+        facts
+    }
+
+    async fn run(&mut self, block: &Block) -> Result<Vec<String>> {
+        let command = block.command.join(" ");
+        let (name, rest) = command.split_once(' ').unwrap_or((&command, ""));
+        match name {
+            "grpc" => self.grpc(rest).await,
+            "open" => self.open(rest).await,
+            "send" => self.send(rest).await,
+            "recv" => self.receive(rest).await,
+            "close" => self.stream(rest).map(Stream::close).map(|()| Vec::new()),
+            "drop" => self.streams.remove(rest).context("no such stream").map(|_| Vec::new()),
+            "etcdctl" | "etcdutl" => self.tool(name, rest, &block.input).await,
+            "spawn" => self.spawn(rest).await,
+            "read" => self.read(rest).await,
+            "write" => self.write(rest, &block.input).await,
+            "interrupt" => self.interrupt(rest).await,
+            "wait" => self.wait(rest).await,
+            "http" => self.http(rest).await,
+            "metrics" => self.metrics(rest).await,
+            "fill" => self.fill(rest).await,
+            "restart" => self.restart(false).await,
+            "kill" => self.restart(true).await,
+            "serve-restored" => self.serve_restored(rest).await,
+            other => bail!("no command {other}"),
+        }
+    }
+
+    /// Puts what is known of the run into a command: lease ids in hexadecimal for etcdctl, in decimal for gRPC.
+    fn expand(&self, text: &str, hexadecimal: bool) -> String {
+        let id = |id: u64| if hexadecimal { format!("{id:x}") } else { id.to_string() };
+        let replaced = PLACEHOLDER.replace_all(text, |found: &Captures<'_>| match &found[1] {
+            "member" => id(self.volatile.identity.member),
+            "cluster" => id(self.volatile.identity.cluster),
+            "dir" => self.directory.path().display().to_string(),
+            "data" => self.server.data().display().to_string(),
+            "client" => self.server.address(),
+            name => match name.split_once(':') {
+                Some((letter, count)) => letter.repeat(count.parse().unwrap_or_default()),
+                None => {
+                    let number: usize = name["lease-".len()..].parse().unwrap_or_default();
+                    let lease = number.checked_sub(1).and_then(|number| self.volatile.leases.get(number));
+                    lease.map_or_else(|| name.to_owned(), |lease| id(lease.cast_unsigned()))
+                }
+            },
+        });
+        replaced.into_owned()
+    }
+
+    fn show(&mut self, message: &DynamicMessage) -> Vec<String> {
+        // Grants announce ids; answers about leases repeat them.
+        if let Some(Value::I64(id)) = message.get_field_by_name("ID").as_deref() {
+            self.volatile.learn_lease(*id);
+        }
+        let lines = text::lines(message, self.volatile.identity);
+        lines.iter().map(|line| self.volatile.line(line)).collect()
+    }
+
+    async fn grpc(&mut self, rest: &str) -> Result<Vec<String>> {
+        let (name, request) = rest.split_once(' ').unwrap_or((rest, ""));
+        let method = Method::find(name)?;
+        let request = method.encode(&self.expand(request, false))?;
+        if method.is_server_streaming() {
+            let opened = Stream::open(self.channel.clone(), method, Some(request)).await?;
+            return match opened {
+                Ok(mut stream) => {
+                    stream.close();
+                    self.drain(stream).await
+                }
+                Err(status) => Ok(vec![status_line(&status)]),
+            };
+        }
+        match rpc::unary(self.channel.clone(), method.path(), request, PATIENCE).await? {
+            Ok(answer) => {
+                let message = method.decode(answer)?;
+                Ok(self.show(&message))
+            }
+            Err(status) => Ok(vec![status_line(&status)]),
+        }
+    }
+
+    async fn drain(&mut self, mut stream: Stream) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        loop {
+            match stream.receive(PATIENCE).await? {
+                Received::Message(message) => {
+                    lines.push(format!(
+                        "message {}",
+                        lines.iter().filter(|l: &&String| l.starts_with("message")).count() + 1
+                    ));
+                    let shown = self.show(&message);
+                    lines.extend(shown.into_iter().map(|line| format!("  {line}")));
+                }
+                Received::End(status) => {
+                    lines.push(status_line(&status));
+                    return Ok(lines);
+                }
+            }
+        }
+    }
+
+    async fn open(&mut self, rest: &str) -> Result<Vec<String>> {
+        let (name, rest) = rest.split_once(' ').context("open NAME Service/Method [request]")?;
+        let (method, first) =
+            rest.split_once(' ').map_or((rest, None), |(method, first)| (method, Some(first)));
+        let method = Method::find(method)?;
+        let first = first.map(|text| method.encode(&self.expand(text, false))).transpose()?;
+        match Stream::open(self.channel.clone(), method, first).await? {
+            Ok(stream) => {
+                self.streams.insert(name.to_owned(), stream);
+                Ok(Vec::new())
+            }
+            Err(status) => Ok(vec![status_line(&status)]),
+        }
+    }
+
+    fn stream(&mut self, name: &str) -> Result<&mut Stream> {
+        self.streams.get_mut(name).with_context(|| format!("no stream {name}"))
+    }
+
+    async fn send(&mut self, rest: &str) -> Result<Vec<String>> {
+        let (name, request) = rest.split_once(' ').context("send NAME request")?;
+        let request = self.expand(request, false);
+        self.stream(name)?.send(&request).await?;
+        Ok(Vec::new())
+    }
+
+    /// `recv NAME [COUNT]`: the next messages of a stream.
+    async fn receive(&mut self, rest: &str) -> Result<Vec<String>> {
+        let (name, count) = rest.split_once(' ').unwrap_or((rest, "1"));
+        let count: usize = count.parse()?;
+        let mut lines = Vec::new();
+        for number in 1..=count {
+            if count > 1 {
+                lines.push(format!("message {number}"));
+            }
+            match self.stream(name)?.receive(PATIENCE).await? {
+                Received::Message(message) => lines.extend(self.show(&message)),
+                Received::End(status) => {
+                    lines.push(status_line(&status));
+                    break;
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    fn command(&self, program: &str, arguments: &str) -> Result<Command> {
+        let directory = match program {
+            "etcdutl" => self.options.restorer.as_deref(),
+            _ => self.options.ctl.as_ref().map(|(_, directory)| directory.as_path()),
+        };
+        let directory = directory.with_context(|| format!("{program} is not on this machine"))?;
+        let mut command = Command::new(directory.join(program));
+        if program == "etcdctl" {
+            command.args(["--endpoints", &self.server.address()]);
+        }
+        command
+            .args(words(&self.expand(arguments, true))?)
+            .env("ETCDCTL_API", "3")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        Ok(command)
+    }
+
+    async fn tool(&mut self, program: &str, rest: &str, input: &[String]) -> Result<Vec<String>> {
+        let (arguments, decode) = rest.split_once(" | decode ").map_or((rest, None), |(a, b)| (a, Some(b)));
+        let mut child = self.command(program, arguments)?.spawn()?;
+        let mut stdin = child.stdin.take().context("standard input is piped")?;
+        let mut text = input.join("\n");
+        if !input.is_empty() {
+            text.push('\n');
+        }
+        stdin.write_all(self.expand(&text, true).as_bytes()).await?;
+        drop(stdin);
+        let output =
+            tokio::time::timeout(PATIENCE, child.wait_with_output()).await.context("it does not end")??;
+        let mut lines = match decode {
+            Some(kind) => {
+                let message = DynamicMessage::decode(message_type(kind)?, output.stdout.as_slice())?;
+                self.show(&message)
+            }
+            None => self.tool_lines(rest, &output.stdout, ""),
+        };
+        lines.extend(self.tool_lines(rest, &output.stderr, "! "));
+        let code = exit_code(output.status);
+        if code != 0 {
+            lines.push(format!("exit {code}"));
+        }
+        Ok(lines)
+    }
+
+    fn tool_lines(&mut self, command: &str, bytes: &[u8], prefix: &str) -> Vec<String> {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        text.lines()
+            // Logs of the client library, in JSON and in the console's form.
+            .filter(|line| {
+                !line.starts_with("{\"level\"") && !line.contains("\tinfo\t") && !line.contains("\tINFO\t")
+            })
+            .filter(|line| prefix.is_empty() || !line.starts_with("Deprecated: "))
+            .map(|line| {
+                self.volatile.learn(line);
+                let line = if command.contains("endpoint status") {
+                    self.volatile.status_line(line)
+                } else if command.contains("snapshot status") {
+                    self.volatile.snapshot_line(line)
+                } else {
+                    self.volatile.line(line)
+                };
+                format!("{prefix}{line}")
+            })
+            .collect()
+    }
+
+    /// `spawn NAME PROGRAM ARGUMENTS`: what it prints is read with `read`.
+    async fn spawn(&mut self, rest: &str) -> Result<Vec<String>> {
+        let mut parts = rest.splitn(3, ' ');
+        let name = parts.next().context("spawn NAME PROGRAM")?;
+        let program = parts.next().context("spawn NAME PROGRAM")?;
+        let mut child = self.command(program, parts.next().unwrap_or_default())?.spawn()?;
+        let lines = BufReader::new(child.stdout.take().context("standard output is piped")?).lines();
+        self.background.insert(name.to_owned(), Background { child, lines });
+        Ok(Vec::new())
+    }
+
+    fn background(&mut self, name: &str) -> Result<&mut Background> {
+        self.background.get_mut(name).with_context(|| format!("no background command {name}"))
+    }
+
+    /// `read NAME COUNT`: the next lines of a background command.
+    async fn read(&mut self, rest: &str) -> Result<Vec<String>> {
+        let (name, count) = rest.split_once(' ').unwrap_or((rest, "1"));
+        let mut lines = Vec::new();
+        for _ in 0..count.parse()? {
+            let next = self.background(name)?.lines.next_line();
+            let next = tokio::time::timeout(PATIENCE, next).await.context("it prints nothing")??;
+            let Some(line) = next else {
+                lines.push("end of output".to_owned());
+                break;
+            };
+            self.volatile.learn(&line);
+            lines.push(self.volatile.line(&line));
+        }
+        Ok(lines)
+    }
+
+    async fn write(&mut self, name: &str, input: &[String]) -> Result<Vec<String>> {
+        let text = self.expand(&(input.join("\n") + "\n"), true);
+        let stdin = self.background(name)?.child.stdin.as_mut().context("standard input is piped")?;
+        stdin.write_all(text.as_bytes()).await?;
+        stdin.flush().await?;
+        Ok(Vec::new())
+    }
+
+    async fn interrupt(&mut self, name: &str) -> Result<Vec<String>> {
+        let pid = self.background(name)?.child.id().context("it has ended")?;
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid)?).context("a process id is not 0")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+        self.wait(name).await
+    }
+
+    /// Waits for the end of a background command and prints what it still had to say.
+    async fn wait(&mut self, name: &str) -> Result<Vec<String>> {
+        let mut background = self.background.remove(name).context("no such background command")?;
+        let mut lines = Vec::new();
+        while let Some(line) = tokio::time::timeout(PATIENCE, background.lines.next_line())
+            .await
+            .context("it does not end")??
+        {
+            lines.push(self.volatile.line(&line));
+        }
+        let mut errors = Vec::new();
+        let mut stderr = background.child.stderr.take().context("standard error is piped")?;
+        tokio::time::timeout(PATIENCE, stderr.read_to_end(&mut errors))
+            .await
+            .context("it does not end")??;
+        lines.extend(self.tool_lines("", &errors, "! "));
+        let status =
+            tokio::time::timeout(PATIENCE, background.child.wait()).await.context("it does not end")??;
+        let code = exit_code(status);
+        if code != 0 {
+            lines.push(format!("exit {code}"));
+        }
+        Ok(lines)
+    }
+
+    async fn http(&mut self, rest: &str) -> Result<Vec<String>> {
+        let (method, target) = rest.split_once(' ').context("http METHOD PATH")?;
+        let response = http::request(&self.server.address(), method, target).await?;
+        let mut lines = vec![response.status.clone()];
+        for name in ["allow", "content-type", "x-content-type-options"] {
+            lines.extend(response.header(name).map(|value| format!("{name}: {value}")));
+        }
+        let body = String::from_utf8_lossy(&response.body).into_owned();
+        lines.extend(body.lines().map(|line| self.volatile.line(line)));
+        Ok(lines)
+    }
+
+    /// `metrics NAME...`: the samples with these names.
+    async fn metrics(&mut self, rest: &str) -> Result<Vec<String>> {
+        let response = http::request(&self.server.address(), "GET", "/metrics").await?;
+        ensure!(response.status == "200 OK", "/metrics: {}", response.status);
+        let body = String::from_utf8_lossy(&response.body).into_owned();
+        let mut lines = Vec::new();
+        for name in rest.split_whitespace() {
+            let samples = body.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+            let before = lines.len();
+            lines.extend(samples.map(|line| self.volatile.line(line)));
+            if lines.len() == before {
+                lines.push(format!("{name} is not there"));
+            }
+        }
+        Ok(lines)
+    }
+
+    /// `fill PREFIX COUNT BYTES`: puts until one is refused.
+    async fn fill(&mut self, rest: &str) -> Result<Vec<String>> {
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let [prefix, count, bytes] = words[..] else { bail!("fill PREFIX COUNT BYTES") };
+        let method = Method::find("KV/Put")?;
+        let value = "v".repeat(bytes.parse()?);
+        for number in 0..count.parse()? {
+            let request = method.encode(&format!("key: \"{prefix}{number:06}\" value: \"{value}\""))?;
+            if let Err(status) = rpc::unary(self.channel.clone(), method.path(), request, PATIENCE).await? {
+                return Ok(vec![status_line(&status)]);
+            }
+        }
+        Ok(vec!["all were put".to_owned()])
+    }
+
+    async fn restart(&mut self, kill: bool) -> Result<Vec<String>> {
+        if kill {
+            self.server.kill()?;
+        } else {
+            self.server.terminate().await?;
+        }
+        self.server.start_again().await?;
+        self.meet().await?;
+        Ok(Vec::new())
+    }
+
+    /// `serve-restored FILE`: restores a backup with etcdutl and goes on with a real etcd that serves it.
+    async fn serve_restored(&mut self, file: &str) -> Result<Vec<String>> {
+        let directory = self.options.restorer.clone().context("etcdutl is not on this machine")?;
+        let data = self.directory.path().join("restored");
+        let port = crate::process::free_port()?;
+        let peer = format!("http://127.0.0.1:{port}");
+        let mut command = Command::new(directory.join("etcdutl"));
+        command.args(["snapshot", "restore", &self.expand(file, true), "--data-dir"]).arg(&data);
+        command.args([
+            "--initial-cluster",
+            &format!("default={peer}"),
+            "--initial-advertise-peer-urls",
+            &peer,
+        ]);
+        let output = command.kill_on_drop(true).output().await?;
+        ensure!(output.status.success(), "restore: {}", String::from_utf8_lossy(&output.stderr));
+        self.server = Server::start_restored(&directory.join("etcd"), &data, port).await?;
+        self.meet().await?;
+        Ok(Vec::new())
+    }
+}
+
+fn status_line(status: &tonic::Status) -> String {
+    match status.code() {
+        tonic::Code::Ok => "end of stream".to_owned(),
+        code => format!("{code:?}: {}", status.message()),
+    }
+}
+
+/// Splits a command line as a shell would: blanks, single and double quotes, backslashes.
+fn words(line: &str) -> Result<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut chars = line.chars();
+    while let Some(char) = chars.next() {
+        match (char, quote) {
+            ('\\', None | Some('"')) => word.get_or_insert_default().extend(chars.next()),
+            (char, Some(open)) if char == open => quote = None,
+            (char, Some(_)) => word.get_or_insert_default().push(char),
+            ('\'' | '"', None) => {
+                word.get_or_insert_default();
+                quote = Some(char);
+            }
+            (' ', None) => words.extend(word.take()),
+            (char, None) => word.get_or_insert_default().push(char),
+        }
+    }
+    ensure!(quote.is_none(), "a quote is open: {line}");
+    words.extend(word);
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_split_as_a_shell_splits_them() {
+        assert_eq!(words(r#"put "a b" '' c\ d 'e"f'"#).unwrap(), ["put", "a b", "", "c d", "e\"f"]);
+        assert!(words("put 'a").is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! `cargo xtask e2e`: the golden scripts against a server of one's choice.
+
+use crate::root;
+use anyhow::{Context, Result, ensure};
+use std::path::PathBuf;
+use tenure_harness::{
+    process::Target,
+    script::{Options, Outcome, run_directory},
+};
+
+/// Which scripts, against what.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// `etcd-3.4`, `etcd-3.5` or `tenured`.
+    #[arg(long, default_value = "tenured")]
+    target: Target,
+    /// Whose etcdctl speaks: `3.4` or `3.5`.
+    #[arg(long, default_value = "3.5", value_parser = ["3.4", "3.5"])]
+    ctl: String,
+    /// The server's program instead of the usual one.
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// Make what a real etcd prints the expected output.
+    #[arg(long)]
+    update: bool,
+    /// Scripts at a time.
+    #[arg(long, default_value_t = 4)]
+    at_once: usize,
+    /// Only scripts whose path contains this.
+    #[arg(default_value = "")]
+    filter: String,
+}
+
+/// Runs the scripts; true when none failed.
+///
+/// # Errors
+/// The server's program is not there, or the scripts cannot be read.
+pub async fn run(arguments: &Arguments) -> Result<bool> {
+    ensure!(
+        !(arguments.update && arguments.target == Target::Tenured),
+        "expected outputs come from a real etcd, never from tenured"
+    );
+    let program = match (&arguments.program, arguments.target) {
+        (Some(program), _) => program.clone(),
+        (None, Target::Tenured) => root().join("target/release/tenured"),
+        (None, target) => {
+            target.directory().with_context(|| format!("{target} is not on this machine"))?.join("etcd")
+        }
+    };
+    ensure!(program.exists(), "{} is not there", program.display());
+    let ctl = if arguments.ctl == "3.4" { Target::Etcd34 } else { Target::Etcd35 };
+    let options = Options {
+        target: arguments.target,
+        program,
+        ctl: ctl.directory().map(|directory| (ctl, directory)),
+        restorer: Target::Etcd35.directory(),
+        update: arguments.update,
+    };
+    let scripts = root().join("e2e/scripts");
+    let results = run_directory(&scripts, &arguments.filter, arguments.at_once, &options).await?;
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for (path, outcome) in &results {
+        let name = path.strip_prefix(&scripts).unwrap_or(path).display();
+        match outcome {
+            Outcome::Passed => {
+                passed += 1;
+                println!("passed   {name}");
+            }
+            Outcome::Skipped(reason) => {
+                skipped += 1;
+                println!("skipped  {name}: {reason}");
+            }
+            Outcome::Failed(differences) => {
+                failed += 1;
+                println!("FAILED   {name}\n{differences}");
+            }
+        }
+    }
+    println!("e2e against {} with etcdctl {}:", arguments.target, arguments.ctl);
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    Ok(failed == 0)
+}
