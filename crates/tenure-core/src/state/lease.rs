@@ -1,8 +1,10 @@
 //! Lease commands.
 
+use super::kv::outcome_of;
 use super::{Halt, LeaseEntry, Outcome, Response, StateMachine, TableChange, WriteBatch};
 use crate::command::{LeaseGrant, LeaseRemaining, LeaseRevoke};
 use crate::lease::LEASE_TTL_SECONDS_MAX;
+use crate::mvcc::WriteTxn;
 use crate::types::{LeaseId, RecordSource};
 use tenure_api::error::EtcdError;
 
@@ -27,13 +29,22 @@ pub(super) fn grant(
     Ok(Ok(Response::LeaseGrant { lease, revision: state.mvcc.revision() }))
 }
 
+/// Ends a lease and deletes the keys attached to it, sorted, in one revision (L6).
 pub(super) fn revoke(
-    _state: &StateMachine,
-    _records: &dyn RecordSource,
-    _batch: &mut WriteBatch,
-    _revoke: LeaseRevoke,
+    state: &StateMachine,
+    records: &dyn RecordSource,
+    batch: &mut WriteBatch,
+    revoke: LeaseRevoke,
 ) -> Result<Outcome, Halt> {
-    Err(Halt("lease revoke is not built yet".into()))
+    if !state.leases.contains(revoke.id) {
+        return Ok(Err(EtcdError::LeaseNotFound));
+    }
+    let mut txn = WriteTxn::new(&state.mvcc, &state.leases, records);
+    let deleted = txn.delete_keys(state.leases.keys_of(revoke.id));
+    let revision = txn.revision();
+    batch.records = txn.finish();
+    batch.tables.push(TableChange::LeaseDelete(revoke.id));
+    outcome_of(deleted.map(|_| Response::LeaseRevoke(revision)))
 }
 
 /// Notes how much life leases have left (L8). A lease that is gone meanwhile is passed over.

@@ -10,19 +10,22 @@ mod compact;
 mod effects;
 mod kv;
 mod lease;
+mod quota;
 mod txn;
 
 pub use effects::{
     AlarmEntry, DeleteOutcome, Effects, Halt, LeaseEntry, LeaseEvent, OpOutcome, Outcome, PutOutcome,
     RangeOutcome, Response, TableChange, TxnOutcome, WriteBatch,
 };
+pub use quota::cost;
+pub use txn::{read_txn, txn_is_read_only, txn_is_serializable};
 
 use crate::alarm::Alarms;
 use crate::command::{Command, Request};
 use crate::lease::Leases;
 use crate::membership::Membership;
 use crate::mvcc::Mvcc;
-use crate::types::{LogIndex, RecordSource, Term};
+use crate::types::{KvBytes, LogIndex, MalformedKv, Record, RecordRevision, RecordSource, Term};
 
 /// Everything that the log decides: the same on every member that has applied the same entries.
 #[derive(Debug, Default)]
@@ -118,22 +121,46 @@ impl StateMachine {
 
     /// Makes the changes of a batch. Batches come in the order of their index, each once.
     pub fn install(&mut self, batch: &WriteBatch) {
-        for record in &batch.records {
-            self.leases.install_record(record);
-            self.mvcc.install_record(record);
-        }
-        for change in &batch.tables {
-            self.mvcc.install_table(change);
-            self.leases.install_table(change);
-            self.alarms.install_table(change);
-            self.membership.install_table(change);
-        }
+        batch.records.iter().for_each(|record| self.install_record(record));
+        batch.tables.iter().for_each(|change| self.install_table(change));
         self.applied = batch.applied();
         self.term = batch.term();
     }
 
-    /// Takes up what a checkpoint of the store holds, before any batch: first the tables (in any order), then every
-    /// record in ascending order, then this, with the position the checkpoint was made at.
+    fn install_record(&mut self, record: &Record) {
+        self.leases.install_record(record);
+        self.mvcc.install_record(record);
+    }
+
+    fn install_table(&mut self, change: &TableChange) {
+        self.mvcc.install_table(change);
+        self.leases.install_table(change);
+        self.alarms.install_table(change);
+        self.membership.install_table(change);
+    }
+
+    /// Takes up a row of the tables that the store holds. A recovery is: every row, in any order; every record, with
+    /// [`StateMachine::load_record`]; [`StateMachine::restored`]; the entries of the WAL through `apply` and `install`; and
+    /// [`Mvcc::compact_step`] from the beginning, in the background.
+    pub fn load_table(&mut self, row: &TableChange) {
+        self.install_table(row);
+    }
+
+    /// Takes up a record that the store holds, in ascending order of `at`.
+    ///
+    /// # Errors
+    /// [`MalformedKv`] if the bytes are not a pair: the store is damaged.
+    pub fn load_record(
+        &mut self,
+        at: RecordRevision,
+        tombstone: bool,
+        kv: &KvBytes,
+    ) -> Result<(), MalformedKv> {
+        self.install_record(&Record::from_stored(at, tombstone, kv)?);
+        Ok(())
+    }
+
+    /// Ends the taking up of what the store holds, with the position that its checkpoint was made at.
     pub fn restored(&mut self, applied: LogIndex, term: Term) {
         self.applied = applied;
         self.term = term;

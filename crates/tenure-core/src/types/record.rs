@@ -164,6 +164,22 @@ pub struct Record {
 }
 
 impl Record {
+    /// The record that the store has at `at` with these bytes.
+    ///
+    /// # Errors
+    /// [`MalformedKv`] if the bytes are not a pair.
+    pub fn from_stored(at: RecordRevision, tombstone: bool, kv: &KvBytes) -> Result<Self, MalformedKv> {
+        let view = kv.view()?;
+        let (version, change) = if tombstone {
+            (Version { at, created: Revision(0), version: 0 }, Change::Delete)
+        } else {
+            let lease = (view.lease != 0).then_some(LeaseId(view.lease));
+            let created = Revision(view.create_revision);
+            (Version { at, created, version: view.version }, Change::Put { lease })
+        };
+        Ok(Self { key: Key(view.key), version, change, kv: kv.clone() })
+    }
+
     /// Where the record is.
     #[must_use]
     pub fn at(&self) -> RecordRevision {

@@ -1,0 +1,139 @@
+//! HashKV: one number over all pairs up to a revision, equal on all members and to etcd's (reference N3).
+
+use super::Mvcc;
+use crate::types::{KvBytes, RecordRevision, Revision};
+use tenure_api::error::EtcdError;
+
+/// The hash of all pairs up to a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvHash {
+    /// CRC-32C.
+    pub hash: u32,
+    /// The revision of the last compaction when it was computed; -1 if there was none.
+    pub compacted: Revision,
+    /// Up to which revision.
+    pub revision: Revision,
+}
+
+/// Finds out which of the records that a compaction left are to be hashed, in bounded steps.
+///
+/// [`HashScan::step`] until it is done, then feed every record of the store to the [`KvHasher`] of
+/// [`HashScan::finish`].
+#[derive(Debug)]
+pub struct HashScan {
+    revision: Revision,
+    compacted: Revision,
+    from: Option<Box<[u8]>>,
+    /// Whether a key is there at `revision`.
+    any_kept: bool,
+    /// Of each key the newest version at `revision`, if it is at or before the compaction and no deletion. While no key
+    /// was found to be there at `revision`, all versions that the compaction leaves.
+    kept: Vec<RecordRevision>,
+}
+
+impl HashScan {
+    /// Begins. `revision` 0 is the current one. A negative one is not refused, but hashes nothing, as in etcd.
+    ///
+    /// # Errors
+    /// [`EtcdError::Compacted`] below the compacted revision (which itself is answered), [`EtcdError::FutureRev`].
+    pub fn new(mvcc: &Mvcc, revision: i64) -> Result<Self, EtcdError> {
+        if revision > 0 && revision < mvcc.compacted().0 {
+            return Err(EtcdError::Compacted);
+        }
+        if revision > mvcc.revision().0 {
+            return Err(EtcdError::FutureRev);
+        }
+        let revision = if revision == 0 { mvcc.revision() } else { Revision(revision) };
+        let nothing = revision.0 < 0 || mvcc.compacted() == Mvcc::NEVER_COMPACTED;
+        let from = (!nothing).then(Box::default);
+        Ok(Self { revision, compacted: mvcc.compacted(), from, any_kept: false, kept: Vec::new() })
+    }
+
+    /// Looks at `keys_max` further keys at most. Says whether it is done.
+    ///
+    /// # Errors
+    /// [`EtcdError::Compacted`] if a compaction came in between: it has changed what is to be hashed.
+    pub fn step(&mut self, mvcc: &Mvcc, keys_max: usize) -> Result<bool, EtcdError> {
+        if mvcc.compacted() != self.compacted {
+            return Err(EtcdError::Compacted);
+        }
+        let Some(from) = self.from.take() else { return Ok(true) };
+        let mut cursor = mvcc.index.seek(&from);
+        let mut last = None;
+        for _ in 0..keys_max.max(1) {
+            let Some(entry) = cursor.next() else {
+                self.kept.sort_unstable();
+                return Ok(true);
+            };
+            last = Some(entry.key());
+            if let Some(version) = entry.live_at(self.revision) {
+                if !self.any_kept {
+                    self.any_kept = true;
+                    self.kept = Vec::new();
+                }
+                if version.at.main <= self.compacted {
+                    self.kept.push(version.at);
+                }
+            } else if !self.any_kept {
+                self.kept.extend(entry.newest_at(self.compacted).map(|version| version.at));
+            }
+        }
+        self.from = last.map(|last| [last, &[0]].concat().into());
+        Ok(false)
+    }
+
+    /// What the records are fed to.
+    #[must_use]
+    pub fn finish(self) -> KvHasher {
+        debug_assert!(self.from.is_none(), "a scan is finished after its last step");
+        KvHasher {
+            revision: self.revision,
+            compacted: self.compacted,
+            kept: self.kept,
+            crc: crc32c::crc32c(b"key"),
+        }
+    }
+}
+
+/// Takes the records of the store in ascending order.
+#[derive(Debug)]
+pub struct KvHasher {
+    revision: Revision,
+    compacted: Revision,
+    kept: Vec<RecordRevision>,
+    crc: u32,
+}
+
+impl KvHasher {
+    /// Takes a record. What does not count (newer than the revision, dropped by a compaction) may be given or left out.
+    pub fn add(&mut self, at: RecordRevision, tombstone: bool, kv: &KvBytes) {
+        if !self.counts(at, tombstone) {
+            return;
+        }
+        self.crc = crc32c::crc32c_append(self.crc, &store_key(at, tombstone)[..17 + usize::from(tombstone)]);
+        self.crc = crc32c::crc32c_append(self.crc, &kv.0);
+    }
+
+    fn counts(&self, at: RecordRevision, tombstone: bool) -> bool {
+        if at.main > self.revision || at.main == self.compacted && tombstone {
+            return false;
+        }
+        at.main > self.compacted || self.kept.binary_search(&at).is_ok()
+    }
+
+    /// The hash of what was taken.
+    #[must_use]
+    pub fn finish(self) -> KvHash {
+        KvHash { hash: self.crc, compacted: self.compacted, revision: self.revision }
+    }
+}
+
+/// The key under which etcd's backend has a record: main, `_`, sub, both big-endian, and `t` for a deletion.
+fn store_key(at: RecordRevision, tombstone: bool) -> [u8; 18] {
+    let mut key = [0; 18];
+    key[..8].copy_from_slice(&at.main.0.to_be_bytes());
+    key[8] = b'_';
+    key[9..17].copy_from_slice(&u64::from(at.sub).to_be_bytes());
+    key[17] = if tombstone { b't' } else { 0 };
+    key
+}

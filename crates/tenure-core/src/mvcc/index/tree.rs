@@ -1,0 +1,277 @@
+//! The tree: nodes, search, insertion.
+//!
+//! Invariants, which `Tree::check` verifies in the tests:
+//! * all leaves are at the same depth, no leaf or branch below the root is empty;
+//! * keys ascend; `bounds[i]` of a branch is above every key of `children[i]` and not above any of `children[i + 1]`;
+//! * `sums[i]` is the sum over the keys of `children[i]`.
+
+use super::entry::KeyEntry;
+use crate::types::Version;
+use std::ops::{AddAssign, SubAssign};
+
+/// Keys in a leaf at most.
+pub(super) const LEAF_KEYS_MAX: usize = 64;
+/// Children of a branch at most.
+pub(super) const BRANCH_CHILDREN_MAX: usize = 64;
+/// Leaves grow by this many keys, so that a leaf of average fill wastes little.
+const LEAF_KEYS_GROWTH: usize = 8;
+
+/// What a branch knows of the keys below a child.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sum {
+    /// Keys that are there now.
+    pub(super) live: usize,
+    /// Keys with something that a compaction could remove.
+    pub(super) stale: usize,
+}
+
+impl AddAssign for Sum {
+    fn add_assign(&mut self, other: Sum) {
+        self.live += other.live;
+        self.stale += other.stale;
+    }
+}
+
+impl SubAssign for Sum {
+    fn sub_assign(&mut self, other: Sum) {
+        self.live -= other.live;
+        self.stale -= other.stale;
+    }
+}
+
+impl Sum {
+    pub(super) fn of_entry(entry: &KeyEntry) -> Sum {
+        Sum { live: usize::from(entry.is_live()), stale: usize::from(entry.is_stale()) }
+    }
+
+    pub(super) fn of(node: &Node) -> Sum {
+        let mut sum = Sum::default();
+        match node {
+            Node::Leaf(entries) => entries.iter().for_each(|entry| sum += Sum::of_entry(entry)),
+            Node::Branch(branch) => branch.sums.iter().for_each(|below| sum += *below),
+        }
+        sum
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Node {
+    Leaf(Vec<KeyEntry>),
+    Branch(Box<Branch>),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Branch {
+    /// One less than there are children: what separates each child from the next.
+    pub(super) bounds: Vec<Box<[u8]>>,
+    pub(super) sums: Vec<Sum>,
+    pub(super) children: Vec<Node>,
+}
+
+impl Branch {
+    /// The child that has `key`, if any has.
+    pub(super) fn child_of(&self, key: &[u8]) -> usize {
+        self.bounds.partition_point(|bound| &**bound <= key)
+    }
+}
+
+/// The first entry of a leaf that is not below `key`.
+pub(super) fn lower_bound(entries: &[KeyEntry], key: &[u8]) -> usize {
+    entries.partition_point(|entry| entry.key() < key)
+}
+
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) root: Node,
+    pub(super) sum: Sum,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self { root: Node::Leaf(Vec::new()), sum: Sum::default() }
+    }
+}
+
+/// What an insertion did to a subtree.
+struct Pushed {
+    key_is_new: bool,
+    before: Sum,
+    after: Sum,
+    /// A new right neighbour, with the bound between the two.
+    split: Option<(Box<[u8]>, Node)>,
+}
+
+impl Tree {
+    /// Keys that are there now.
+    pub(super) fn live(&self) -> usize {
+        self.sum.live
+    }
+
+    pub(super) fn has_stale(&self) -> bool {
+        self.sum.stale > 0
+    }
+
+    pub(super) fn find(&self, key: &[u8]) -> Option<&KeyEntry> {
+        let mut node = &self.root;
+        loop {
+            match node {
+                Node::Branch(branch) => node = &branch.children[branch.child_of(key)],
+                Node::Leaf(entries) => {
+                    let found = entries.binary_search_by(|entry| entry.key().cmp(key)).ok()?;
+                    return Some(&entries[found]);
+                }
+            }
+        }
+    }
+
+    /// How many live keys lie below `key`.
+    pub(super) fn live_before(&self, key: &[u8]) -> usize {
+        let mut node = &self.root;
+        let mut live = 0;
+        loop {
+            match node {
+                Node::Branch(branch) => {
+                    let child = branch.child_of(key);
+                    live += branch.sums[..child].iter().map(|sum| sum.live).sum::<usize>();
+                    node = &branch.children[child];
+                }
+                Node::Leaf(entries) => {
+                    let below = lower_bound(entries, key);
+                    return live + entries[..below].iter().filter(|entry| entry.is_live()).count();
+                }
+            }
+        }
+    }
+
+    /// Adds a version of `key`; says whether the key is new.
+    pub(super) fn push(&mut self, key: &[u8], version: Version) -> bool {
+        let pushed = push(&mut self.root, key, version);
+        self.sum -= pushed.before;
+        self.sum += pushed.after;
+        if let Some((bound, right)) = pushed.split {
+            let left = std::mem::replace(&mut self.root, Node::Leaf(Vec::new()));
+            let sums = vec![Sum::of(&left), Sum::of(&right)];
+            self.root =
+                Node::Branch(Box::new(Branch { bounds: vec![bound], sums, children: vec![left, right] }));
+        }
+        pushed.key_is_new
+    }
+
+    /// The heap of nodes and lists; bytes of keys and of older versions are not in it.
+    pub(super) fn heap_bytes(&self) -> usize {
+        heap_bytes(&self.root)
+    }
+}
+
+fn heap_bytes(node: &Node) -> usize {
+    match node {
+        Node::Leaf(entries) => {
+            let overhead: usize = entries.iter().map(KeyEntry::older_overhead).sum();
+            entries.capacity() * size_of::<KeyEntry>() + overhead
+        }
+        Node::Branch(branch) => {
+            let bounds: usize = branch.bounds.iter().map(|bound| bound.len()).sum();
+            size_of::<Branch>()
+                + bounds
+                + branch.bounds.capacity() * size_of::<Box<[u8]>>()
+                + branch.sums.capacity() * size_of::<Sum>()
+                + branch.children.capacity() * size_of::<Node>()
+                + branch.children.iter().map(heap_bytes).sum::<usize>()
+        }
+    }
+}
+
+fn push(node: &mut Node, key: &[u8], version: Version) -> Pushed {
+    match node {
+        Node::Leaf(entries) => push_into_leaf(entries, key, version),
+        Node::Branch(branch) => {
+            let child = branch.child_of(key);
+            let mut pushed = push(&mut branch.children[child], key, version);
+            branch.sums[child] -= pushed.before;
+            branch.sums[child] += pushed.after;
+            if let Some((bound, right)) = pushed.split.take() {
+                pushed.split = adopt(branch, child + 1, bound, right);
+            }
+            pushed
+        }
+    }
+}
+
+fn push_into_leaf(entries: &mut Vec<KeyEntry>, key: &[u8], version: Version) -> Pushed {
+    match entries.binary_search_by(|entry| entry.key().cmp(key)) {
+        Ok(at) => {
+            let before = Sum::of_entry(&entries[at]);
+            entries[at].push(version);
+            Pushed { key_is_new: false, before, after: Sum::of_entry(&entries[at]), split: None }
+        }
+        Err(at) => {
+            let entry = KeyEntry::new(key, version);
+            let after = Sum::of_entry(&entry);
+            let split = insert_entry(entries, at, entry);
+            Pushed { key_is_new: true, before: Sum::default(), after, split }
+        }
+    }
+}
+
+/// Inserts into a leaf. A full leaf is cut in half, except at its ends: keys that arrive in ascending or descending
+/// order leave full leaves behind.
+fn insert_entry(entries: &mut Vec<KeyEntry>, at: usize, entry: KeyEntry) -> Option<(Box<[u8]>, Node)> {
+    if entries.len() < LEAF_KEYS_MAX {
+        if entries.len() == entries.capacity() {
+            entries.reserve_exact(LEAF_KEYS_GROWTH);
+        }
+        entries.insert(at, entry);
+        return None;
+    }
+    let cut = cut_of(entries.len(), at);
+    let mut right = Vec::with_capacity((entries.len() - cut).next_multiple_of(LEAF_KEYS_GROWTH));
+    right.extend(entries.drain(cut..));
+    if at > cut || right.is_empty() {
+        if right.len() == right.capacity() {
+            right.reserve_exact(LEAF_KEYS_GROWTH);
+        }
+        right.insert(at - cut, entry);
+    } else {
+        entries.insert(at, entry);
+    }
+    entries.shrink_to(entries.len().next_multiple_of(LEAF_KEYS_GROWTH));
+    let bound = separator(entries[entries.len() - 1].key(), right[0].key());
+    Some((bound, Node::Leaf(right)))
+}
+
+/// Where to cut a full node in two when something is inserted at `at`: neither half ends up empty.
+fn cut_of(len: usize, at: usize) -> usize {
+    match at {
+        0 => 0,
+        _ if at == len => len,
+        _ => len / 2,
+    }
+}
+
+/// The shortest key that is above `left` and not above `right`.
+fn separator(left: &[u8], right: &[u8]) -> Box<[u8]> {
+    let common = left.iter().zip(right).take_while(|(a, b)| a == b).count();
+    right[..=common].into()
+}
+
+/// Makes `node` the child at `at` (at least 1) of a branch; cuts the branch if it was full.
+fn adopt(branch: &mut Branch, at: usize, bound: Box<[u8]>, node: Node) -> Option<(Box<[u8]>, Node)> {
+    let sum = Sum::of(&node);
+    branch.sums[at - 1] -= sum;
+    branch.bounds.insert(at - 1, bound);
+    branch.sums.insert(at, sum);
+    branch.children.insert(at, node);
+    if branch.children.len() <= BRANCH_CHILDREN_MAX {
+        return None;
+    }
+    // After an append only the last child moves, for the same reason as in a leaf.
+    let len = branch.children.len();
+    let cut = if at == len - 1 { len - 1 } else { len / 2 };
+    let right = Branch {
+        bounds: branch.bounds.split_off(cut),
+        sums: branch.sums.split_off(cut),
+        children: branch.children.split_off(cut),
+    };
+    let bound = branch.bounds.pop().expect("a branch that is cut has a bound before the cut");
+    Some((bound, Node::Branch(Box::new(right))))
+}
