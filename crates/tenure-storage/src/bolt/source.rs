@@ -1,7 +1,8 @@
 //! Where a file is read from.
 
+use crate::disk::DiskFile;
 use bytes::Bytes;
-use std::{fs::File, io, os::unix::fs::FileExt};
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
 /// Positioned reads of something that has a size.
 pub trait ReadAt {
@@ -25,6 +26,16 @@ impl ReadAt for File {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+}
+
+impl ReadAt for Arc<dyn DiskFile> {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).read_exact_at(buf, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.len()
     }
 }
 

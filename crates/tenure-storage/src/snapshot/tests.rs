@@ -1,0 +1,306 @@
+use super::*;
+use crate::bolt::BoltFile;
+use crate::disk::{Disk, MemoryDisk};
+use bytes::Bytes;
+use proptest::prelude::*;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::Path;
+use tenure_core::command::AlarmType;
+use tenure_core::state::{AlarmEntry, LeaseEntry, TableChange};
+use tenure_core::types::{KvBytes, LeaseId, LogIndex, MemberId, RecordRevision, Revision, Term, Version};
+
+type Records = Vec<Result<SnapshotRecord, Infallible>>;
+
+const ETCD_DB: &[u8] = include_bytes!("../bolt/testdata/etcd-3.5.1.db");
+
+fn at(main: i64, sub: u32) -> RecordRevision {
+    RecordRevision { main: Revision(main), sub }
+}
+
+fn put(at: RecordRevision, key: &str, value: &str) -> SnapshotRecord {
+    let version = Version { at, created: at.main, version: 1 };
+    let kv = KvBytes::encode(key.as_bytes(), &version, value.as_bytes(), None);
+    SnapshotRecord { at, tombstone: false, kv }
+}
+
+fn delete(at: RecordRevision, key: &str) -> SnapshotRecord {
+    SnapshotRecord { at, tombstone: true, kv: KvBytes::encode_tombstone(key.as_bytes()) }
+}
+
+fn records(records: Vec<SnapshotRecord>) -> Records {
+    records.into_iter().map(Ok).collect()
+}
+
+fn view(tables: Vec<TableChange>, records: Records) -> SnapshotView<Records> {
+    SnapshotView { applied: LogIndex(9), term: Term(2), tables, finished_compaction: None, records }
+}
+
+fn lease(id: i64, ttl_seconds: i64, remaining_ttl_seconds: i64) -> TableChange {
+    TableChange::LeasePut(LeaseEntry { id: LeaseId(id), ttl_seconds, remaining_ttl_seconds })
+}
+
+fn alarm(member: u64, alarm: AlarmType) -> AlarmEntry {
+    AlarmEntry { member: MemberId(member), alarm }
+}
+
+/// A view with something in every bucket that can have something.
+fn full_view() -> SnapshotView<Records> {
+    let tables = vec![
+        lease(7, 100, 0),
+        lease(-2, 60, 30),
+        lease(9, 1, 1),
+        TableChange::LeaseDelete(LeaseId(9)),
+        TableChange::AlarmPut(alarm(300, AlarmType::NoSpace)),
+        TableChange::AlarmPut(alarm(4, AlarmType::Corrupt)),
+        TableChange::AlarmDelete(alarm(4, AlarmType::Corrupt)),
+        TableChange::CompactRevision(Revision(2)),
+        TableChange::MemberPut(MemberId(0xab), Bytes::from_static(br#"{"id":171}"#)),
+        TableChange::MemberPut(MemberId(0xcd), Bytes::from_static(br#"{"id":205}"#)),
+        TableChange::MemberRemove(MemberId(0xcd)),
+        TableChange::ClusterVersion("3.7.0".into()),
+        TableChange::Downgrade(Bytes::from_static(br#"{"enabled":false}"#)),
+        TableChange::ConfState(Bytes::from_static(br#"{"voters":[171],"auto_leave":false}"#)),
+        TableChange::StorageVersion("3.7.0".into()),
+    ];
+    let records = records(vec![
+        put(at(2, 0), "a", "1"),
+        put(at(3, 0), "b", "2"),
+        delete(at(3, 1), "a"),
+        put(at(4, 0), "c", ""),
+    ]);
+    SnapshotView { finished_compaction: Some(Revision(2)), ..view(tables, records) }
+}
+
+fn snapshot(view: SnapshotView<Records>) -> SnapshotFile {
+    let disk = MemoryDisk::new();
+    let file = SnapshotFile::write(&disk, Path::new("snapshot.tmp"), view).unwrap();
+    assert_eq!(disk.list(Path::new("")).unwrap(), [""; 0], "the file has no name any more");
+    file
+}
+
+/// The file that `snapshot save` would make: database, SHA-256.
+fn saved(file: &SnapshotFile) -> Vec<u8> {
+    file.blobs().flat_map(|blob| blob.unwrap().blob).collect()
+}
+
+/// Every pair as `bucket key -> value`, in the order of the file.
+fn dump(file: &[u8]) -> Vec<(String, Vec<u8>, Vec<u8>)> {
+    let file = BoltFile::open(file).unwrap();
+    let mut pairs = Vec::new();
+    for name in file.bucket_names().unwrap() {
+        let text = String::from_utf8(name.to_vec()).unwrap();
+        for pair in file.bucket(&name).unwrap().unwrap().entries() {
+            let (key, value) = pair.unwrap();
+            pairs.push((text.clone(), key.to_vec(), value.to_vec()));
+        }
+    }
+    pairs
+}
+
+#[test]
+fn n1_buckets_keys_and_values() {
+    let file = saved(&snapshot(full_view()));
+    let names = "alarm auth authRoles authUsers cluster key lease members members_removed meta";
+    let buckets = BoltFile::open(&file[..]).unwrap().bucket_names().unwrap();
+    assert_eq!(buckets, names.split(' ').collect::<Vec<_>>());
+    let lines: Vec<String> = dump(&file)
+        .into_iter()
+        .map(|(bucket, key, value)| format!("{bucket} {} = {}", key.escape_ascii(), value.escape_ascii()))
+        .collect();
+    assert_eq!(lines.join("\n") + "\n", include_str!("testdata/full.txt"));
+}
+
+#[test]
+fn n1_blobs_of_32_kib_then_the_sha256() {
+    let values = records((0..400).map(|n| put(at(n + 2, 0), "key", &"v".repeat(1000))).collect());
+    let file = snapshot(view(vec![TableChange::StorageVersion("3.7.0".into())], values));
+    assert_eq!(file.storage_version(), "3.7.0");
+    let bytes = file.database_bytes();
+    assert!(bytes > 400_000 && !bytes.is_multiple_of(BLOB_BYTES as u64), "{bytes}");
+    let mut blobs: Vec<SnapshotBlob> = file.blobs().map(Result::unwrap).collect();
+    let sha = blobs.pop().unwrap();
+    let mut database = Vec::new();
+    for blob in &blobs {
+        database.extend_from_slice(&blob.blob);
+        assert_eq!(blob.remaining_bytes, bytes - database.len() as u64);
+        assert!(blob.blob.len() == BLOB_BYTES || blob.remaining_bytes == 0);
+    }
+    assert_eq!(
+        sha,
+        SnapshotBlob { blob: Bytes::copy_from_slice(&Sha256::digest(&database)), remaining_bytes: 0 }
+    );
+    assert_eq!(dump(&database).iter().filter(|(bucket, ..)| bucket == "key").count(), 400);
+    assert_eq!(saved(&file).len() % 512, 32, "how etcd's tools tell that there is a checksum");
+}
+
+/// CRC-32C of names, keys and values, one behind the other, as the reference says it.
+fn hash_of(file: &[u8], skipped: &[&str]) -> u32 {
+    let pairs = dump(file);
+    let mut bytes = Vec::new();
+    for name in BoltFile::open(file).unwrap().bucket_names().unwrap() {
+        bytes.extend_from_slice(&name);
+        for (_, key, value) in pairs.iter().filter(|(bucket, ..)| *bucket == name) {
+            if name != "meta" || !skipped.iter().any(|skipped| skipped.as_bytes() == key) {
+                bytes.extend_from_slice(key);
+                bytes.extend_from_slice(value);
+            }
+        }
+    }
+    crc32c::crc32c(&bytes)
+}
+
+#[test]
+fn n2_hash_of_all_that_members_share() {
+    let file = saved(&snapshot(full_view()));
+    let hash = content_hash(full_view()).unwrap();
+    assert_eq!(hash, hash_of(&file, &["consistent_index", "term", "storageVersion"]));
+    let other = SnapshotView { applied: LogIndex(77), term: Term(8), ..full_view() };
+    assert_eq!(content_hash(other).unwrap(), hash);
+    let mut other = full_view();
+    other.tables.pop();
+    assert_eq!(content_hash(other).unwrap(), hash, "without a storage version");
+    let mut other = full_view();
+    other.tables.remove(0);
+    assert_ne!(content_hash(other).unwrap(), hash, "without a lease");
+    let mut other = full_view();
+    other.records.pop();
+    assert_ne!(content_hash(other).unwrap(), hash, "without a record");
+}
+
+#[test]
+fn status_says_what_etcdutl_says() {
+    // `etcdutl snapshot status` 3.5.1 on this file: {"hash":1522202120,"revision":4,"totalKey":10,"totalSize":20480}
+    let status = SnapshotStatus::read(&BoltFile::open(ETCD_DB).unwrap()).unwrap();
+    let expected = SnapshotStatus {
+        hash: 1_522_202_120,
+        revision: Revision(4),
+        total_keys: 10,
+        total_bytes: 20_480,
+        version: String::new(),
+    };
+    assert_eq!(status, expected);
+    let file = saved(&snapshot(full_view()));
+    let status = SnapshotStatus::read(&BoltFile::open(&file[..]).unwrap()).unwrap();
+    assert_eq!((status.hash, status.version), (hash_of(&file, &[]), "3.7.0".to_owned()));
+    assert_eq!(status.total_bytes, file.len() as u64 - 32);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_fails_the_snapshot_alone() {
+    let disk = MemoryDisk::new();
+    let failing = vec![Ok(put(at(2, 0), "a", "1")), Err(std::io::Error::other("sector 7"))];
+    let view = SnapshotView {
+        applied: LogIndex(1),
+        term: Term(1),
+        tables: Vec::new(),
+        finished_compaction: None,
+        records: failing,
+    };
+    let error = SnapshotFile::write(&disk, Path::new("snapshot.tmp"), view).unwrap_err();
+    assert_eq!(error.to_string(), "reading a record for the snapshot: sector 7");
+    assert_eq!(disk.list(Path::new("")).unwrap(), [""; 0]);
+}
+
+#[test]
+fn records_out_of_order_are_refused() {
+    let wrong = view(Vec::new(), records(vec![put(at(3, 0), "a", "1"), put(at(2, 0), "a", "1")]));
+    let error = SnapshotFile::write(&MemoryDisk::new(), Path::new("snapshot.tmp"), wrong).unwrap_err();
+    assert!(matches!(error, SnapshotError::Database(_)), "{error}");
+}
+
+fn etcd_data_dir() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("member/snap")).unwrap();
+    std::fs::create_dir_all(dir.path().join("member/wal")).unwrap();
+    std::fs::write(dir.path().join("member/snap/db"), ETCD_DB).unwrap();
+    let wal = dir.path().join("member/wal/0000000000000000-0000000000000000.wal");
+    std::fs::write(wal, include_bytes!("testdata/etcd-3.5.1-wal-head.bin")).unwrap();
+    dir
+}
+
+fn files(dir: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else {
+            files.insert(path.clone(), std::fs::read(path).unwrap());
+        }
+    }
+    files
+}
+
+#[test]
+fn a_data_directory_of_etcd_is_told_and_left_alone() {
+    let dir = etcd_data_dir();
+    let before = files(dir.path());
+    let found = foreign_data_dir(dir.path()).unwrap();
+    let database = ForeignDatabase {
+        storage_version: "3.5.0".into(),
+        revision: Revision(4),
+        records: 3,
+        consistent_index: LogIndex(8),
+    };
+    assert_eq!(found.database.as_ref().unwrap(), &database);
+    assert_eq!(
+        found.to_string(),
+        format!(
+            "{} is the data directory of an etcd (cluster 5b1ac8c6cf43aaa6, member 5e3803ccffc1b2ad): \
+             storage version 3.5.0, revision 4, 3 records, consistent index 8",
+            dir.path().display()
+        )
+    );
+    assert_eq!(files(dir.path()), before);
+}
+
+#[test]
+fn a_damaged_data_directory_of_etcd_is_told_too() {
+    let dir = etcd_data_dir();
+    std::fs::write(dir.path().join("member/snap/db"), &ETCD_DB[..9000]).unwrap();
+    std::fs::write(dir.path().join("member/wal/0000000000000001-0000000000000009.wal"), b"\x09").unwrap();
+    let found = foreign_data_dir(dir.path()).unwrap().to_string();
+    let said = "its database cannot be read (snapshot database: malformed bbolt database: page 2: it is outside the file)";
+    assert_eq!(found, format!("{} is the data directory of an etcd; {said}", dir.path().display()));
+}
+
+#[test]
+fn other_directories_are_not_foreign() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(foreign_data_dir(dir.path()).is_none());
+    assert!(foreign_data_dir(&dir.path().join("missing")).is_none());
+    std::fs::create_dir_all(dir.path().join("member/wal")).unwrap();
+    std::fs::create_dir_all(dir.path().join("member/store")).unwrap();
+    assert!(foreign_data_dir(dir.path()).is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_record_is_in_the_file(
+        changes in prop::collection::btree_map(
+            (1i64..i64::MAX, 0u32..4),
+            (any::<bool>(), prop::collection::vec(any::<u8>(), 0..6000)),
+            0..60,
+        ),
+    ) {
+        let all: Vec<SnapshotRecord> = changes
+            .into_iter()
+            .map(|((main, sub), (tombstone, kv))| {
+                SnapshotRecord { at: at(main, sub), tombstone, kv: KvBytes(kv.into()) }
+            })
+            .collect();
+        let file = saved(&snapshot(view(Vec::new(), records(all.clone()))));
+        let pairs: Vec<_> = dump(&file).into_iter().filter(|(bucket, ..)| bucket == "key").collect();
+        prop_assert_eq!(pairs.len(), all.len());
+        for ((_, key, value), record) in pairs.iter().zip(&all) {
+            prop_assert_eq!(key.len(), if record.tombstone { 18 } else { 17 });
+            prop_assert_eq!(&key[..8], &record.at.main.0.to_be_bytes()[..]);
+            prop_assert_eq!(&key[9..17], &u64::from(record.at.sub).to_be_bytes()[..]);
+            prop_assert_eq!(value, &record.kv.0);
+        }
+    }
+}
