@@ -19,7 +19,7 @@ pub struct Effects {
 pub type Outcome = Result<Response, EtcdError>;
 
 /// The member cannot go on: what it holds is not what the log says it must hold.
-#[derive(Clone, Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Halt(pub String);
 

@@ -25,7 +25,7 @@ use crate::command::{Command, Request};
 use crate::lease::Leases;
 use crate::membership::Membership;
 use crate::mvcc::Mvcc;
-use crate::types::{KvBytes, LogIndex, MalformedKv, Record, RecordRevision, RecordSource, Term};
+use crate::types::{KvBytes, LogEntry, LogIndex, MalformedKv, Record, RecordRevision, RecordSource, Term};
 
 /// Everything that the log decides: the same on every member that has applied the same entries.
 #[derive(Debug, Default)]
@@ -88,6 +88,16 @@ impl StateMachine {
         self.expect_next(index)?;
         let outcome = Ok(Response::Done(self.mvcc.revision()));
         Ok(Effects { batch: WriteBatch::new(index, term), outcome })
+    }
+
+    /// What a change of the membership does: the members and the Raft configuration that follow from it. A change
+    /// that every member refuses alike is an outcome, and then Raft's configuration stays as it is too.
+    ///
+    /// # Errors
+    /// [`Halt`] if the entry does not follow the last one or holds no change of one member.
+    pub fn apply_conf_change(&self, entry: &LogEntry) -> Result<Effects, Halt> {
+        self.expect_next(entry.index)?;
+        cluster::conf_change(self, entry)
     }
 
     fn expect_next(&self, index: LogIndex) -> Result<(), Halt> {

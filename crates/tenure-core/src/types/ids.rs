@@ -48,8 +48,38 @@ number! {
     ClusterId(u64)
 }
 number! {
-    /// A proposal, unique in the life of the cluster: member, start time and a counter.
+    /// A proposal, unique in the life of the cluster: member, start time and a counter. See [`RequestIds`].
     RequestId(u64)
+}
+
+/// Makes request ids in etcd's shape: two bytes of the member, five of the start time in milliseconds, one that counts
+/// and overflows into the time. As long as a member makes less than 256 ids a millisecond on average, ids of its
+/// runs do not meet.
+///
+/// It comes as a pair, because the driver and the [`crate::node::Node`] both make ids: one makes the even,
+/// the other the odd ones.
+#[derive(Debug)]
+pub struct RequestIds {
+    member_bits: u64,
+    count: u64,
+}
+
+impl RequestIds {
+    const COUNT_BITS: u32 = 48;
+
+    /// The two makers of `member`, started `unix_millis` after 1970.
+    #[must_use]
+    pub fn pair(member: MemberId, unix_millis: u64) -> (Self, Self) {
+        let member_bits = member.0 << Self::COUNT_BITS;
+        let count = unix_millis << 8;
+        (Self { member_bits, count }, Self { member_bits, count: count | 1 })
+    }
+
+    /// The next id.
+    pub fn next_id(&mut self) -> RequestId {
+        self.count = self.count.wrapping_add(2);
+        RequestId(self.member_bits | (self.count & ((1 << Self::COUNT_BITS) - 1)))
+    }
 }
 
 impl Revision {
@@ -91,5 +121,19 @@ impl RecordRevision {
 impl fmt::Display for RecordRevision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.main, self.sub)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_hold_member_time_and_count() {
+        let (mut even, mut odd) = RequestIds::pair(MemberId(0x8e9e_05c5_2164_694d), 0x0123_4567_89ab);
+        assert_eq!(even.next_id(), RequestId(0x694d_2345_6789_ab02));
+        assert_eq!(odd.next_id(), RequestId(0x694d_2345_6789_ab03));
+        let last = (0..200).map(|_| even.next_id()).last();
+        assert_eq!(last, Some(RequestId(0x694d_2345_6789_ac92)), "the count overflows into the time");
     }
 }

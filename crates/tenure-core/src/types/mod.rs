@@ -4,8 +4,14 @@ mod ids;
 mod key;
 mod raft;
 mod record;
+mod time;
 
-pub use ids::{ClusterId, LeaseId, LogIndex, MemberId, RecordRevision, RequestId, Revision, Term};
+pub use ids::{
+    ClusterId, LeaseId, LogIndex, MemberId, RecordRevision, RequestId, RequestIds, Revision, Term,
+};
 pub use key::{Key, KeyRange, RangeEnd};
-pub use raft::{ConfState, EntryKind, HardState, LogEntry};
+pub use raft::{
+    ConfChange, ConfChangeKind, ConfState, EntryKind, HardState, LogEntry, LogPosition, MalformedConfChange,
+};
 pub use record::{Change, KvBytes, KvView, MalformedKv, Record, RecordSource, SourceError, Version};
+pub use time::Moment;
