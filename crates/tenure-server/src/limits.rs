@@ -1,1 +1,100 @@
 //! Every bound of the server in one place, with the relations that must hold between them.
+//!
+//! A name says what is bounded, in which unit, and that it is a bound. Whoever adds a queue adds its bound here.
+
+use std::time::Duration;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+// --- requests
+
+/// The largest replicated request when `--max-request-bytes` is not given (Q7).
+pub const REQUEST_BYTES_MAX_DEFAULT: usize = 1_536 * KIB;
+
+/// What a gRPC message may be larger than the replicated request it becomes (Q7).
+pub const GRPC_OVERHEAD_BYTES: usize = 512 * KIB;
+
+/// The largest answer on the wire: etcd sends up to what a signed 32-bit length can say.
+pub const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
+
+/// The operations of one transaction when `--max-txn-ops` is not given (T1).
+pub const TXN_OPS_MAX_DEFAULT: u32 = 128;
+
+/// The entries that may be committed and not yet applied before new requests get "too many requests" (Q8).
+pub const UNAPPLIED_ENTRIES_MAX: u64 = 5_000;
+
+/// The largest gRPC message that is decoded, for a bound on replicated requests.
+///
+/// * `request_bytes_max`: the value of `--max-request-bytes`.
+#[must_use]
+pub const fn decoded_bytes_max(request_bytes_max: usize) -> usize {
+    request_bytes_max.saturating_add(GRPC_OVERHEAD_BYTES)
+}
+
+// --- connections
+
+/// Descriptors that client connections leave for the log, the store and the process itself.
+pub const RESERVED_DESCRIPTORS: u64 = 150;
+
+/// Bytes of one connection that wait for its flush before writes go through to the socket.
+pub const CONNECTION_WRITE_BYTES_MAX: usize = 256 * KIB;
+
+/// The write buffer that a connection keeps while it is idle; what is larger is given back.
+pub const CONNECTION_WRITE_BYTES_KEPT: usize = 32 * KIB;
+
+/// Bytes of answers that HTTP/2 holds per stream before its producer waits.
+pub const STREAM_SEND_BYTES_MAX: usize = MIB;
+
+/// Bytes that a client may send on one stream before the server has taken them.
+pub const STREAM_WINDOW_BYTES: u32 = MIB as u32;
+
+/// Bytes that a client may send on all streams of a connection before the server has taken them.
+pub const CONNECTION_WINDOW_BYTES: u32 = 4 * MIB as u32;
+
+/// The largest HTTP/2 frame that is accepted.
+pub const FRAME_BYTES_MAX: u32 = 64 * KIB as u32;
+
+/// All header fields of one request together.
+pub const HEADER_BYTES_MAX: u32 = 64 * KIB as u32;
+
+/// The body of a plain HTTP request; no endpoint reads one, so it only has to be drained.
+pub const HTTP_BODY_BYTES_MAX: usize = 64 * KIB;
+
+/// How long an HTTP/1.1 client may take for the header of a request.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Bytes in flight in each direction of an in-process channel.
+pub const IN_PROCESS_BYTES_MAX: usize = 256 * KIB;
+
+/// How long connections may go on with what they have begun when the member stops.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// The pause of a listener after an accept that failed for want of resources.
+pub const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+// --- metrics
+
+/// Distinct `client-api-version` values that are counted apart; the header is the client's to choose.
+pub const CLIENT_VERSIONS_MAX: usize = 32;
+
+// --- watch
+
+/// The shortest `--watch-progress-notify-interval`.
+pub const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+const _: () = {
+    assert!(
+        decoded_bytes_max(REQUEST_BYTES_MAX_DEFAULT) == 2 * MIB,
+        "the default limit is 2 MiB on the wire"
+    );
+    assert!(ANSWER_BYTES_MAX > decoded_bytes_max(REQUEST_BYTES_MAX_DEFAULT), "what was put can be read");
+    assert!(CONNECTION_WINDOW_BYTES >= STREAM_WINDOW_BYTES, "one stream can use its window");
+    assert!(FRAME_BYTES_MAX >= 16 * KIB as u32 && FRAME_BYTES_MAX < 1 << 24, "HTTP/2's own bounds");
+    assert!(FRAME_BYTES_MAX <= STREAM_WINDOW_BYTES, "a frame fits the window");
+    assert!(CONNECTION_WRITE_BYTES_KEPT <= CONNECTION_WRITE_BYTES_MAX, "what is kept was allowed");
+    assert!(
+        CONNECTION_WRITE_BYTES_MAX >= 64 * KIB && CONNECTION_WRITE_BYTES_MAX <= MIB,
+        "see edge::coalesce"
+    );
+};

@@ -1,1 +1,3 @@
+//! The server: `tenured`.
+
 fn main() {}
