@@ -10,3 +10,4 @@ pub mod http;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod watch;

@@ -83,6 +83,58 @@ pub const CLIENT_VERSIONS_MAX: usize = 32;
 /// The shortest `--watch-progress-notify-interval`.
 pub const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
+// --- member
+
+/// Commands that may be under way at once; more get "too many requests" (Q8).
+pub const PROPOSALS_MAX: usize = 5_000;
+
+/// Bytes of commands that may be under way at once; more get "too many requests".
+pub const PROPOSAL_BYTES_MAX: usize = 256 << 20;
+
+/// Entries that are applied before those who wait for them are told.
+pub const APPLY_GROUP_ENTRIES: usize = 512;
+
+/// Keys that one step of a range looks at while it holds the state.
+pub const SCAN_STEP_KEYS: usize = 2_000;
+
+/// How often a read begins again because a compaction overtook it.
+pub const READ_ATTEMPTS_MAX: usize = 8;
+
+/// Keys that one step of a compaction changes while it holds the state.
+pub const COMPACT_STEP_KEYS: usize = 256;
+
+/// Revisions with events that are kept in memory for those who watch.
+pub const TAIL_REVISIONS_MAX: usize = 10_000;
+
+/// Bytes of events that are kept in memory for those who watch.
+pub const TAIL_BYTES_MAX: usize = 64 << 20;
+
+/// Deliveries that wait for one watch stream before its watchers fall behind.
+pub const MAILBOX_DELIVERIES_MAX: usize = 1_024;
+
+/// Bytes that wait for one watch stream before its watchers fall behind.
+pub const MAILBOX_BYTES_MAX: usize = 16 << 20;
+
+/// Revisions with events that are read from history at once (W7).
+pub const CATCH_UP_REVISIONS_MAX: usize = 1_000;
+
+/// Bytes that are read from history at once.
+pub const CATCH_UP_BYTES_MAX: usize = 4 << 20;
+
+// --- answers that wait for a client that does not read
+
+/// Responses of a watch stream.
+pub const WATCH_RESPONSES_QUEUED_MAX: usize = 16;
+
+/// Responses of a keep-alive stream.
+pub const KEEP_ALIVE_RESPONSES_QUEUED_MAX: usize = 16;
+
+/// Chunks of a snapshot.
+pub const SNAPSHOT_CHUNKS_QUEUED_MAX: usize = 8;
+
+/// Chunks of a streamed range.
+pub const RANGE_CHUNKS_QUEUED_MAX: usize = 2;
+
 const _: () = {
     assert!(
         decoded_bytes_max(REQUEST_BYTES_MAX_DEFAULT) == 2 * MIB,
