@@ -69,6 +69,10 @@ const BUCKETS: [&str; 10] = [
 ];
 pub(super) const KEY_BUCKET: &str = "key";
 
+/// The size of a record's key in the bucket `key`.
+const PUT_KEY_BYTES: usize = 17;
+pub(super) const TOMBSTONE_KEY_BYTES: usize = 18;
+
 /// Keys of `meta` that members with the same data may hold different values for: the hash skips them.
 const UNHASHED: [&[u8]; 3] = [b"consistent_index", b"term", b"storageVersion"];
 
@@ -95,14 +99,14 @@ fn write_records<E: Error + Send + Sync + 'static>(
     for record in records {
         let record = record.map_err(|error| SnapshotError::Record(error.into()))?;
         let key = revision_key(record.at, record.tombstone);
-        put(&key[..if record.tombstone { 18 } else { 17 }], &record.kv.0)?;
+        put(&key[..if record.tombstone { TOMBSTONE_KEY_BYTES } else { PUT_KEY_BYTES }], &record.kv.0)?;
     }
     Ok(())
 }
 
 /// The key of a record: main revision, `_`, sub, and for a deletion `t` behind it.
-fn revision_key(at: RecordRevision, tombstone: bool) -> [u8; 18] {
-    let mut key = [b'_'; 18];
+fn revision_key(at: RecordRevision, tombstone: bool) -> [u8; TOMBSTONE_KEY_BYTES] {
+    let mut key = [b'_'; TOMBSTONE_KEY_BYTES];
     key[..8].copy_from_slice(&at.main.0.to_be_bytes());
     key[9..17].copy_from_slice(&u64::from(at.sub).to_be_bytes());
     key[17] = if tombstone { b't' } else { 0 };
@@ -161,7 +165,7 @@ impl Tables {
 }
 
 fn compaction_value(revision: Revision) -> Vec<u8> {
-    revision_key(RecordRevision::first_of(revision), false)[..17].to_vec()
+    revision_key(RecordRevision::first_of(revision), false)[..PUT_KEY_BYTES].to_vec()
 }
 
 fn lease_value(lease: &LeaseEntry) -> Vec<u8> {

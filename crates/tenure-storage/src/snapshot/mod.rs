@@ -18,6 +18,7 @@ pub use status::SnapshotStatus;
 use crate::bolt::BoltError;
 use std::error::Error;
 use std::io;
+use tenure_core::types::MalformedKv;
 use thiserror::Error;
 
 /// Why a snapshot could not be made or read. The member itself is not touched by it.
@@ -29,6 +30,9 @@ pub enum SnapshotError {
     /// The database is malformed, or the records did not come in ascending order.
     #[error("snapshot database: {0}")]
     Database(#[from] BoltError),
+    /// A record of a database is not a key-value pair.
+    #[error("snapshot database: {0}")]
+    Pair(#[from] MalformedKv),
     /// A record of the view could not be read.
     #[error("reading a record for the snapshot: {0}")]
     Record(Box<dyn Error + Send + Sync>),

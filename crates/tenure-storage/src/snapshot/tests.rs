@@ -176,15 +176,16 @@ fn status_says_what_etcdutl_says() {
     let expected = SnapshotStatus {
         hash: 1_522_202_120,
         revision: Revision(4),
-        total_keys: 10,
+        live_keys: 1,
+        pairs: 10,
         total_bytes: 20_480,
         version: String::new(),
     };
     assert_eq!(status, expected);
     let file = saved(&snapshot(full_view()));
     let status = SnapshotStatus::read(&BoltFile::open(&file[..]).unwrap()).unwrap();
-    assert_eq!((status.hash, status.version), (hash_of(&file, &[]), "3.7.0".to_owned()));
-    assert_eq!(status.total_bytes, file.len() as u64 - 32);
+    assert_eq!((status.hash, status.live_keys, status.pairs), (hash_of(&file, &[]), 2, 18));
+    assert_eq!((status.version.as_str(), status.total_bytes), ("3.7.0", file.len() as u64 - 32));
 }
 
 #[test]
