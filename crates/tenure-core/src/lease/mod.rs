@@ -3,6 +3,10 @@
 //! [`Leases`] is replicated state, the same on every member, and knows no time: a lease exists from its grant to
 //! its revocation. When that is due is known to the leader's clock alone.
 
+mod clock;
+
+pub use clock::{LEASE_EXPIRIES_PER_SECOND_MAX, LeaseClock, Renewal};
+
 use crate::command::LeaseRemaining;
 use crate::state::{LeaseEntry, TableChange};
 use crate::types::{Change, LeaseId, Record};
