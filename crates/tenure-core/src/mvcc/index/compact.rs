@@ -1,7 +1,7 @@
 //! Removing versions, in bounded steps.
 
-use super::entry::{KeyEntry, Left};
-use super::tree::{BRANCH_CHILDREN_MAX, Branch, LEAF_KEYS_MAX, Node, Sum, Tree, lower_bound};
+use super::entry::Left;
+use super::tree::{BRANCH_CHILDREN_MAX, Branch, LEAF_KEYS_MAX, Leaf, Node, Sum, Tree};
 use crate::types::{RecordRevision, Revision};
 
 /// What one step of a compaction did.
@@ -48,7 +48,7 @@ impl Tree {
 
 fn prune(node: &mut Node, from: &[u8], walk: &mut Walk) {
     match node {
-        Node::Leaf(entries) => prune_leaf(entries, from, walk),
+        Node::Leaf(leaf) => prune_leaf(leaf, from, walk),
         Node::Branch(branch) => {
             for child in branch.child_of(from)..branch.children.len() {
                 if branch.sums[child].stale == 0 {
@@ -69,10 +69,11 @@ fn prune(node: &mut Node, from: &[u8], walk: &mut Walk) {
     }
 }
 
-fn prune_leaf(entries: &mut Vec<KeyEntry>, from: &[u8], walk: &mut Walk) {
-    let first = lower_bound(entries, from);
+fn prune_leaf(leaf: &mut Leaf, from: &[u8], walk: &mut Walk) {
+    let first = leaf.lower_bound(from);
+    let len = leaf.entries.len();
     let mut at = 0;
-    entries.retain_mut(|entry| {
+    leaf.entries.retain_mut(|entry| {
         at += 1;
         if at <= first || !entry.is_stale() || walk.pruned.resume.is_some() {
             return true;
@@ -89,13 +90,17 @@ fn prune_leaf(entries: &mut Vec<KeyEntry>, from: &[u8], walk: &mut Walk) {
         }
         keep
     });
-    if entries.len() * 2 < entries.capacity() {
-        entries.shrink_to_fit();
+    if leaf.entries.len() * 2 < leaf.entries.capacity() {
+        leaf.entries.shrink_to_fit();
+    }
+    if leaf.entries.len() < len {
+        leaf.entries_changed();
     }
 }
 
 /// Removes children that have become empty and joins small neighbours.
 fn mend(branch: &mut Branch) {
+    let children = branch.children.len();
     let mut child = 0;
     while child < branch.children.len() {
         if branch.children.len() > 1 && is_empty(&branch.children[child]) {
@@ -111,12 +116,15 @@ fn mend(branch: &mut Branch) {
             child += 1;
         }
     }
+    if branch.children.len() < children {
+        branch.bounds_changed();
+    }
 }
 
 /// Whether a node has no key. A branch keeps its last child even if that is empty, for its parent to see.
 fn is_empty(node: &Node) -> bool {
     match node {
-        Node::Leaf(entries) => entries.is_empty(),
+        Node::Leaf(leaf) => leaf.entries.is_empty(),
         Node::Branch(branch) => branch.children.len() == 1 && is_empty(&branch.children[0]),
     }
 }
@@ -129,10 +137,11 @@ fn join_with_left(branch: &mut Branch, at: usize) -> bool {
     let (lefts, rights) = branch.children.split_at_mut(at);
     match (lefts.last_mut(), rights.first_mut()) {
         (Some(Node::Leaf(left)), Some(Node::Leaf(right)))
-            if worth(left.len(), right.len(), LEAF_KEYS_MAX) =>
+            if worth(left.entries.len(), right.entries.len(), LEAF_KEYS_MAX) =>
         {
-            left.reserve_exact(right.len());
-            left.append(right);
+            left.entries.reserve_exact(right.entries.len());
+            left.entries.append(&mut right.entries);
+            left.entries_changed();
             true
         }
         (Some(Node::Branch(left)), Some(Node::Branch(right)))
@@ -142,6 +151,7 @@ fn join_with_left(branch: &mut Branch, at: usize) -> bool {
             left.bounds.append(&mut right.bounds);
             left.sums.append(&mut right.sums);
             left.children.append(&mut right.children);
+            left.bounds_changed();
             true
         }
         _ => false,

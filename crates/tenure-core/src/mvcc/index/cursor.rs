@@ -1,7 +1,7 @@
 //! Walking over the keys in order.
 
 use super::entry::KeyEntry;
-use super::tree::{Branch, Node, Tree, lower_bound};
+use super::tree::{Branch, Node, Tree};
 use smallvec::SmallVec;
 
 /// A place between two keys of the index.
@@ -25,9 +25,9 @@ impl<'a> Cursor<'a> {
                     cursor.path.push((branch, child));
                     node = &branch.children[child];
                 }
-                Node::Leaf(entries) => {
-                    cursor.leaf = entries;
-                    cursor.at = lower_bound(entries, start);
+                Node::Leaf(leaf) => {
+                    cursor.leaf = &leaf.entries;
+                    cursor.at = leaf.lower_bound(start);
                     return cursor;
                 }
             }
@@ -50,10 +50,10 @@ impl<'a> Cursor<'a> {
                     cursor.path.push((branch, child));
                     node = &branch.children[child];
                 }
-                Node::Leaf(entries) => {
-                    let live = entries.iter().enumerate().filter(|(_, entry)| entry.is_live());
-                    cursor.at = live.map(|(at, _)| at).nth(left).unwrap_or(entries.len());
-                    cursor.leaf = entries;
+                Node::Leaf(leaf) => {
+                    let live = leaf.entries.iter().enumerate().filter(|(_, entry)| entry.is_live());
+                    cursor.at = live.map(|(at, _)| at).nth(left).unwrap_or(leaf.entries.len());
+                    cursor.leaf = &leaf.entries;
                     return cursor;
                 }
             }
@@ -101,8 +101,8 @@ impl<'a> Cursor<'a> {
                     self.path.push((branch, child));
                     node = &branch.children[child];
                 }
-                Node::Leaf(entries) => {
-                    self.leaf = entries;
+                Node::Leaf(leaf) => {
+                    self.leaf = &leaf.entries;
                     self.at = 0;
                     return Some(());
                 }

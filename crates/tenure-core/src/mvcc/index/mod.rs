@@ -8,6 +8,7 @@
 mod compact;
 mod cursor;
 mod entry;
+mod heads;
 mod tree;
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 //! Invariants, which `Tree::check` verifies in the tests:
 //! * all leaves are at the same depth, no leaf or branch below the root is empty;
 //! * keys ascend; `bounds[i]` of a branch is above every key of `children[i]` and not above any of `children[i + 1]`;
-//! * `sums[i]` is the sum over the keys of `children[i]`.
+//! * `sums[i]` is the sum over the keys of `children[i]`;
+//! * `heads` are those of the keys, or the bounds, of the node.
 
 use super::entry::KeyEntry;
+use super::heads::{GROWTH, Heads, Keys, common_prefix};
 use crate::types::Version;
 use std::ops::{AddAssign, SubAssign};
 
@@ -13,8 +15,6 @@ use std::ops::{AddAssign, SubAssign};
 pub(super) const LEAF_KEYS_MAX: usize = 64;
 /// Children of a branch at most.
 pub(super) const BRANCH_CHILDREN_MAX: usize = 64;
-/// Leaves grow by this many keys, so that a leaf of average fill wastes little.
-const LEAF_KEYS_GROWTH: usize = 8;
 
 /// What a branch knows of the keys below a child.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Sum {
     pub(super) fn of(node: &Node) -> Sum {
         let mut sum = Sum::default();
         match node {
-            Node::Leaf(entries) => entries.iter().for_each(|entry| sum += Sum::of_entry(entry)),
+            Node::Leaf(leaf) => leaf.entries.iter().for_each(|entry| sum += Sum::of_entry(entry)),
             Node::Branch(branch) => branch.sums.iter().for_each(|below| sum += *below),
         }
         sum
@@ -56,28 +56,83 @@ impl Sum {
 
 #[derive(Debug)]
 pub(super) enum Node {
-    Leaf(Vec<KeyEntry>),
+    Leaf(Leaf),
     Branch(Box<Branch>),
 }
 
 #[derive(Debug, Default)]
+pub(super) struct Leaf {
+    heads: Heads,
+    pub(super) entries: Vec<KeyEntry>,
+}
+
+#[derive(Debug, Default)]
 pub(super) struct Branch {
+    heads: Heads,
     /// One less than there are children: what separates each child from the next.
     pub(super) bounds: Vec<Box<[u8]>>,
     pub(super) sums: Vec<Sum>,
     pub(super) children: Vec<Node>,
 }
 
-impl Branch {
-    /// The child that has `key`, if any has.
-    pub(super) fn child_of(&self, key: &[u8]) -> usize {
-        self.bounds.partition_point(|bound| &**bound <= key)
+impl Keys for [KeyEntry] {
+    fn len(&self) -> usize {
+        <[KeyEntry]>::len(self)
+    }
+
+    fn key(&self, at: usize) -> &[u8] {
+        self[at].key()
     }
 }
 
-/// The first entry of a leaf that is not below `key`.
-pub(super) fn lower_bound(entries: &[KeyEntry], key: &[u8]) -> usize {
-    entries.partition_point(|entry| entry.key() < key)
+impl Leaf {
+    fn of(entries: Vec<KeyEntry>) -> Self {
+        Self { heads: Heads::of(&entries[..]), entries }
+    }
+
+    /// Where `key` is, if it is there.
+    pub(super) fn find(&self, key: &[u8]) -> Option<usize> {
+        self.heads.find(&self.entries[..], key)
+    }
+
+    /// The first entry that is not below `key`.
+    pub(super) fn lower_bound(&self, key: &[u8]) -> usize {
+        self.heads.count_below(&self.entries[..], key)
+    }
+
+    #[cfg(test)]
+    pub(super) fn check_heads(&self) {
+        self.heads.check(&self.entries[..]);
+    }
+
+    /// Takes up that entries were removed or added.
+    pub(super) fn entries_changed(&mut self) {
+        self.heads.renew(&self.entries[..]);
+    }
+}
+
+impl Branch {
+    /// The child that has `key`, if any has.
+    pub(super) fn child_of(&self, key: &[u8]) -> usize {
+        self.heads.count_upto(&self.bounds[..], key)
+    }
+
+    #[cfg(test)]
+    pub(super) fn check_heads(&self) {
+        self.heads.check(&self.bounds[..]);
+    }
+
+    /// Takes up that bounds were removed or added.
+    pub(super) fn bounds_changed(&mut self) {
+        self.heads.renew(&self.bounds[..]);
+    }
+
+    /// Of two children.
+    fn of_two(left: Node, bound: Box<[u8]>, right: Node) -> Self {
+        let bounds = vec![bound];
+        let sums = vec![Sum::of(&left), Sum::of(&right)];
+        Self { heads: Heads::of(&bounds[..]), bounds, sums, children: vec![left, right] }
+    }
 }
 
 #[derive(Debug)]
@@ -88,7 +143,7 @@ pub(super) struct Tree {
 
 impl Default for Tree {
     fn default() -> Self {
-        Self { root: Node::Leaf(Vec::new()), sum: Sum::default() }
+        Self { root: Node::Leaf(Leaf::default()), sum: Sum::default() }
     }
 }
 
@@ -116,10 +171,7 @@ impl Tree {
         loop {
             match node {
                 Node::Branch(branch) => node = &branch.children[branch.child_of(key)],
-                Node::Leaf(entries) => {
-                    let found = entries.binary_search_by(|entry| entry.key().cmp(key)).ok()?;
-                    return Some(&entries[found]);
-                }
+                Node::Leaf(leaf) => return leaf.find(key).map(|at| &leaf.entries[at]),
             }
         }
     }
@@ -135,9 +187,9 @@ impl Tree {
                     live += branch.sums[..child].iter().map(|sum| sum.live).sum::<usize>();
                     node = &branch.children[child];
                 }
-                Node::Leaf(entries) => {
-                    let below = lower_bound(entries, key);
-                    return live + entries[..below].iter().filter(|entry| entry.is_live()).count();
+                Node::Leaf(leaf) => {
+                    let below = &leaf.entries[..leaf.lower_bound(key)];
+                    return live + below.iter().filter(|entry| entry.is_live()).count();
                 }
             }
         }
@@ -149,10 +201,8 @@ impl Tree {
         self.sum -= pushed.before;
         self.sum += pushed.after;
         if let Some((bound, right)) = pushed.split {
-            let left = std::mem::replace(&mut self.root, Node::Leaf(Vec::new()));
-            let sums = vec![Sum::of(&left), Sum::of(&right)];
-            self.root =
-                Node::Branch(Box::new(Branch { bounds: vec![bound], sums, children: vec![left, right] }));
+            let left = std::mem::replace(&mut self.root, Node::Leaf(Leaf::default()));
+            self.root = Node::Branch(Box::new(Branch::of_two(left, bound, right)));
         }
         pushed.key_is_new
     }
@@ -165,14 +215,15 @@ impl Tree {
 
 fn heap_bytes(node: &Node) -> usize {
     match node {
-        Node::Leaf(entries) => {
-            let overhead: usize = entries.iter().map(KeyEntry::older_overhead).sum();
-            entries.capacity() * size_of::<KeyEntry>() + overhead
+        Node::Leaf(leaf) => {
+            let overhead: usize = leaf.entries.iter().map(KeyEntry::older_overhead).sum();
+            leaf.heads.heap_bytes() + leaf.entries.capacity() * size_of::<KeyEntry>() + overhead
         }
         Node::Branch(branch) => {
             let bounds: usize = branch.bounds.iter().map(|bound| bound.len()).sum();
             size_of::<Branch>()
                 + bounds
+                + branch.heads.heap_bytes()
                 + branch.bounds.capacity() * size_of::<Box<[u8]>>()
                 + branch.sums.capacity() * size_of::<Sum>()
                 + branch.children.capacity() * size_of::<Node>()
@@ -183,7 +234,7 @@ fn heap_bytes(node: &Node) -> usize {
 
 fn push(node: &mut Node, key: &[u8], version: Version) -> Pushed {
     match node {
-        Node::Leaf(entries) => push_into_leaf(entries, key, version),
+        Node::Leaf(leaf) => push_into_leaf(leaf, key, version),
         Node::Branch(branch) => {
             let child = branch.child_of(key);
             let mut pushed = push(&mut branch.children[child], key, version);
@@ -197,46 +248,43 @@ fn push(node: &mut Node, key: &[u8], version: Version) -> Pushed {
     }
 }
 
-fn push_into_leaf(entries: &mut Vec<KeyEntry>, key: &[u8], version: Version) -> Pushed {
-    match entries.binary_search_by(|entry| entry.key().cmp(key)) {
-        Ok(at) => {
-            let before = Sum::of_entry(&entries[at]);
-            entries[at].push(version);
-            Pushed { key_is_new: false, before, after: Sum::of_entry(&entries[at]), split: None }
-        }
-        Err(at) => {
-            let entry = KeyEntry::new(key, version);
-            let after = Sum::of_entry(&entry);
-            let split = insert_entry(entries, at, entry);
-            Pushed { key_is_new: true, before: Sum::default(), after, split }
-        }
+fn push_into_leaf(leaf: &mut Leaf, key: &[u8], version: Version) -> Pushed {
+    let at = leaf.lower_bound(key);
+    if let Some(entry) = leaf.entries.get_mut(at).filter(|entry| entry.key() == key) {
+        let before = Sum::of_entry(entry);
+        entry.push(version);
+        return Pushed { key_is_new: false, before, after: Sum::of_entry(entry), split: None };
     }
+    let entry = KeyEntry::new(key, version);
+    let after = Sum::of_entry(&entry);
+    let split = insert_entry(leaf, at, entry);
+    Pushed { key_is_new: true, before: Sum::default(), after, split }
 }
 
 /// Inserts into a leaf. A full leaf is cut in half, except at its ends: keys that arrive in ascending or descending
 /// order leave full leaves behind.
-fn insert_entry(entries: &mut Vec<KeyEntry>, at: usize, entry: KeyEntry) -> Option<(Box<[u8]>, Node)> {
+fn insert_entry(leaf: &mut Leaf, at: usize, entry: KeyEntry) -> Option<(Box<[u8]>, Node)> {
+    let entries = &mut leaf.entries;
     if entries.len() < LEAF_KEYS_MAX {
         if entries.len() == entries.capacity() {
-            entries.reserve_exact(LEAF_KEYS_GROWTH);
+            entries.reserve_exact(GROWTH);
         }
         entries.insert(at, entry);
+        leaf.heads.inserted(&entries[..], at);
         return None;
     }
     let cut = cut_of(entries.len(), at);
-    let mut right = Vec::with_capacity((entries.len() - cut).next_multiple_of(LEAF_KEYS_GROWTH));
+    let mut right = Vec::with_capacity((entries.len() - cut + 1).next_multiple_of(GROWTH));
     right.extend(entries.drain(cut..));
     if at > cut || right.is_empty() {
-        if right.len() == right.capacity() {
-            right.reserve_exact(LEAF_KEYS_GROWTH);
-        }
         right.insert(at - cut, entry);
     } else {
         entries.insert(at, entry);
     }
-    entries.shrink_to(entries.len().next_multiple_of(LEAF_KEYS_GROWTH));
+    entries.shrink_to(entries.len().next_multiple_of(GROWTH));
     let bound = separator(entries[entries.len() - 1].key(), right[0].key());
-    Some((bound, Node::Leaf(right)))
+    leaf.entries_changed();
+    Some((bound, Node::Leaf(Leaf::of(right))))
 }
 
 /// Where to cut a full node in two when something is inserted at `at`: neither half ends up empty.
@@ -250,8 +298,7 @@ fn cut_of(len: usize, at: usize) -> usize {
 
 /// The shortest key that is above `left` and not above `right`.
 fn separator(left: &[u8], right: &[u8]) -> Box<[u8]> {
-    let common = left.iter().zip(right).take_while(|(a, b)| a == b).count();
-    right[..=common].into()
+    right[..=common_prefix(left, right)].into()
 }
 
 /// Makes `node` the child at `at` (at least 1) of a branch; cuts the branch if it was full.
@@ -262,16 +309,16 @@ fn adopt(branch: &mut Branch, at: usize, bound: Box<[u8]>, node: Node) -> Option
     branch.sums.insert(at, sum);
     branch.children.insert(at, node);
     if branch.children.len() <= BRANCH_CHILDREN_MAX {
+        branch.heads.inserted(&branch.bounds[..], at - 1);
         return None;
     }
     // After an append only the last child moves, for the same reason as in a leaf.
     let len = branch.children.len();
     let cut = if at == len - 1 { len - 1 } else { len / 2 };
-    let right = Branch {
-        bounds: branch.bounds.split_off(cut),
-        sums: branch.sums.split_off(cut),
-        children: branch.children.split_off(cut),
-    };
+    let bounds = branch.bounds.split_off(cut);
     let bound = branch.bounds.pop().expect("a branch that is cut has a bound before the cut");
+    branch.bounds_changed();
+    let (sums, children) = (branch.sums.split_off(cut), branch.children.split_off(cut));
+    let right = Branch { heads: Heads::of(&bounds[..]), bounds, sums, children };
     Some((bound, Node::Branch(Box::new(right))))
 }
