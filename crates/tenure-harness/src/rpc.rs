@@ -7,7 +7,7 @@ use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
 use std::{str::FromStr, sync::LazyLock, time::Duration};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Status, Streaming,
@@ -150,7 +150,15 @@ pub struct Stream {
     /// What is spoken on it.
     pub method: Method,
     requests: Option<mpsc::Sender<Bytes>>,
-    answers: Streaming<Bytes>,
+    answers: Answers,
+}
+
+/// A server may keep even its headers until it has something to say: then the call is still under way.
+#[derive(Debug)]
+enum Answers {
+    Calling(JoinHandle<Result<Streaming<Bytes>, Status>>),
+    Streaming(Box<Streaming<Bytes>>),
+    Ended,
 }
 
 /// What a stream gave.
@@ -163,24 +171,24 @@ pub enum Received {
 }
 
 impl Stream {
-    /// Opens the stream, with the first request if there is one. A server may wait for it before it answers anything.
+    /// Opens the stream, with the first request if there is one.
     ///
     /// # Errors
-    /// No connection, or the server refuses the stream before it begins.
-    pub async fn open(
-        channel: Channel,
-        method: Method,
-        first: Option<Bytes>,
-    ) -> Result<Result<Self, Status>> {
+    /// No connection.
+    pub async fn open(channel: Channel, method: Method, first: Option<Bytes>) -> Result<Self> {
         let (sender, receiver) = mpsc::channel(64);
         if let Some(first) = first {
             sender.send(first).await?;
         }
         let mut client = client(channel);
         client.ready().await?;
-        let call = client.streaming(Request::new(ReceiverStream::new(receiver)), method.path(), BytesCodec);
-        let answer = tokio::time::timeout(PATIENCE, call).await.context("the stream does not begin")?;
-        Ok(answer.map(|answer| Self { method, requests: Some(sender), answers: answer.into_inner() }))
+        let path = method.path();
+        let call = tokio::spawn(async move {
+            let answer =
+                client.streaming(Request::new(ReceiverStream::new(receiver)), path, BytesCodec).await;
+            answer.map(tonic::Response::into_inner)
+        });
+        Ok(Self { method, requests: Some(sender), answers: Answers::Calling(call) })
     }
 
     /// Sends one request.
@@ -203,13 +211,36 @@ impl Stream {
     /// # Errors
     /// Nothing came in `patience`.
     pub async fn receive(&mut self, patience: Duration) -> Result<Received> {
-        let next = self.answers.message();
-        let next = tokio::time::timeout(patience, next).await.context("nothing came")?;
-        Ok(match next {
+        let next = tokio::time::timeout(patience, self.next()).await.context("nothing came")?;
+        Ok(match next? {
             Ok(Some(bytes)) => Received::Message(self.method.decode(bytes)?),
             Ok(None) => Received::End(Status::ok("")),
             Err(status) => Received::End(status),
         })
+    }
+
+    async fn next(&mut self) -> Result<Result<Option<Bytes>, Status>> {
+        if let Answers::Calling(call) = &mut self.answers {
+            match call.await? {
+                Ok(answers) => self.answers = Answers::Streaming(Box::new(answers)),
+                Err(status) => {
+                    self.answers = Answers::Ended;
+                    return Ok(Err(status));
+                }
+            }
+        }
+        match &mut self.answers {
+            Answers::Streaming(answers) => Ok(answers.message().await),
+            Answers::Calling(_) | Answers::Ended => Ok(Ok(None)),
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Answers::Calling(call) = &self.answers {
+            call.abort();
+        }
     }
 }
 

@@ -40,7 +40,9 @@ fn named(field: &FieldDescriptor, value: &Value, identity: Identity) -> String {
         Value::Message(message) if message.descriptor().name() == "ResponseHeader" => {
             format!("{} {{ {} }}", field.name(), header(message, identity))
         }
-        Value::Message(message) => format!("{} {{ {} }}", field.name(), inline(message, identity)),
+        Value::Message(message) => {
+            format!("{} {{ {} }}", field.name(), inline(message, identity)).replace("{  }", "{ }")
+        }
         value => format!("{}: {}", field.name(), scalar(field, value, identity)),
     }
 }

@@ -86,12 +86,12 @@ impl Script {
         self.directives("flags").flat_map(|rest| rest.split_whitespace().map(str::to_owned)).collect()
     }
 
-    /// Whether a server is one the script is for.
+    /// Whether each `#! only` names the server or the client it is run with.
     #[must_use]
-    pub fn is_for(&self, target: &str) -> bool {
+    pub fn is_for(&self, facts: &[String]) -> bool {
         self.directives("only").all(|rest| {
             let names = rest.split(':').next().unwrap_or_default();
-            names.split(',').any(|name| name.trim() == target)
+            names.split(',').any(|name| facts.iter().any(|fact| fact == name.trim()))
         })
     }
 
@@ -269,7 +269,7 @@ $ grpc KV/Put key: \"a\"
     fn directives_are_read() {
         let script = Script::parse(TEXT).unwrap();
         assert_eq!(script.flags(), ["--max-txn-ops=4", "--name=x"]);
-        assert!(script.is_for("tenured") && !script.is_for("etcd-3.4"));
+        assert!(script.is_for(&facts(&["tenured"])) && !script.is_for(&facts(&["etcd-3.4"])));
         assert!(!script.needs_etcdctl());
         assert!(Script::parse("$ spawn a etcdctl lock x").unwrap().needs_etcdctl());
     }

@@ -31,6 +31,9 @@ impl Volatile {
         for found in pattern!(r"lease ([0-9a-f]{14,16}) granted with TTL\(\d+s\)$").captures_iter(line) {
             self.learn_lease(i64::from_str_radix(&found[1], 16).unwrap_or_default());
         }
+        for found in pattern!(r#""ID":(-?\d{14,19}),"TTL""#).captures_iter(line) {
+            self.learn_lease(found[1].parse().unwrap_or_default());
+        }
     }
 
     /// Remembers a lease id.
@@ -57,17 +60,40 @@ impl Volatile {
         }
         for (number, id) in self.leases.iter().enumerate() {
             let name = format!("<lease-{}>", number + 1);
-            names.extend([(format!("{id:x}"), name.clone()), (id.to_string(), name)]);
+            names.extend([(format!("{id:016x}"), name.clone()), (id.to_string(), name.clone())]);
+            names.push((format!("{id:x}"), name));
         }
         for (volatile, name) in names.iter().filter(|(volatile, _)| volatile.len() > 4) {
             line = line.replace(volatile, name);
         }
-        line = pattern!(r#"("raft_?term"|"RaftTerm") ?: ?\d+"#).replace_all(&line, "$1:<term>").into_owned();
+        line = pattern!(r#"("raft_?[tT]erm"|"RaftTerm")( ?: ?)\d+"#)
+            .replace_all(&line, "$1$2<term>")
+            .into_owned();
         line = pattern!(r#"took(":"| = |:| )[0-9.]+(ns|µs|ms|s)"#)
             .replace_all(&line, "took$1<time>")
             .into_owned();
+        line = pattern!(r"remaining\(\d+s\)").replace_all(&line, "remaining(<time>)").into_owned();
         line = pattern!(r"/[0-9a-f]{14,16}\b").replace_all(&line, "/<lease>").into_owned();
+        if let Some(found) = pattern!(r"attached keys\(\[(.*)\]\)").captures(&line) {
+            // They come in no order.
+            let mut keys: Vec<&str> = found[1].split(' ').collect();
+            keys.sort_unstable();
+            line = line.replace(&found[0], &format!("attached keys([{}])", keys.join(" ")));
+        }
         table_row(&line)
+    }
+
+    /// A field of an answer, of which some say how much time is left or how much Raft has done.
+    #[must_use]
+    pub fn message_line(&self, kind: &str, line: &str) -> String {
+        let line = self.line(line);
+        match kind {
+            "LeaseTimeToLiveResponse" => pattern!(r"^TTL: \d+$").replace(&line, "TTL: <time>").into_owned(),
+            "StatusResponse" => pattern!(r"^(dbSize|dbSizeInUse|raftIndex|raftTerm|raftAppliedIndex): \d+$")
+                .replace(&line, "$1: <n>")
+                .into_owned(),
+            _ => line,
+        }
     }
 
     /// A line of `endpoint status`, in which sizes, versions and Raft's numbers differ too.
@@ -93,8 +119,8 @@ impl Volatile {
         let line = self.line(line);
         let line = pattern!(r#""(hash|totalSize|totalKey)":\d+"#).replace_all(&line, "\"$1\":<n>");
         let line = pattern!(r#""(Hash|Size|Keys)" : \d+"#).replace_all(&line, "\"$1\" : <n>");
-        pattern!(r"^[0-9a-f]{1,8}, (\d+), \d+, [0-9.]+ [kMG]?B$")
-            .replace(&line, "<hash>, $1, <n>, <size>")
+        pattern!(r"^(\| )?[0-9a-f]{1,8}( \||,) (\d+)( \||,) \d+( \||,) [0-9.]+ [kMG]?B( \|)?$")
+            .replace(&line, "$1<hash>$2 $3$4 <n>$5 <size>$6")
             .into_owned()
     }
 }
@@ -174,5 +200,9 @@ mod tests {
     #[test]
     fn snapshot_figures_are_named() {
         assert_eq!(volatile().snapshot_line("1a2b3c, 5, 12, 20 kB"), "<hash>, 5, <n>, <size>");
+        assert_eq!(
+            volatile().snapshot_line("| 1a2b3c |   5 | 12 | 20 kB |"),
+            "| <hash> | 5 | <n> | <size> |"
+        );
     }
 }

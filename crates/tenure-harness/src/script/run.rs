@@ -9,7 +9,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use futures::StreamExt;
-use prost_reflect::{DynamicMessage, Value};
+use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 use regex::{Captures, Regex};
 use std::{
     collections::BTreeMap,
@@ -40,6 +40,14 @@ pub struct Options {
     pub update: bool,
 }
 
+impl Options {
+    /// The server, and the etcdctl if there is one.
+    fn facts(&self) -> Vec<String> {
+        let ctl = self.ctl.as_ref().map(|(ctl, _)| ctl.to_string().replace("etcd", "ctl"));
+        [Some(self.target.to_string()), ctl].into_iter().flatten().collect()
+    }
+}
+
 /// How a script went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -58,8 +66,8 @@ pub enum Outcome {
 pub async fn run_file(path: &Path, options: &Options) -> Result<Outcome> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let mut script = Script::parse(&text).with_context(|| path.display().to_string())?;
-    if !script.is_for(&options.target.to_string()) {
-        return Ok(Outcome::Skipped(format!("not for {}", options.target)));
+    if !script.is_for(&options.facts()) {
+        return Ok(Outcome::Skipped(format!("not for {}", options.facts().join(" with "))));
     }
     if script.needs_etcdctl() && options.ctl.is_none() {
         return Ok(Outcome::Skipped("etcdctl is not on this machine".to_owned()));
@@ -76,7 +84,8 @@ pub async fn run_file(path: &Path, options: &Options) -> Result<Outcome> {
         output.iter_mut().for_each(|line| *line = line.trim_end().to_owned());
         let facts = session.facts(block);
         if options.update {
-            block.update(&facts, options.target == Target::Etcd35, output);
+            let plain = options.facts() == ["etcd-3.5", "ctl-3.5"];
+            block.update(&facts, plain, output);
         } else if block.expected(&facts) != output {
             differences.push_str(&difference(block, &facts, &output));
         }
@@ -154,6 +163,8 @@ struct Session<'a> {
     server: Server,
     channel: Channel,
     volatile: Volatile,
+    /// What `{revision}` stands for.
+    revision: i64,
     streams: BTreeMap<String, Stream>,
     background: BTreeMap<String, Background>,
 }
@@ -163,7 +174,7 @@ fn pattern(text: &str) -> Regex {
 }
 
 static PLACEHOLDER: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"\{(lease-\d+|member|cluster|dir|data|client|[a-z]:\d+)\}"));
+    LazyLock::new(|| pattern(r"\{(lease-\d+|revision|member|cluster|dir|data|client|[a-z]:\d+)\}"));
 
 impl<'a> Session<'a> {
     async fn new(options: &'a Options, directory: TempDir, server: Server) -> Result<Self> {
@@ -174,6 +185,7 @@ impl<'a> Session<'a> {
             server,
             channel,
             volatile: Volatile::default(),
+            revision: 0,
             streams: BTreeMap::new(),
             background: BTreeMap::new(),
         };
@@ -192,18 +204,36 @@ impl<'a> Session<'a> {
     }
 
     fn facts(&self, block: &Block) -> Vec<String> {
-        let mut facts = vec![self.options.target.to_string()];
-        if let Some((ctl, _)) = &self.options.ctl
-            && block.command[0].contains("etcdctl ")
-        {
-            facts.push(ctl.to_string().replace("etcd", "ctl"));
+        let mut facts = self.options.facts();
+        if !block.command[0].contains("etcdctl ") {
+            facts.truncate(1);
         }
         facts
     }
 
     async fn run(&mut self, block: &Block) -> Result<Vec<String>> {
         let command = block.command.join(" ");
-        let (name, rest) = command.split_once(' ').unwrap_or((&command, ""));
+        if let Some((command, words)) = command.split_once(" | only ") {
+            let mut lines = self.command_lines(command, block).await?;
+            lines.retain(|line| words.split_whitespace().any(|word| line.starts_with(word)));
+            return Ok(lines);
+        }
+        if let Some(command) = command.strip_suffix(" | silent") {
+            let lines = self.command_lines(command, block).await?;
+            let ok = !lines.iter().any(|line| line.starts_with("exit ") || line.contains("etcdserver: "));
+            return Ok(if ok { Vec::new() } else { lines });
+        }
+        self.command_lines(&command, block).await
+    }
+
+    async fn command_lines(&mut self, command: &str, block: &Block) -> Result<Vec<String>> {
+        if command.contains("{revision}") {
+            let answer =
+                rpc::unary(self.channel.clone(), Method::find("KV/Range")?.path(), everything(), PATIENCE);
+            let message = Method::find("KV/Range")?.decode(answer.await??)?;
+            self.revision = revision(&message);
+        }
+        let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
         match name {
             "grpc" => self.grpc(rest).await,
             "open" => self.open(rest).await,
@@ -231,6 +261,7 @@ impl<'a> Session<'a> {
     fn expand(&self, text: &str, hexadecimal: bool) -> String {
         let id = |id: u64| if hexadecimal { format!("{id:x}") } else { id.to_string() };
         let replaced = PLACEHOLDER.replace_all(text, |found: &Captures<'_>| match &found[1] {
+            "revision" => self.revision.to_string(),
             "member" => id(self.volatile.identity.member),
             "cluster" => id(self.volatile.identity.cluster),
             "dir" => self.directory.path().display().to_string(),
@@ -253,8 +284,13 @@ impl<'a> Session<'a> {
         if let Some(Value::I64(id)) = message.get_field_by_name("ID").as_deref() {
             self.volatile.learn_lease(*id);
         }
-        let lines = text::lines(message, self.volatile.identity);
-        lines.iter().map(|line| self.volatile.line(line)).collect()
+        let kind = message.descriptor().name().to_owned();
+        let mut lines = text::lines(message, self.volatile.identity);
+        if kind == "LeaseTimeToLiveResponse" {
+            // The keys come in no order.
+            lines.sort_by_key(|line| line.starts_with("keys").then(|| line.clone()));
+        }
+        lines.iter().map(|line| self.volatile.message_line(&kind, line)).collect()
     }
 
     async fn grpc(&mut self, rest: &str) -> Result<Vec<String>> {
@@ -262,14 +298,9 @@ impl<'a> Session<'a> {
         let method = Method::find(name)?;
         let request = method.encode(&self.expand(request, false))?;
         if method.is_server_streaming() {
-            let opened = Stream::open(self.channel.clone(), method, Some(request)).await?;
-            return match opened {
-                Ok(mut stream) => {
-                    stream.close();
-                    self.drain(stream).await
-                }
-                Err(status) => Ok(vec![status_line(&status)]),
-            };
+            let mut stream = Stream::open(self.channel.clone(), method, Some(request)).await?;
+            stream.close();
+            return self.drain(stream).await;
         }
         match rpc::unary(self.channel.clone(), method.path(), request, PATIENCE).await? {
             Ok(answer) => {
@@ -306,13 +337,9 @@ impl<'a> Session<'a> {
             rest.split_once(' ').map_or((rest, None), |(method, first)| (method, Some(first)));
         let method = Method::find(method)?;
         let first = first.map(|text| method.encode(&self.expand(text, false))).transpose()?;
-        match Stream::open(self.channel.clone(), method, first).await? {
-            Ok(stream) => {
-                self.streams.insert(name.to_owned(), stream);
-                Ok(Vec::new())
-            }
-            Err(status) => Ok(vec![status_line(&status)]),
-        }
+        let stream = Stream::open(self.channel.clone(), method, first).await?;
+        self.streams.insert(name.to_owned(), stream);
+        Ok(Vec::new())
     }
 
     fn stream(&mut self, name: &str) -> Result<&mut Stream> {
@@ -320,7 +347,7 @@ impl<'a> Session<'a> {
     }
 
     async fn send(&mut self, rest: &str) -> Result<Vec<String>> {
-        let (name, request) = rest.split_once(' ').context("send NAME request")?;
+        let (name, request) = rest.split_once(' ').unwrap_or((rest, ""));
         let request = self.expand(request, false);
         self.stream(name)?.send(&request).await?;
         Ok(Vec::new())
@@ -400,7 +427,7 @@ impl<'a> Session<'a> {
             .filter(|line| {
                 !line.starts_with("{\"level\"") && !line.contains("\tinfo\t") && !line.contains("\tINFO\t")
             })
-            .filter(|line| prefix.is_empty() || !line.starts_with("Deprecated: "))
+            .filter(|line| prefix.is_empty() || !(line.is_empty() || line.starts_with("Deprecated: ")))
             .map(|line| {
                 self.volatile.learn(line);
                 let line = if command.contains("endpoint status") {
@@ -562,6 +589,20 @@ impl<'a> Session<'a> {
         self.meet().await?;
         Ok(Vec::new())
     }
+}
+
+/// A count of all keys.
+fn everything() -> bytes::Bytes {
+    let method = Method::find("KV/Range")
+        .and_then(|method| method.encode(r#"key: "\000" range_end: "\000" count_only: true"#));
+    method.expect("a constant request is of its type")
+}
+
+fn revision(message: &DynamicMessage) -> i64 {
+    let header = message.get_field_by_name("header");
+    let revision =
+        header.as_deref().and_then(Value::as_message).and_then(|header| header.get_field_by_name("revision"));
+    revision.as_deref().and_then(Value::as_i64).unwrap_or_default()
 }
 
 fn status_line(status: &tonic::Status) -> String {
