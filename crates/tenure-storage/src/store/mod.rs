@@ -21,6 +21,7 @@ mod open;
 mod read;
 mod recent;
 mod reclaim;
+mod restore;
 mod scan;
 mod segment;
 mod tables;
@@ -31,6 +32,7 @@ pub use checkpoint::Checkpoint;
 pub use error::StoreError;
 pub use open::Restored;
 pub use reclaim::ReclaimProgress;
+pub use restore::restore;
 pub use scan::RecordScan;
 pub use segment::StoredRecord;
 

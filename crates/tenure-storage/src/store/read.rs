@@ -37,6 +37,14 @@ impl Shared {
         Some((segment, place))
     }
 
+    /// The damage `fault` of the record `at`.
+    pub(super) fn damaged_record(&self, at: RecordRevision, fault: &str) -> StoreError {
+        match self.locate(at) {
+            Some((segment, place)) => StoreError::damaged(&segment.path, place.span().start, fault),
+            None => StoreError::damaged(&self.dir, 0, format!("record {at}: {fault}")),
+        }
+    }
+
     /// What of a page is in memory, and what has to be read, in the order of the disk.
     fn gather(&self, at: &[RecordRevision]) -> Result<(Vec<KvBytes>, Vec<Wanted>), SourceError> {
         let mut answers = vec![KvBytes::default(); at.len()];
