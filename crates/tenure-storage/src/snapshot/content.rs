@@ -1,13 +1,15 @@
 //! What is in which bucket of etcd's database.
 
 use super::SnapshotError;
+use crate::store::{RecordScan, Store, StoredRecord};
 use prost::Message;
 use std::collections::BTreeMap;
 use std::error::Error;
 use tenure_api::{etcdserverpb, leasepb};
 use tenure_core::command::AlarmType;
-use tenure_core::state::{AlarmEntry, LeaseEntry, TableChange};
-use tenure_core::types::{KvBytes, LogIndex, RecordRevision, Revision, Term};
+use tenure_core::membership::{Downgrade, Membership, conf_state_to_json};
+use tenure_core::state::{AlarmEntry, LeaseEntry, StateMachine, TableChange};
+use tenure_core::types::{LogIndex, RecordRevision, Revision, Term};
 
 /// The state of a member at one applied index.
 #[derive(Clone, Debug)]
@@ -26,15 +28,39 @@ pub struct SnapshotView<R> {
     pub records: R,
 }
 
-/// A record, as the revision log holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotRecord {
-    /// Its address.
-    pub at: RecordRevision,
-    /// Whether it is a deletion.
-    pub tombstone: bool,
-    /// The bytes of the pair; of a deletion the key alone.
-    pub kv: KvBytes,
+impl SnapshotView<RecordScan> {
+    /// The state of a member as it is now. `state` is borrowed, so it cannot change meanwhile; as its records are marked dead only after it has
+    /// changed, none that it knows is missing. What comes later changes nothing in the view, and the view holds no lock.
+    #[must_use]
+    pub fn capture(state: &StateMachine, store: &Store) -> Self {
+        let mut tables: Vec<TableChange> = state.leases.iter().map(TableChange::LeasePut).collect();
+        tables.extend(state.alarms.iter(None).map(TableChange::AlarmPut));
+        if state.mvcc.compacted() > Revision(0) {
+            tables.push(TableChange::CompactRevision(state.mvcc.compacted()));
+        }
+        membership_tables(&state.membership, &mut tables);
+        Self {
+            applied: state.applied(),
+            term: state.applied_term(),
+            tables,
+            finished_compaction: None,
+            records: store.scan(RecordRevision::default(), state.mvcc.revision()),
+        }
+    }
+}
+
+fn membership_tables(membership: &Membership, tables: &mut Vec<TableChange>) {
+    let members = membership.members();
+    tables.extend(members.map(|member| TableChange::MemberPut(member.id, member.to_json().into())));
+    tables.extend(membership.removed().map(TableChange::MemberRemove));
+    let version = membership.cluster_version().map(str::to_owned);
+    tables.extend(version.map(TableChange::ClusterVersion));
+    let version = membership.storage_version().map(str::to_owned);
+    tables.extend(version.map(TableChange::StorageVersion));
+    if *membership.downgrade() != Downgrade::default() {
+        tables.push(TableChange::Downgrade(membership.downgrade().to_json().into()));
+    }
+    tables.push(TableChange::ConfState(conf_state_to_json(membership.conf_state()).into()));
 }
 
 /// Takes buckets and their pairs, both in ascending order.
@@ -78,7 +104,7 @@ const UNHASHED: [&[u8]; 3] = [b"consistent_index", b"term", b"storageVersion"];
 
 /// Gives all buckets of a view to `sink`, in the order of the file.
 pub(super) fn write_buckets<E: Error + Send + Sync + 'static>(
-    view: SnapshotView<impl IntoIterator<Item = Result<SnapshotRecord, E>>>,
+    view: SnapshotView<impl IntoIterator<Item = Result<StoredRecord, E>>>,
     sink: &mut impl BucketSink,
 ) -> Result<(), SnapshotError> {
     let tables = Tables::of(&view);
@@ -93,7 +119,7 @@ pub(super) fn write_buckets<E: Error + Send + Sync + 'static>(
 }
 
 fn write_records<E: Error + Send + Sync + 'static>(
-    records: impl Iterator<Item = Result<SnapshotRecord, E>>,
+    records: impl Iterator<Item = Result<StoredRecord, E>>,
     put: &mut PairSink<'_>,
 ) -> Result<(), SnapshotError> {
     for record in records {
@@ -188,7 +214,7 @@ fn alarm_key(alarm: &AlarmEntry) -> Vec<u8> {
 /// # Errors
 /// [`SnapshotError::Record`] if a record cannot be read.
 pub fn content_hash<E: Error + Send + Sync + 'static>(
-    view: SnapshotView<impl IntoIterator<Item = Result<SnapshotRecord, E>>>,
+    view: SnapshotView<impl IntoIterator<Item = Result<StoredRecord, E>>>,
 ) -> Result<u32, SnapshotError> {
     let mut hash = Hash { crc: 0 };
     write_buckets(view, &mut hash)?;

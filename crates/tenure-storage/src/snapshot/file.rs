@@ -1,9 +1,10 @@
 //! The file of a snapshot, and the pieces that it is sent in.
 
 use super::SnapshotError;
-use super::content::{BucketSink, PairSink, SnapshotRecord, SnapshotView, write_buckets};
+use super::content::{BucketSink, PairSink, SnapshotView, write_buckets};
 use crate::bolt::BoltWriter;
 use crate::disk::{Disk, DiskFile};
+use crate::store::StoredRecord;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::error::Error;
@@ -34,7 +35,7 @@ impl SnapshotFile {
     pub fn write<E: Error + Send + Sync + 'static>(
         disk: &dyn Disk,
         path: &Path,
-        view: SnapshotView<impl IntoIterator<Item = Result<SnapshotRecord, E>>>,
+        view: SnapshotView<impl IntoIterator<Item = Result<StoredRecord, E>>>,
     ) -> Result<Self, SnapshotError> {
         let storage_version = storage_version(&view.tables);
         let file = disk.create(path)?;
@@ -76,7 +77,7 @@ fn storage_version(tables: &[TableChange]) -> String {
 /// # Errors
 /// As [`SnapshotFile::write`].
 pub(super) fn write_database<W: Write + Seek, E: Error + Send + Sync + 'static>(
-    view: SnapshotView<impl IntoIterator<Item = Result<SnapshotRecord, E>>>,
+    view: SnapshotView<impl IntoIterator<Item = Result<StoredRecord, E>>>,
     sink: W,
 ) -> Result<(W, u64), SnapshotError> {
     let mut writer = BoltWriter::new(sink)?;

@@ -10,7 +10,7 @@ mod file;
 mod foreign;
 mod status;
 
-pub use content::{SnapshotRecord, SnapshotView, content_hash};
+pub use content::{SnapshotView, content_hash};
 pub use file::{BLOB_BYTES, SnapshotBlob, SnapshotBlobs, SnapshotFile};
 pub use foreign::{ForeignDataDir, ForeignDatabase, foreign_data_dir};
 pub use status::SnapshotStatus;

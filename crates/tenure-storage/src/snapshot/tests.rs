@@ -1,17 +1,21 @@
 use super::*;
 use crate::bolt::BoltFile;
 use crate::disk::{Disk, MemoryDisk};
+use crate::store::{RecordScan, Store, StoreOptions, StoredRecord};
 use bytes::Bytes;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
-use tenure_core::command::AlarmType;
-use tenure_core::state::{AlarmEntry, LeaseEntry, TableChange};
+use tenure_core::command::{
+    AlarmAction, AlarmCommand, AlarmType, Command, Compact, DeleteRange, LeaseGrant, LeaseRevoke, Put,
+    Request, RequestHeader,
+};
+use tenure_core::state::{AlarmEntry, LeaseEntry, StateMachine, TableChange};
 use tenure_core::types::{KvBytes, LeaseId, LogIndex, MemberId, RecordRevision, Revision, Term, Version};
 
-type Records = Vec<Result<SnapshotRecord, Infallible>>;
+type Records = Vec<Result<StoredRecord, Infallible>>;
 
 const ETCD_DB: &[u8] = include_bytes!("../bolt/testdata/etcd-3.5.1.db");
 
@@ -19,17 +23,17 @@ fn at(main: i64, sub: u32) -> RecordRevision {
     RecordRevision { main: Revision(main), sub }
 }
 
-fn put(at: RecordRevision, key: &str, value: &str) -> SnapshotRecord {
+fn put(at: RecordRevision, key: &str, value: &str) -> StoredRecord {
     let version = Version { at, created: at.main, version: 1 };
     let kv = KvBytes::encode(key.as_bytes(), &version, value.as_bytes(), None);
-    SnapshotRecord { at, tombstone: false, kv }
+    StoredRecord { at, tombstone: false, kv }
 }
 
-fn delete(at: RecordRevision, key: &str) -> SnapshotRecord {
-    SnapshotRecord { at, tombstone: true, kv: KvBytes::encode_tombstone(key.as_bytes()) }
+fn delete(at: RecordRevision, key: &str) -> StoredRecord {
+    StoredRecord { at, tombstone: true, kv: KvBytes::encode_tombstone(key.as_bytes()) }
 }
 
-fn records(records: Vec<SnapshotRecord>) -> Records {
+fn records(records: Vec<StoredRecord>) -> Records {
     records.into_iter().map(Ok).collect()
 }
 
@@ -288,10 +292,10 @@ proptest! {
             0..60,
         ),
     ) {
-        let all: Vec<SnapshotRecord> = changes
+        let all: Vec<StoredRecord> = changes
             .into_iter()
             .map(|((main, sub), (tombstone, kv))| {
-                SnapshotRecord { at: at(main, sub), tombstone, kv: KvBytes(kv.into()) }
+                StoredRecord { at: at(main, sub), tombstone, kv: KvBytes(kv.into()) }
             })
             .collect();
         let file = saved(&snapshot(view(Vec::new(), records(all.clone()))));
@@ -304,4 +308,89 @@ proptest! {
             prop_assert_eq!(value, &record.kv.0);
         }
     }
+}
+
+/// A member without Raft: what is applied is in the store and in the state.
+struct Member {
+    state: StateMachine,
+    store: Store,
+}
+
+impl Member {
+    fn new() -> Self {
+        let disk = std::sync::Arc::new(MemoryDisk::new());
+        let (store, _) = Store::open(disk, Path::new("store"), StoreOptions::default()).unwrap();
+        Self { state: StateMachine::default(), store }
+    }
+
+    fn apply(&mut self, command: Command) {
+        let request = Request { header: RequestHeader::default(), command };
+        let effects = self.state.apply(&self.store, self.state.applied().next(), Term(3), &request).unwrap();
+        effects.outcome.unwrap();
+        self.store.append(&effects.batch).unwrap();
+        self.state.install(&effects.batch);
+    }
+
+    fn put(&mut self, key: &'static str, value: &'static str, lease: i64) {
+        let (key, value) = (Bytes::from_static(key.as_bytes()), Bytes::from_static(value.as_bytes()));
+        self.apply(Command::Put(Put { key, value, lease, ..Put::default() }));
+    }
+
+    fn compact(&mut self, revision: i64) {
+        self.apply(Command::Compact(Compact { revision: Revision(revision), physical: false }));
+        let step = self.state.mvcc.compact_step(None, usize::MAX);
+        self.store.mark_dead(&step.removed);
+    }
+
+    fn capture(&self) -> SnapshotView<RecordScan> {
+        SnapshotView::capture(&self.state, &self.store)
+    }
+}
+
+#[test]
+fn a_captured_view_stays_as_it_was() {
+    let mut member = Member::new();
+    member.apply(Command::LeaseGrant(LeaseGrant { id: LeaseId(5), ttl_seconds: 60 }));
+    member.put("a", "1", 5);
+    member.put("a", "2", 0);
+    member.put("b", "1", 5);
+    member.apply(Command::DeleteRange(DeleteRange::single("a".into())));
+    member.compact(3);
+    let of_space = |action| AlarmCommand { action, member: MemberId(1), alarm: Some(AlarmType::NoSpace) };
+    member.apply(Command::Alarm(of_space(AlarmAction::Activate)));
+    let view = member.capture();
+    let hash = content_hash(member.capture()).unwrap();
+    member.apply(Command::Alarm(of_space(AlarmAction::Deactivate)));
+    member.put("c", "1", 0);
+    member.apply(Command::LeaseRevoke(LeaseRevoke { id: LeaseId(5) }));
+    member.put("d", "1", 0);
+    member.compact(8);
+    assert_ne!(content_hash(member.capture()).unwrap(), hash);
+    let disk = MemoryDisk::new();
+    let file = saved(&SnapshotFile::write(&disk, Path::new("snapshot.tmp"), view).unwrap());
+    assert_eq!(hash_of(&file, &["consistent_index", "term", "storageVersion"]), hash);
+    let keys: Vec<(u8, usize)> = dump(&file)
+        .iter()
+        .filter(|(bucket, ..)| bucket == "key")
+        .map(|(_, key, _)| (key[7], key.len()))
+        .collect();
+    assert_eq!(
+        keys,
+        [(3, 17), (4, 17), (5, 18)],
+        "revision 2 fell to the compaction before, 6 to 8 came later"
+    );
+    let lines: Vec<String> = dump(&file)
+        .into_iter()
+        .filter(|(bucket, ..)| bucket != "key" && bucket != "auth")
+        .map(|(bucket, key, value)| format!("{bucket} {} = {}", key.escape_ascii(), value.escape_ascii()))
+        .collect();
+    let expected = [
+        "alarm \\x08\\x01\\x10\\x01 = ",
+        "lease \\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x05 = \\x08\\x05\\x10<",
+        "meta confState = {\\\"auto_leave\\\":false}",
+        "meta consistent_index = \\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x07",
+        "meta scheduledCompactRev = \\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x03_\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00",
+        "meta term = \\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x03",
+    ];
+    assert_eq!(lines, expected);
 }
