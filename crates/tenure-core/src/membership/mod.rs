@@ -95,6 +95,23 @@ impl Membership {
         Ok(members.into_values().collect())
     }
 
+    /// The rows of its tables, as the changes that make it out of nothing.
+    pub(crate) fn tables(&self) -> Vec<TableChange> {
+        let members = self.members.values();
+        let mut rows: Vec<TableChange> =
+            members.map(|member| TableChange::MemberPut(member.id, member.to_json().into())).collect();
+        rows.extend(self.removed.iter().copied().map(TableChange::MemberRemove));
+        rows.extend(self.cluster_version.clone().map(TableChange::ClusterVersion));
+        rows.extend(self.storage_version.clone().map(TableChange::StorageVersion));
+        if self.downgrade != Downgrade::default() {
+            rows.push(TableChange::Downgrade(self.downgrade.to_json().into()));
+        }
+        if self.conf_state != ConfState::default() {
+            rows.push(TableChange::ConfState(conf_state_to_json(&self.conf_state).into()));
+        }
+        rows
+    }
+
     /// All members by ascending id.
     pub fn members(&self) -> impl ExactSizeIterator<Item = &Member> + '_ {
         self.members.values()

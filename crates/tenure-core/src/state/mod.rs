@@ -149,6 +149,18 @@ impl StateMachine {
         self.membership.install_table(change);
     }
 
+    /// The rows of the tables, as the changes that make them out of nothing: what [`StateMachine::load_table`] takes up.
+    #[must_use]
+    pub fn tables(&self) -> Vec<TableChange> {
+        let mut rows: Vec<TableChange> = self.leases.iter().map(TableChange::LeasePut).collect();
+        rows.extend(self.alarms.iter(None).map(TableChange::AlarmPut));
+        if self.mvcc.compacted() != Mvcc::NEVER_COMPACTED {
+            rows.push(TableChange::CompactRevision(self.mvcc.compacted()));
+        }
+        rows.extend(self.membership.tables());
+        rows
+    }
+
     /// Takes up a row of the tables that the store holds. A recovery is: every row, in any order; every record, with
     /// [`StateMachine::load_record`]; [`StateMachine::restored`]; the entries of the WAL through `apply` and `install`; and
     /// [`Mvcc::compact_step`] from the beginning, in the background.

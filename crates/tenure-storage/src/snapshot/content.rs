@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use tenure_api::{etcdserverpb, leasepb};
 use tenure_core::command::AlarmType;
-use tenure_core::membership::{Downgrade, Membership, conf_state_to_json};
 use tenure_core::state::{AlarmEntry, LeaseEntry, StateMachine, TableChange};
 use tenure_core::types::{LogIndex, RecordRevision, Revision, Term};
 
@@ -33,34 +32,14 @@ impl SnapshotView<RecordScan> {
     /// changed, none that it knows is missing. What comes later changes nothing in the view, and the view holds no lock.
     #[must_use]
     pub fn capture(state: &StateMachine, store: &Store) -> Self {
-        let mut tables: Vec<TableChange> = state.leases.iter().map(TableChange::LeasePut).collect();
-        tables.extend(state.alarms.iter(None).map(TableChange::AlarmPut));
-        if state.mvcc.compacted() > Revision(0) {
-            tables.push(TableChange::CompactRevision(state.mvcc.compacted()));
-        }
-        membership_tables(&state.membership, &mut tables);
         Self {
             applied: state.applied(),
             term: state.applied_term(),
-            tables,
+            tables: state.tables(),
             finished_compaction: None,
             records: store.scan(RecordRevision::default(), state.mvcc.revision()),
         }
     }
-}
-
-fn membership_tables(membership: &Membership, tables: &mut Vec<TableChange>) {
-    let members = membership.members();
-    tables.extend(members.map(|member| TableChange::MemberPut(member.id, member.to_json().into())));
-    tables.extend(membership.removed().map(TableChange::MemberRemove));
-    let version = membership.cluster_version().map(str::to_owned);
-    tables.extend(version.map(TableChange::ClusterVersion));
-    let version = membership.storage_version().map(str::to_owned);
-    tables.extend(version.map(TableChange::StorageVersion));
-    if *membership.downgrade() != Downgrade::default() {
-        tables.push(TableChange::Downgrade(membership.downgrade().to_json().into()));
-    }
-    tables.push(TableChange::ConfState(conf_state_to_json(membership.conf_state()).into()));
 }
 
 /// Takes buckets and their pairs, both in ascending order.

@@ -26,8 +26,8 @@ pub struct SnapshotFile {
 }
 
 impl SnapshotFile {
-    /// Makes the database of `view` in a file at `path`, which must not exist and does not exist afterwards. Takes as long as
-    /// reading all records takes; memory does not grow with them.
+    /// Makes the database of `view` in a file at `path`, which does not exist afterwards; what a crash left there is replaced. Nobody else
+    /// may use the path meanwhile. Takes as long as reading all records takes; memory does not grow with them.
     ///
     /// # Errors
     /// [`SnapshotError::Io`] if the file cannot be written (a full disk, say), [`SnapshotError::Record`] if a record cannot be read,
@@ -38,7 +38,13 @@ impl SnapshotFile {
         view: SnapshotView<impl IntoIterator<Item = Result<StoredRecord, E>>>,
     ) -> Result<Self, SnapshotError> {
         let storage_version = storage_version(&view.tables);
-        let file = disk.create(path)?;
+        let file = match disk.create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                disk.remove(path)?;
+                disk.create(path)?
+            }
+            created => created?,
+        };
         disk.remove(path)?;
         let (_, bytes) = write_database(view, FileEnd { file: file.clone(), at: 0 })?;
         Ok(Self { file, bytes, storage_version })
