@@ -129,3 +129,49 @@ pub enum StartError {
     #[error("invalid Raft configuration: {0}")]
     Config(String),
 }
+
+/// The hard state to start with, if `restart` makes sense: what is applied is committed, and a term that an entry has is
+/// known. (The end of a log can be torn between an entry and the hard state that was written after it.)
+pub(super) fn check(restart: &Restart) -> Result<HardState, StartError> {
+    let mut last = restart.start;
+    for entry in &restart.entries {
+        if entry.index != last.index.next() {
+            return Err(StartError::Gap { after: last.index, found: entry.index });
+        }
+        last = LogPosition { index: entry.index, term: entry.term };
+    }
+    let applied = restart.applied;
+    if applied < restart.start.index || applied > last.index {
+        return Err(StartError::Apart { first: restart.start.index.next(), last: last.index, applied });
+    }
+    let mut state = restart.hard_state;
+    if state.commit > last.index {
+        return Err(StartError::Lost { last: last.index, commit: state.commit });
+    }
+    state.commit = state.commit.max(applied);
+    if state.term < last.term {
+        state.term = last.term;
+        state.vote = None;
+    }
+    Ok(state)
+}
+
+/// The engine's configuration. Election timeouts are replaced by our own; `batch_append` must stay off, because with it
+/// the engine merges entries that do not follow each other.
+pub(super) fn engine_config(config: &NodeConfig, restart: &Restart) -> raft::Config {
+    let engine = raft::Config {
+        id: config.member.0,
+        election_tick: config.election_ticks,
+        heartbeat_tick: 1,
+        applied: restart.applied.0,
+        max_size_per_msg: config.message_bytes_max,
+        max_inflight_msgs: config.inflight_messages_max,
+        check_quorum: true,
+        pre_vote: config.pre_vote,
+        max_uncommitted_size: config.uncommitted_bytes_max,
+        max_committed_size_per_ready: super::APPLY_BYTES_MAX,
+        ..raft::Config::default()
+    };
+    assert!(!engine.batch_append, "batch_append loses entries");
+    engine
+}

@@ -2,7 +2,7 @@
 
 use super::message::{Message, Snapshot};
 use crate::membership;
-use crate::state::{Halt, LeaseEvent, TableChange, WriteBatch};
+use crate::state::{Halt, LeaseEntry, LeaseEvent, StateMachine, TableChange, WriteBatch};
 use crate::types::{
     ConfChange, ConfState, HardState, LeaseId, LogEntry, LogIndex, MemberId, RequestId, Term,
 };
@@ -91,9 +91,22 @@ pub struct Applied {
     pub(super) leases: Vec<LeaseEvent>,
     pub(super) conf_states: Vec<(LogIndex, Result<ConfState, String>)>,
     pub(super) cluster_version: Option<String>,
+    /// All leases, if the state machine was replaced by a snapshot.
+    pub(super) replaced: Option<Vec<LeaseEntry>>,
 }
 
 impl Applied {
+    /// A snapshot has replaced the state machine, which is now `state`.
+    #[must_use]
+    pub fn snapshot(state: &StateMachine) -> Self {
+        Self {
+            index: state.applied(),
+            replaced: Some(state.leases.iter().collect()),
+            cluster_version: state.membership.cluster_version().map(String::from),
+            ..Self::default()
+        }
+    }
+
     /// Adds the batch of the next entry.
     pub fn note(&mut self, batch: &WriteBatch) {
         self.index = batch.applied();

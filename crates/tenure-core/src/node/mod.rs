@@ -1,8 +1,52 @@
 //! The consensus driver: inputs in, outputs out. The `raft` crate stays behind this module.
+//!
+//! A [`Node`] holds no socket, file, clock or thread. The driver tells it what happens ([`Input`]) and what time it is, and
+//! carries out what it asks for ([`Output`]). The server does so with real disks and sockets, the simulator with fake
+//! ones, and the same seed and inputs always give the same outputs.
+//!
+//! # The driver's side of the protocol
+//!
+//! 1. **Start.** Read log and state machine from disk, [`Node::new`] with what they hold. A new cluster begins with
+//!    [`bootstrap`], written to the disk first. The outputs of the start are carried out like all others.
+//! 2. **Tick.** [`Input::Tick`] every [`NodeConfig::tick`]. Nothing else in the node moves by itself, but nothing waits for a
+//!    tick either: a member that is alone leads as soon as it starts, and a put passes through without one.
+//! 3. **Propose.** Collect what waits into one [`Input::Propose`]: it becomes one batch of the log, one write, one sync. What
+//!    cannot enter the log comes back as [`Output::Dropped`]; of everything else the driver hears when it is applied.
+//! 4. **Persist.** Give [`Output::Persist`]s to the disk in their order. Once one is durable, hand its token back with
+//!    [`Input::Persisted`]; of several that one sync made durable, the last token is enough. Before that no entry in it is
+//!    counted, applied, or acknowledged to another member; the node goes on with everything that need not wait. If
+//!    `must_sync` is false the token may go back when it is written.
+//! 5. **Apply.** Give [`Output::Apply`]s to the state machine in their order: they are committed and on this member's disk. Then
+//!    hand in one [`Applied`] of what was applied, *before* replies leave, so that the node knows a lease before its owner
+//!    does.
+//! 6. **Send.** [`Output::Send`] may leave at once. What must not leave before something is on disk is not handed out.
+//! 7. **Read.** [`Input::ReadIndex`] with a ticket for all reads that wait; [`Output::ReadReady`] names the index to be applied
+//!    before they are served. A leader answers only after it has committed an entry of its own term.
+//! 8. **Stop.** [`Input::Stop`], go on until [`Output::StopReady`]. After [`Output::Halt`] the process ends at once.
+//!
+//! By itself the node proposes: the revocation of leases whose life is over, checkpoints of how much life is left, and
+//! the cluster version. The request ids of these come from [`NodeConfig::request_ids`]; nobody waits for them.
+//!
+//! # What is behind it
+//!
+//! The engine hands out batches; each gets a token if it has something for the disk, and is passed otherwise. A change of
+//! the commit index alone is not worth a write: it travels with the next batch or tick, since what has been applied
+//! is known to be committed anyway ([`Restart`]). The engine's own log ([`log::MemoryLog`]) holds entries from the
+//! moment they are handed out, so the engine can read what is not durable yet, but counts only what is.
 
+mod clock;
 mod config;
+mod drive;
+mod engine;
 mod interface;
+mod leases;
+mod log;
 mod message;
+mod persist;
+mod reads;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::{NodeConfig, Restart, StartError};
 pub use interface::{
@@ -13,3 +57,209 @@ pub use message::{
     InvalidMessage, Message, MessageKind, Snapshot, conf_state_from_wire, conf_state_to_wire,
     entry_from_wire, entry_to_wire, hard_state_from_wire, hard_state_to_wire,
 };
+
+use crate::membership::Member;
+use crate::types::{
+    ConfChange, ConfChangeKind, EntryKind, HardState, LogEntry, LogIndex, MemberId, Moment, RequestId,
+    RequestIds, Term,
+};
+use clock::ElectionTimeout;
+use leases::{LeaseDesk, Question};
+use log::MemoryLog;
+use persist::Persistence;
+use raft::RawNode;
+use reads::Reads;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Bytes of entries in one [`Output::Apply`].
+const APPLY_BYTES_MAX: u64 = 4 << 20;
+
+/// Changes of the membership that wait for the one before them.
+const CONF_CHANGES_MAX: usize = 64;
+
+/// The consensus driver of one member.
+pub struct Node {
+    raw: RawNode<MemoryLog>,
+    member: MemberId,
+    limits: Limits,
+    request_ids: RequestIds,
+    election_timeout: ElectionTimeout,
+    now: Moment,
+    persistence: Persistence,
+    /// Whether the commit index has moved since the last hard state that was handed out.
+    is_commit_unsaved: bool,
+    /// The last entry handed out for applying, and the last one applied.
+    handed_out: LogIndex,
+    applied: LogIndex,
+    /// Changes of the membership that are handed out for applying.
+    conf_changes: BTreeMap<LogIndex, ConfChange>,
+    conf_changes_waiting: VecDeque<ConfChange>,
+    proposals_waiting: VecDeque<(Moment, Proposal)>,
+    reads: Reads,
+    leases: LeaseDesk,
+    version: VersionDesk,
+    leader: (Option<MemberId>, Term),
+    /// The entry to be applied before [`Output::StopReady`].
+    stop_at: Option<LogIndex>,
+    out: Vec<Output>,
+    is_halted: bool,
+}
+
+struct Limits {
+    election_timeout: Duration,
+    catchup_entries_max: usize,
+    catchup_bytes_max: usize,
+    message_bytes_max: u64,
+    unapplied_entries_max: u64,
+    waiting_max: usize,
+    request_timeout: Duration,
+}
+
+/// What is known about the cluster version.
+struct VersionDesk {
+    own: &'static str,
+    members_min: Option<String>,
+    cluster: Option<String>,
+    retry_at: Moment,
+}
+
+/// What the log of a new cluster begins with: one change for each of the first members, in the order of their ids, all of
+/// them committed. Every one of the first members writes the same.
+#[must_use]
+pub fn bootstrap(members: &[Member]) -> (HardState, Vec<LogEntry>) {
+    let mut members: Vec<&Member> = members.iter().collect();
+    members.sort_unstable_by_key(|member| member.id);
+    let entries: Vec<LogEntry> = (1..).map(LogIndex).zip(members).map(first_entry).collect();
+    let commit = LogIndex(entries.len() as u64);
+    (HardState { term: Term(1), vote: None, commit }, entries)
+}
+
+fn first_entry((index, member): (LogIndex, &Member)) -> LogEntry {
+    let change = ConfChange {
+        id: RequestId(0),
+        kind: ConfChangeKind::AddVoter,
+        member: member.id,
+        context: member.to_json().into(),
+    };
+    LogEntry { index, term: Term(1), kind: EntryKind::ConfChange, data: change.encode() }
+}
+
+impl Node {
+    /// A node that goes on where log and state machine are. The outputs come before those of any input.
+    ///
+    /// # Errors
+    /// [`StartError`] if log and state machine do not belong together.
+    pub fn new(now: Moment, config: NodeConfig, restart: Restart) -> Result<(Self, Vec<Output>), StartError> {
+        let hard_state = config::check(&restart)?;
+        let engine_config = config::engine_config(&config, &restart);
+        let log =
+            MemoryLog::new(restart.start, restart.entries, hard_state, restart.applied, restart.conf_state);
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let raw = RawNode::new(&engine_config, log, &logger)
+            .map_err(|error| StartError::Config(error.to_string()))?;
+        let mut node = Self {
+            raw,
+            member: config.member,
+            limits: Limits {
+                election_timeout: config.election_timeout(),
+                catchup_entries_max: config.catchup_entries_max,
+                catchup_bytes_max: config.catchup_bytes_max,
+                message_bytes_max: config.message_bytes_max,
+                unapplied_entries_max: config.unapplied_entries_max,
+                waiting_max: config.waiting_max,
+                request_timeout: config.request_timeout,
+            },
+            request_ids: config.request_ids,
+            election_timeout: ElectionTimeout::new(config.seed, config.election_ticks),
+            now,
+            persistence: Persistence::default(),
+            is_commit_unsaved: false,
+            handed_out: restart.applied,
+            applied: restart.applied,
+            conf_changes: BTreeMap::new(),
+            conf_changes_waiting: VecDeque::new(),
+            proposals_waiting: VecDeque::new(),
+            reads: Reads::default(),
+            leases: LeaseDesk::new(config.lease_checkpoint_interval, config.waiting_max, restart.leases),
+            version: VersionDesk {
+                own: config.server_version,
+                members_min: None,
+                cluster: restart.cluster_version,
+                retry_at: now,
+            },
+            leader: (None, hard_state.term),
+            stop_at: None,
+            out: Vec::new(),
+            is_halted: false,
+        };
+        node.compact();
+        node.drive();
+        let out = std::mem::take(&mut node.out);
+        Ok((node, out))
+    }
+
+    /// Takes in what happened at `now` and says what is to be done. After [`Output::Halt`] nothing is.
+    pub fn handle(&mut self, now: Moment, input: Input) -> Vec<Output> {
+        if self.is_halted {
+            return Vec::new();
+        }
+        self.now = self.now.max(now);
+        match input {
+            Input::Tick => self.tick(),
+            Input::Propose(proposals) => self.propose(proposals),
+            Input::ProposeConfChange(change) => self.propose_conf_change(change),
+            Input::ReadIndex(ticket) => self.read_index(ticket),
+            Input::Persisted(token) => self.persisted(&token),
+            Input::Applied(applied) => self.note_applied(applied),
+            Input::RenewLease { lease, ticket } => self.ask_lease(Question::Renew, lease, ticket),
+            Input::LeaseLife { lease, ticket } => self.ask_lease(Question::Life, lease, ticket),
+            Input::ListLeases(ticket) => self.out.push(self.leases.list(ticket)),
+            Input::Receive(message) => self.receive(*message),
+            Input::PeerUnreachable(member) => self.raw.report_unreachable(member.0),
+            Input::SnapshotSent { to, arrived } => self.snapshot_sent(to, arrived),
+            Input::ServerVersionMin(version) => self.version.members_min = Some(version),
+            Input::TransferLeader(member) => self.transfer_leader(member),
+            Input::Campaign => self.campaign(),
+            Input::Stop => self.prepare_stop(),
+        }
+        if !self.is_halted {
+            self.drive();
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// Where the node stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let raft = &self.raw.raft;
+        let is_leader = self.is_leader();
+        let others = raft.prs().iter().filter(|(id, _)| is_leader && **id != self.member.0);
+        let learners = raft.prs().conf().learners();
+        let mut progress: Vec<Progress> = others
+            .map(|(id, progress)| Progress {
+                member: MemberId(*id),
+                matched: LogIndex(progress.matched),
+                is_active: progress.recent_active,
+                is_learner: learners.contains(id),
+            })
+            .collect();
+        progress.sort_unstable_by_key(|progress| progress.member);
+        Status {
+            role: self.role(),
+            leader: self.leader.0,
+            term: Term(raft.term),
+            last: LogIndex(raft.raft_log.last_index()),
+            commit: self.commit(),
+            applied: self.applied,
+            is_learner: learners.contains(&self.member.0),
+            progress,
+        }
+    }
+
+    /// The newest hard state, as it would be handed out now.
+    #[must_use]
+    pub fn hard_state(&self) -> HardState {
+        engine::hard_state_from(&self.raw.raft.hard_state())
+    }
+}

@@ -1,0 +1,488 @@
+//! What a node does with an input, and with what the engine makes of it.
+
+use super::interface::{Applied, DropReason, Output, Persist, PersistToken, Proposal, ReadTicket, Role};
+use super::leases::Question;
+use super::message::{Message, MessageKind};
+use super::{CONF_CHANGES_MAX, LeaseTicket, Node, engine};
+use crate::command::{ClusterVersionSet, Command, Request, RequestHeader};
+use crate::state::Halt;
+use crate::types::{ConfChange, ConfState, EntryKind, LeaseId, LogEntry, LogIndex, MemberId, Moment, Term};
+use raft::eraftpb;
+use std::time::Duration;
+
+/// After this long a cluster version that has not been applied is proposed again.
+const VERSION_RETRY: Duration = Duration::from_secs(4);
+
+// Inputs.
+impl Node {
+    pub(super) fn tick(&mut self) {
+        // A candidate must have its log on disk, and one that is alone wins at once.
+        if self.is_leader() || self.persistence.is_idle() || !self.raw.raft.prs().is_singleton() {
+            self.raw.tick();
+        }
+        if self.is_commit_unsaved {
+            self.save_commit();
+        }
+        self.give_up(self.now - self.limits.request_timeout);
+        if let Some(context) = self.reads.retry(self.now) {
+            self.raw.read_index(context.to_be_bytes().to_vec());
+        }
+    }
+
+    pub(super) fn propose(&mut self, proposals: Vec<Proposal>) {
+        let unapplied = self.commit().0.saturating_sub(self.applied.0);
+        if unapplied > self.limits.unapplied_entries_max {
+            proposals
+                .into_iter()
+                .for_each(|proposal| self.drop_proposal(&proposal, DropReason::TooManyRequests));
+        } else if self.can_propose() && self.proposals_waiting.is_empty() {
+            self.step_proposals(proposals);
+        } else {
+            for proposal in proposals {
+                if self.proposals_waiting.len() < self.limits.waiting_max {
+                    self.proposals_waiting.push_back((self.now, proposal));
+                } else {
+                    self.drop_proposal(&proposal, DropReason::TooManyRequests);
+                }
+            }
+        }
+    }
+
+    pub(super) fn propose_conf_change(&mut self, change: ConfChange) {
+        if self.conf_changes_waiting.len() < CONF_CHANGES_MAX {
+            self.conf_changes_waiting.push_back(change);
+        } else {
+            self.out.push(Output::Dropped { id: change.id, reason: DropReason::TooManyRequests });
+        }
+    }
+
+    pub(super) fn read_index(&mut self, ticket: ReadTicket) {
+        if self.reads.len() < self.limits.waiting_max {
+            self.reads.push(self.now, ticket);
+        } else {
+            self.out.push(Output::ReadDropped(vec![ticket]));
+        }
+    }
+
+    pub(super) fn persisted(&mut self, token: &PersistToken) {
+        match self.persistence.confirm(token) {
+            Ok(None) => {}
+            Ok(Some(persisted)) => {
+                self.raw.on_persist_ready(persisted.batch);
+                self.out.extend(persisted.messages.into_iter().map(Output::Send));
+            }
+            Err(halt) => self.halt(halt),
+        }
+    }
+
+    pub(super) fn note_applied(&mut self, applied: Applied) {
+        if let Some(leases) = applied.replaced {
+            self.leases.replace(leases, &mut self.out);
+            if self.is_leader() {
+                self.leases.promote(self.now, self.limits.election_timeout);
+            }
+        }
+        if applied.index <= self.applied {
+            return;
+        }
+        let may_be_applied = self.handed_out.min(LogIndex(self.raw.raft.raft_log.persisted));
+        if applied.index > may_be_applied {
+            let text = format!("entry {} was applied, but only {may_be_applied} may be", applied.index);
+            return self.halt(Halt(text));
+        }
+        if let Err(halt) = self.change_conf(applied.index, applied.conf_states) {
+            return self.halt(halt);
+        }
+        self.applied = applied.index;
+        self.raw.advance_apply_to(applied.index.0);
+        if applied.cluster_version.is_some() {
+            self.version.cluster = applied.cluster_version;
+        }
+        self.leases.note(self.now, &applied.leases, applied.index, &mut self.out);
+        self.compact();
+    }
+
+    pub(super) fn ask_lease(&mut self, question: Question, lease: LeaseId, ticket: LeaseTicket) {
+        let raft = &self.raw.raft;
+        // A new leader may not have applied all that earlier ones have granted.
+        let known =
+            if raft.commit_to_current_term() { self.commit() } else { LogIndex(raft.raft_log.last_index()) };
+        let barrier = (known > self.applied).then_some(known);
+        self.leases.ask(self.now, question, lease, ticket, barrier, &mut self.out);
+    }
+
+    /// A message that no member sends, or to somebody else, is ignored like one that the network has lost.
+    pub(super) fn receive(&mut self, mut message: Message) {
+        if message.to != self.member || message.from == self.member {
+            return;
+        }
+        match message.kind {
+            MessageKind::TransferLeader if !self.is_leader() => return,
+            MessageKind::TimeoutNow if !self.persistence.is_idle() && self.raw.raft.prs().is_singleton() => {
+                return;
+            }
+            MessageKind::Propose => message.entries = self.take_in_conf_changes(message.entries),
+            _ => {}
+        }
+        if let Ok(message) = engine::message_into(message) {
+            // Refusals are for members that are gone or proposals without a leader.
+            drop(self.raw.step(message));
+        }
+    }
+
+    /// Changes of the membership that another member passes on wait their turn here as our own do.
+    fn take_in_conf_changes(&mut self, entries: Vec<LogEntry>) -> Vec<LogEntry> {
+        let (changes, entries): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| entry.kind != EntryKind::Normal);
+        for entry in changes.into_iter().filter(|entry| entry.kind == EntryKind::ConfChange) {
+            if let Ok(change) = ConfChange::decode(entry.data) {
+                self.propose_conf_change(change);
+            }
+        }
+        entries
+    }
+
+    pub(super) fn snapshot_sent(&mut self, to: MemberId, arrived: bool) {
+        let status = if arrived { raft::SnapshotStatus::Finish } else { raft::SnapshotStatus::Failure };
+        self.raw.report_snapshot(to.0, status);
+    }
+
+    pub(super) fn transfer_leader(&mut self, to: MemberId) {
+        if self.is_leader() {
+            self.raw.transfer_leader(to.0);
+        }
+    }
+
+    pub(super) fn campaign(&mut self) {
+        let may_win = self.persistence.is_idle() || !self.raw.raft.prs().is_singleton();
+        if self.raw.raft.promotable() && may_win {
+            // The only refusal is of a message that is not local, which this one is.
+            drop(self.raw.campaign());
+        }
+    }
+
+    pub(super) fn prepare_stop(&mut self) {
+        let checkpoints = self.leases.checkpoint_all(self.now);
+        self.stop_at = Some(self.applied);
+        if self.can_propose() && self.is_leader() && !checkpoints.is_empty() {
+            self.propose_own(checkpoints);
+            self.stop_at = Some(LogIndex(self.raw.raft.raft_log.last_index()));
+        }
+    }
+}
+
+// What follows from an input.
+impl Node {
+    /// Hands out whatever the engine has, and does what the node does by itself, until there is nothing more.
+    pub(super) fn drive(&mut self) {
+        loop {
+            self.hold_election_timeout();
+            self.take_batches();
+            self.notice_leader();
+            self.do_duties();
+            if self.is_halted || !self.raw.has_ready() {
+                break;
+            }
+        }
+        if self.stop_at.is_some_and(|index| index <= self.applied || !self.is_leader()) {
+            self.stop_at = None;
+            self.out.push(Output::StopReady);
+        }
+    }
+
+    fn hold_election_timeout(&mut self) {
+        let ticks = self.election_timeout.ticks(Term(self.raw.raft.term), self.role());
+        if self.raw.raft.randomized_election_timeout() != ticks {
+            self.raw.raft.set_randomized_election_timeout(ticks);
+        }
+    }
+
+    fn take_batches(&mut self) {
+        while self.raw.has_ready() {
+            let mut batch = self.raw.ready();
+            let number = batch.number();
+            let send = batch.take_messages().into_iter().filter_map(engine::message_from);
+            self.out.extend(send.map(Output::Send));
+            for state in batch.take_read_states() {
+                let tickets = self.reads.answered(&state.request_ctx);
+                if !tickets.is_empty() {
+                    self.out.push(Output::ReadReady { tickets, index: LogIndex(state.index) });
+                }
+            }
+            let held = batch.take_persisted_messages().into_iter().filter_map(engine::message_from).collect();
+            let committed = batch.take_committed_entries();
+            match self.persist_of(&mut batch) {
+                Some(mut persist) => {
+                    persist.token = self.persistence.hand_out(number, held);
+                    self.out.push(Output::Persist(persist));
+                    self.raw.advance_append_async(batch);
+                }
+                None => {
+                    self.raw.advance_append_async(batch);
+                    if let Some(passed) = self.persistence.pass(number, held) {
+                        self.raw.on_persist_ready(passed.batch);
+                        self.out.extend(passed.messages.into_iter().map(Output::Send));
+                    }
+                }
+            }
+            self.hand_out(committed);
+            self.hold_election_timeout();
+        }
+    }
+
+    /// What of a batch goes to the disk; the entries are readable by the engine from now on. `None` if nothing does: a
+    /// commit index that has moved waits for company.
+    fn persist_of(&mut self, batch: &mut raft::Ready) -> Option<Persist> {
+        let snapshot = engine::snapshot_from(batch.snapshot());
+        let entries = batch.take_entries();
+        self.is_commit_unsaved |= batch.hs().is_some();
+        if entries.is_empty() && snapshot.is_none() && !batch.must_sync() {
+            return None;
+        }
+        if let Some(snapshot) = &snapshot {
+            self.raw.mut_store().restore(snapshot);
+            self.handed_out = snapshot.position.index;
+            self.conf_changes.clear();
+        }
+        let hard_state = std::mem::take(&mut self.is_commit_unsaved).then(|| self.hard_state());
+        let handed_out = entries.iter().cloned().map(engine::entry_from).collect();
+        self.raw.mut_store().append(entries);
+        let must_sync = batch.must_sync();
+        Some(Persist { token: PersistToken(0), snapshot, entries: handed_out, hard_state, must_sync })
+    }
+
+    fn save_commit(&mut self) {
+        self.is_commit_unsaved = false;
+        let token = self.persistence.hand_out(self.persistence.last_batch(), Vec::new());
+        let hard_state = Some(self.hard_state());
+        let nothing = Persist { token, snapshot: None, entries: Vec::new(), hard_state, must_sync: false };
+        self.out.push(Output::Persist(nothing));
+    }
+
+    fn hand_out(&mut self, committed: Vec<eraftpb::Entry>) {
+        let entries: Vec<LogEntry> = committed.into_iter().map(engine::entry_from).collect();
+        let Some(last) = entries.last() else { return };
+        self.handed_out = last.index;
+        for entry in entries.iter().filter(|entry| entry.kind == EntryKind::ConfChange) {
+            // The state machine stops at one that is malformed.
+            if let Ok(change) = ConfChange::decode(entry.data.clone()) {
+                self.conf_changes.insert(entry.index, change);
+            }
+        }
+        self.out.push(Output::Apply(entries));
+    }
+
+    /// Makes the engine follow the state machine, which has decided about the changes up to `applied`.
+    fn change_conf(
+        &mut self,
+        applied: LogIndex,
+        decided: Vec<(LogIndex, Result<ConfState, String>)>,
+    ) -> Result<(), Halt> {
+        let mut decided = decided.into_iter().peekable();
+        while let Some(next) = self.conf_changes.first_entry().filter(|next| *next.key() <= applied) {
+            let (index, change) = next.remove_entry();
+            let halt = |text: String| Halt(format!("configuration change at log entry {index}: {text}"));
+            let Some((_, state)) = decided.next_if(|(at, _)| *at == index) else { continue };
+            let state = state.map_err(halt)?;
+            let Some(change) = engine::conf_change_into(&change) else { continue };
+            let made = self.raw.apply_conf_change(&change).map_err(|error| halt(error.to_string()))?;
+            if engine::conf_state_from(&made) != state {
+                return Err(halt(format!("the engine makes {made:?} of it, the state machine {state:?}")));
+            }
+            self.raw.mut_store().set_conf_state(state);
+        }
+        Ok(())
+    }
+
+    fn notice_leader(&mut self) {
+        let raft = &self.raw.raft;
+        let leader = (engine::member(raft.leader_id), Term(raft.term));
+        if leader == self.leader {
+            return;
+        }
+        let was_leader = self.leader.0 == Some(self.member);
+        self.leader = leader;
+        self.out.push(Output::LeaderChanged { leader: leader.0, term: leader.1 });
+        self.reads.forget_question();
+        self.version.retry_at = self.now;
+        if was_leader {
+            self.leases.demote(&mut self.out);
+        }
+        if self.is_leader() {
+            self.leases.promote(self.now, self.limits.election_timeout);
+        }
+    }
+
+    fn do_duties(&mut self) {
+        let is_alone = self.raw.raft.prs().is_singleton();
+        if is_alone
+            && self.role() == Role::Follower
+            && self.raw.raft.promotable()
+            && self.conf_changes.is_empty()
+        {
+            self.campaign();
+        }
+        if self.can_propose() {
+            if !self.proposals_waiting.is_empty() {
+                let waiting = std::mem::take(&mut self.proposals_waiting);
+                self.step_proposals(waiting.into_iter().map(|(_, proposal)| proposal).collect());
+            }
+            self.step_conf_change();
+        }
+        self.ask_reads(is_alone);
+        if self.is_leader() && self.can_propose() && self.raw.raft.commit_to_current_term() {
+            let mut commands = self.leases.due(self.now);
+            commands.extend(self.cluster_version(is_alone));
+            self.propose_own(commands);
+        }
+    }
+
+    fn ask_reads(&mut self, is_alone: bool) {
+        if !self.reads.wants_to_ask() || self.leader.0.is_none() {
+            return;
+        }
+        if self.is_leader() && !self.raw.raft.commit_to_current_term() {
+            return;
+        }
+        if self.is_leader() && is_alone {
+            let tickets = self.reads.take_waiting();
+            return self.out.push(Output::ReadReady { tickets, index: self.commit() });
+        }
+        let context = self.request_ids.next_id().0;
+        self.reads.ask(self.now, context);
+        self.raw.read_index(context.to_be_bytes().to_vec());
+    }
+
+    /// The version to raise the cluster to, one minor at a time (M8): that of the oldest member.
+    fn cluster_version(&mut self, is_alone: bool) -> Option<Command> {
+        let is_alone = is_alone && self.raw.raft.prs().conf().learners().is_empty();
+        let oldest = self.version.members_min.as_deref().or(is_alone.then_some(self.version.own))?;
+        let version = next_cluster_version(self.version.cluster.as_deref(), oldest)?;
+        if self.version.retry_at > self.now {
+            return None;
+        }
+        self.version.retry_at = self.now + VERSION_RETRY;
+        Some(Command::ClusterVersionSet(ClusterVersionSet { version }))
+    }
+}
+
+// Small steps.
+impl Node {
+    pub(super) fn role(&self) -> Role {
+        engine::role(self.raw.raft.state)
+    }
+
+    pub(super) fn is_leader(&self) -> bool {
+        self.role() == Role::Leader
+    }
+
+    pub(super) fn commit(&self) -> LogIndex {
+        LogIndex(self.raw.raft.raft_log.committed)
+    }
+
+    /// Whether there is a leader who takes proposals now.
+    fn can_propose(&self) -> bool {
+        self.raw.raft.leader_id != 0 && self.raw.raft.lead_transferee.is_none()
+    }
+
+    /// The entries of a leader are one message to itself; for another leader they are cut to the size of a message.
+    fn step_proposals(&mut self, proposals: Vec<Proposal>) {
+        let bytes_max = if self.is_leader() { u64::MAX } else { self.limits.message_bytes_max };
+        let mut proposals = proposals.into_iter().peekable();
+        while let Some(first) = proposals.next() {
+            let mut bytes = first.data.len() as u64;
+            let mut batch = vec![first];
+            while let Some(next) = proposals.next_if(|next| bytes + next.data.len() as u64 <= bytes_max) {
+                bytes += next.data.len() as u64;
+                batch.push(next);
+            }
+            let entries = batch.iter().map(|proposal| proposal_entry(proposal.data.clone())).collect();
+            if self.step_entries(entries).is_err() {
+                let is_member = self.raw.raft.prs().get(self.member.0).is_some();
+                let reason = if is_member { DropReason::TooManyRequests } else { DropReason::Refused };
+                batch.iter().for_each(|proposal| self.drop_proposal(proposal, reason));
+            }
+        }
+    }
+
+    fn step_entries(&mut self, entries: Vec<eraftpb::Entry>) -> raft::Result<()> {
+        let mut message = eraftpb::Message { from: self.member.0, ..Default::default() };
+        message.set_msg_type(eraftpb::MessageType::MsgPropose);
+        message.set_entries(entries.into());
+        self.raw.step(message)
+    }
+
+    /// The engine silently forgets a change that comes before the last one is applied, so it is not shown it.
+    fn step_conf_change(&mut self) {
+        if self.raw.raft.has_pending_conf() {
+            return;
+        }
+        let Some(change) = self.conf_changes_waiting.pop_front() else { return };
+        let mut entry = proposal_entry(change.encode());
+        entry.set_entry_type(eraftpb::EntryType::EntryConfChange);
+        if self.step_entries(vec![entry]).is_err() {
+            self.out.push(Output::Dropped { id: change.id, reason: DropReason::Refused });
+        }
+    }
+
+    fn propose_own(&mut self, commands: Vec<Command>) {
+        if commands.is_empty() {
+            return;
+        }
+        let mut entries = Vec::with_capacity(commands.len());
+        for command in commands {
+            let header = RequestHeader { id: self.request_ids.next_id(), ..RequestHeader::default() };
+            entries.push(proposal_entry(Request { header, command }.encode()));
+        }
+        // Whatever is refused is proposed again when its time comes.
+        drop(self.step_entries(entries));
+    }
+
+    fn drop_proposal(&mut self, proposal: &Proposal, reason: DropReason) {
+        self.out.push(Output::Dropped { id: proposal.id, reason });
+    }
+
+    /// Ends the waiting for a leader of whatever came before `since`.
+    fn give_up(&mut self, since: Moment) {
+        while let Some((_, proposal)) = self.proposals_waiting.pop_front_if(|(came, _)| *came < since) {
+            self.drop_proposal(&proposal, DropReason::NoLeader);
+        }
+        let reads = self.reads.expire(since);
+        if !reads.is_empty() {
+            self.out.push(Output::ReadDropped(reads));
+        }
+    }
+
+    /// A member that is alone needs no applied entries: nobody has to catch up.
+    pub(super) fn compact(&mut self) {
+        let is_alone = self.raw.raft.prs().is_singleton();
+        let entries_max = if is_alone { 0 } else { self.limits.catchup_entries_max };
+        let (applied, bytes_max) = (self.applied, self.limits.catchup_bytes_max);
+        self.raw.mut_store().applied_to(applied, entries_max, bytes_max);
+    }
+
+    fn halt(&mut self, halt: Halt) {
+        self.is_halted = true;
+        self.out.push(Output::Halt(halt));
+    }
+}
+
+fn proposal_entry(data: bytes::Bytes) -> eraftpb::Entry {
+    eraftpb::Entry { data, ..Default::default() }
+}
+
+/// `X.Y.0` of the next version on the way from `cluster` to the oldest member's, if there is one.
+fn next_cluster_version(cluster: Option<&str>, oldest: &str) -> Option<String> {
+    let minor_of = |version: &str| -> Option<(u64, u64)> {
+        let mut numbers = version.split(['.', '-']).map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??))
+    };
+    let (major, minor) = minor_of(oldest)?;
+    match cluster.and_then(minor_of) {
+        None => Some(format!("{major}.{minor}.0")),
+        Some((at_major, at_minor)) if at_major == major && at_minor < minor => {
+            Some(format!("{major}.{}.0", at_minor + 1))
+        }
+        Some(_) => None,
+    }
+}

@@ -1,0 +1,81 @@
+//! What is on its way to the disk, and what waits for it.
+
+use super::interface::PersistToken;
+use super::message::Message;
+use crate::state::Halt;
+use std::collections::VecDeque;
+
+/// What has been handed out to be persisted, in order. The engine numbers its batches; the tokens are numbered for
+/// themselves, because not every batch of the engine has something for the disk.
+#[derive(Default)]
+pub(super) struct Persistence {
+    /// The last batch of the engine.
+    last_batch: u64,
+    last_token: u64,
+    outstanding: VecDeque<Outstanding>,
+}
+
+struct Outstanding {
+    token: u64,
+    batch: u64,
+    /// What may be sent once this is on disk.
+    messages: Vec<Message>,
+}
+
+/// What became true when something reached the disk.
+pub(super) struct Persisted {
+    /// Up to which batch of the engine everything is on disk.
+    pub(super) batch: u64,
+    /// What may be sent now.
+    pub(super) messages: Vec<Message>,
+}
+
+impl Persistence {
+    /// Whether nothing is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+
+    /// A batch of the engine, or what was left over from earlier ones, goes to the disk; `messages` wait for it.
+    pub(super) fn hand_out(&mut self, batch: u64, messages: Vec<Message>) -> PersistToken {
+        self.last_batch = self.last_batch.max(batch);
+        self.last_token += 1;
+        let token = self.last_token;
+        self.outstanding.push_back(Outstanding { token, batch: self.last_batch, messages });
+        PersistToken(token)
+    }
+
+    /// A batch of the engine has nothing for the disk. Its messages still wait for what is before them.
+    pub(super) fn pass(&mut self, batch: u64, mut messages: Vec<Message>) -> Option<Persisted> {
+        self.last_batch = self.last_batch.max(batch);
+        match self.outstanding.back_mut() {
+            Some(last) => {
+                last.messages.append(&mut messages);
+                None
+            }
+            None => Some(Persisted { batch: self.last_batch, messages }),
+        }
+    }
+
+    /// The last batch that was handed out or passed.
+    pub(super) fn last_batch(&self) -> u64 {
+        self.last_batch
+    }
+
+    /// Everything up to `token` is on disk.
+    pub(super) fn confirm(&mut self, token: &PersistToken) -> Result<Option<Persisted>, Halt> {
+        if token.0 > self.last_token {
+            return Err(Halt("a persist token of another node came back".into()));
+        }
+        let mut persisted: Option<Persisted> = None;
+        while let Some(mut next) = self.outstanding.pop_front_if(|next| next.token <= token.0) {
+            let all = persisted.get_or_insert(Persisted { batch: 0, messages: Vec::new() });
+            all.batch = next.batch;
+            all.messages.append(&mut next.messages);
+        }
+        if let Some(all) = persisted.as_mut().filter(|_| self.outstanding.is_empty()) {
+            all.batch = self.last_batch;
+        }
+        Ok(persisted)
+    }
+}
