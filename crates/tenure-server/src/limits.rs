@@ -55,11 +55,11 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 4 * MIB as u32;
 /// The largest HTTP/2 frame that is accepted.
 pub const FRAME_BYTES_MAX: u32 = 64 * KIB as u32;
 
+/// Streams of one connection that its client has reset and the server has not yet seen: above it is an attack.
+pub const RESET_STREAMS_MAX: usize = 1_024;
+
 /// All header fields of one request together.
 pub const HEADER_BYTES_MAX: u32 = 64 * KIB as u32;
-
-/// The body of a plain HTTP request; no endpoint reads one, so it only has to be drained.
-pub const HTTP_BODY_BYTES_MAX: usize = 64 * KIB;
 
 /// How long an HTTP/1.1 client may take for the header of a request.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(300);

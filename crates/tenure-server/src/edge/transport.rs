@@ -1,0 +1,87 @@
+//! What a connection runs on.
+
+use super::coalesce::Coalesced;
+use crate::limits;
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+/// A connection before HTTP.
+#[derive(Debug)]
+pub enum Transport {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+    /// Inside this process.
+    Memory(DuplexStream),
+}
+
+impl Transport {
+    /// The same connection with collected writes.
+    pub fn coalesced(self) -> Coalesced<Self> {
+        Coalesced::new(self, limits::CONNECTION_WRITE_BYTES_MAX, limits::CONNECTION_WRITE_BYTES_KEPT)
+    }
+}
+
+macro_rules! each {
+    ($self:expr, $io:ident => $result:expr) => {
+        match $self.get_mut() {
+            Transport::Tcp($io) => $result,
+            Transport::Unix($io) => $result,
+            Transport::Memory($io) => $result,
+        }
+    };
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self, io => Pin::new(io).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, io => Pin::new(io).poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => Pin::new(io).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => Pin::new(io).poll_shutdown(cx))
+    }
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A process of this machine.
+    Unix,
+    /// This process.
+    InProcess,
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Remote::Tcp(address) => address.fmt(f),
+            Remote::Unix => f.write_str("@"),
+            Remote::InProcess => f.write_str("in-process"),
+        }
+    }
+}
