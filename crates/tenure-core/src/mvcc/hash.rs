@@ -26,8 +26,8 @@ pub struct HashScan {
     from: Option<Box<[u8]>>,
     /// Whether a key is there at `revision`.
     any_kept: bool,
-    /// Of each key the newest version at `revision`, if it is at or before the compaction and no deletion. While no key
-    /// was found to be there at `revision`, all versions that the compaction leaves.
+    /// Of each key the version that a reader at `revision` sees, if it is at or before the compaction. While no key was
+    /// found to be there at `revision`: of each key the version that the compaction leaves.
     kept: Vec<RecordRevision>,
 }
 
@@ -75,7 +75,7 @@ impl HashScan {
                     self.kept.push(version.at);
                 }
             } else if !self.any_kept {
-                self.kept.extend(entry.newest_at(self.compacted).map(|version| version.at));
+                self.kept.extend(entry.live_at(self.compacted).map(|version| version.at));
             }
         }
         self.from = last.map(|last| [last, &[0]].concat().into());

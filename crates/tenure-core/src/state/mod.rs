@@ -13,6 +13,9 @@ mod lease;
 mod quota;
 mod txn;
 
+#[cfg(test)]
+mod script_test;
+
 pub use effects::{
     AlarmEntry, DeleteOutcome, Effects, Halt, LeaseEntry, LeaseEvent, OpOutcome, Outcome, PutOutcome,
     RangeOutcome, Response, TableChange, TxnOutcome, WriteBatch,
@@ -178,7 +181,9 @@ impl StateMachine {
         tombstone: bool,
         kv: &KvBytes,
     ) -> Result<(), MalformedKv> {
-        self.install_record(&Record::from_stored(at, tombstone, kv)?);
+        let record = Record::from_stored(at, tombstone, kv)?;
+        self.leases.install_record(&record);
+        self.mvcc.load_record(&record);
         Ok(())
     }
 
