@@ -4,9 +4,10 @@
 //! etcd's own package reads them and this one reads etcd's.
 //!
 //! Where this reader is stricter than etcd's: a record that fails its check is taken for the torn end of a write only if a
-//! sector of it was never written or the file ends within it, and never for more than it can be. Anything else is an error,
-//! and nothing is changed.
+//! sector of it was never written or the file ends within it, and never for more than it can be: nor if later records show that it
+//! had been synced. Anything else is an error, and nothing is changed.
 
+mod proof;
 mod record;
 mod replay;
 mod segment;
@@ -190,7 +191,7 @@ pub fn exists(disk: &dyn Disk, dir: &Path) -> Result<bool, WalError> {
 pub fn read(disk: &dyn Disk, dir: &Path, after: LogIndex) -> Result<Replay, WalError> {
     let segments = segment::list(disk, dir)?;
     let start = segment::first_needed(&segments, dir, after)?;
-    Ok(scan(disk, dir, &segments[start..], after)?.replay)
+    Ok(scan(disk, dir, &segments[start..], after, false)?.replay)
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> WalError + '_ {
@@ -207,7 +208,13 @@ struct Scanned {
     clean: bool,
 }
 
-fn scan(disk: &dyn Disk, dir: &Path, segments: &[Segment], after: LogIndex) -> Result<Scanned, WalError> {
+fn scan(
+    disk: &dyn Disk,
+    dir: &Path,
+    segments: &[Segment],
+    after: LogIndex,
+    locked: bool,
+) -> Result<Scanned, WalError> {
     let first = segments.first().map_or(LogIndex(0), |segment| segment.first);
     let mut collector = Collector::new(after, first);
     // The first segment of all continues nothing; of one whose predecessors are released nothing is known.
@@ -231,8 +238,17 @@ fn scan(disk: &dyn Disk, dir: &Path, segments: &[Segment], after: LogIndex) -> R
         if torn {
             repair = Some(Repair { file: file.clone(), offset: end, broken: None });
         }
-        let unused = &bytes[usize::try_from(end).unwrap_or(bytes.len())..];
-        last = (file, end, !torn && unused.iter().all(|byte| *byte == 0));
+        let end_at = usize::try_from(end).unwrap_or(bytes.len());
+        let zeros_follow = record::is_zero(&bytes[end_at..]);
+        // Of a log that is written meanwhile the read can have missed what is in front of what it saw.
+        let proof = (locked && place + 1 == segments.len() && !zeros_follow)
+            .then(|| proof::synced_behind(&bytes, end_at, collector.last()));
+        if let Some(later) = proof.flatten() {
+            return Err(damaged(&format!(
+                "the records end here, but the one at offset {later} was only written after what is missing here was durable"
+            )));
+        }
+        last = (file, end, !torn && zeros_follow);
     }
     let (file, end, clean) = last;
     let mut replay = collector.finish().map_err(|reason| WalError::Damaged { file, offset: end, reason })?;
@@ -376,7 +392,7 @@ impl Wal {
         for segment in &mut segments[start..] {
             lock(&*disk, &dir, segment)?;
         }
-        let Scanned { mut replay, end, crc, clean } = scan(&*disk, &dir, &segments[start..], after)?;
+        let Scanned { mut replay, end, crc, clean } = scan(&*disk, &dir, &segments[start..], after, true)?;
         if let Some(torn) = &mut replay.repair {
             repair(&*disk, &dir, torn).map_err(io_error(&dir))?;
         }

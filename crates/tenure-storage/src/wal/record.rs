@@ -282,7 +282,22 @@ impl<'a> Scan<'a> {
     }
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
+/// What starts at `at` and looks like a whole record: length field and head agree. The checksum is not looked at. Gives the
+/// length of its frame too.
+pub(super) fn record_at(bytes: &[u8], at: usize) -> Option<(Record<'_>, usize)> {
+    let rest = bytes.get(at..)?;
+    let word = u64::from_le_bytes(*rest.first_chunk::<FRAME_BYTES>()?);
+    let record_bytes = word & 0x00ff_ffff_ffff_ffff;
+    let record = rest[FRAME_BYTES..].get(..usize::try_from(record_bytes).ok()?)?;
+    if word != frame_word(record_bytes) {
+        return None;
+    }
+    let Head::Read(Header { kind, crc, data_at }) = parse_header(record, record_bytes) else { return None };
+    let frame_bytes = FRAME_BYTES + record.len().next_multiple_of(8);
+    Some((Record { kind: RecordKind::from_wire(kind)?, crc, data: &record[data_at..] }, frame_bytes))
+}
+
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 

@@ -49,6 +49,11 @@ impl Collector {
         self.previous_crc = crc;
     }
 
+    /// The last entry or what stands for it, with its term if it is known.
+    pub fn last(&self) -> (LogIndex, Term) {
+        self.last
+    }
+
     /// Whether the segment has had what every segment starts with.
     pub fn has_header(&self) -> bool {
         self.records_in_segment >= 2

@@ -211,3 +211,67 @@ fn another_members_segment_is_refused() {
     let error = open(&disk, SMALL).unwrap_err().to_string();
     assert!(error.contains("another member's"), "{error}");
 }
+
+/// Everything fits in one segment.
+const LARGE: WalOptions = WalOptions { segment_bytes: 256 * 1024 };
+
+/// Sectors of zeros look like what was never written, but not in front of a save that waited for them.
+#[test]
+fn a_wiped_part_of_what_was_synced_is_no_torn_end() {
+    let disk = MemoryDisk::new();
+    let mut wal = create(&disk, LARGE);
+    let mut starts = vec![];
+    for index in 1..=60 {
+        starts.push(wal.offset as usize);
+        let len = [3, 40, 700, 8, 1400, 480][index as usize % 6];
+        wal.save(state(1, index - 1), &[normal(index, 1, filler(index, len))], true).unwrap();
+    }
+    drop(wal);
+    let bytes = content(&disk, &segment_name());
+    // The last two saves: nothing behind them shows that they were synced.
+    let shown = starts[58];
+    for wiped in [512, 1024, 4096] {
+        for start in (0..shown - wiped).step_by(512) {
+            let mut bytes = bytes.clone();
+            bytes[start..start + wiped].fill(0);
+            put_content(&disk, &segment_name(), &bytes);
+            let error = open(&disk, LARGE).unwrap_err();
+            assert!(matches!(error, WalError::Damaged { .. }), "{wiped} bytes at {start}: {error}");
+            assert_eq!(content(&disk, &segment_name()), bytes, "nothing is changed");
+        }
+    }
+    let mut torn = bytes.clone();
+    torn[starts[58].next_multiple_of(512)..].fill(0);
+    put_content(&disk, &segment_name(), &torn);
+    assert_eq!(open(&disk, LARGE).unwrap().1.entries.len(), 58, "with nothing behind it, it is a torn end");
+}
+
+/// The log of another member as the value of a key: its records prove nothing about the log they are in.
+#[test]
+fn a_log_within_a_torn_value_is_no_proof() {
+    let inner = MemoryDisk::new();
+    let mut wal = create(&inner, LARGE);
+    for index in 1..=20 {
+        wal.save(state(7, index - 1), &[normal(index, 7, filler(index, 50))], true).unwrap();
+    }
+    let inner_bytes = wal.offset as usize;
+    drop(wal);
+    let inner = content(&inner, &segment_name())[..inner_bytes].to_vec();
+    for shift in 0..8 {
+        let disk = MemoryDisk::new();
+        let mut wal = create(&disk, LARGE);
+        let before: Vec<_> = (1..=40).map(|index| normal(index, 7, filler(index, 30))).collect();
+        wal.save(state(7, 39), &before, true).unwrap();
+        let start = wal.offset as usize;
+        let value = [vec![1; 600 + shift], inner.clone(), vec![2; 600]].concat();
+        wal.save(state(7, 40), &[normal(41, 7, Bytes::from(value))], true).unwrap();
+        drop(wal);
+        let mut bytes = content(&disk, &segment_name());
+        // The sector in which the value starts keeps what it had before, the next one is never written.
+        let next = (start / 512 + 1) * 512;
+        bytes[start..next].fill(0);
+        put_content(&disk, &segment_name(), &bytes);
+        let (_, replay) = open(&disk, LARGE).unwrap_or_else(|error| panic!("shifted by {shift}: {error}"));
+        assert_eq!(replay.entries.len(), 40);
+    }
+}
