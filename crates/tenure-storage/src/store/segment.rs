@@ -185,7 +185,8 @@ impl Segment {
         if file_bytes > row.end_of_records {
             self.file.set_len(row.end_of_records).map_err(StoreError::io("cut", &self.path))?;
         }
-        let mut rows = Vec::with_capacity(row.records as usize);
+        let records_max = row.end_of_records / RECORD_HEADER_BYTES as u64;
+        let mut rows = Vec::with_capacity(u64::from(row.records).min(records_max) as usize);
         let mut offset = HEADER_BYTES as u64;
         let mut chunk = Vec::new();
         while offset < row.end_of_records {
