@@ -9,5 +9,10 @@ pub mod edge;
 pub mod http;
 pub mod limits;
 pub mod log;
+pub mod member;
 pub mod metrics;
+pub mod rpc;
+mod server;
 pub mod watch;
+
+pub use server::{Halted, Server, StartError};

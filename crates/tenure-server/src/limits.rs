@@ -91,6 +91,12 @@ pub const PROPOSALS_MAX: usize = 5_000;
 /// Bytes of commands that may be under way at once; more get "too many requests".
 pub const PROPOSAL_BYTES_MAX: usize = 256 << 20;
 
+/// Jobs that wait for the WAL thread. More than can wait: each holds at least one command that was let in, or is one of the node's own.
+pub const WAL_JOBS_MAX: usize = 2 * PROPOSALS_MAX;
+
+/// Groups of entries that wait for the apply thread; as for the WAL thread.
+pub const APPLY_JOBS_MAX: usize = 2 * PROPOSALS_MAX;
+
 /// Entries that are applied before those who wait for them are told.
 pub const APPLY_GROUP_ENTRIES: usize = 512;
 
@@ -102,6 +108,9 @@ pub const READ_ATTEMPTS_MAX: usize = 8;
 
 /// Keys that one step of a compaction changes while it holds the state.
 pub const COMPACT_STEP_KEYS: usize = 256;
+
+/// The longest pause between two steps of a compaction.
+pub const COMPACT_PAUSE_MAX: Duration = Duration::from_millis(1);
 
 /// Revisions with events that are kept in memory for those who watch.
 pub const TAIL_REVISIONS_MAX: usize = 10_000;

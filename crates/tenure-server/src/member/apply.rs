@@ -1,0 +1,138 @@
+//! The apply thread: committed entries become state, then visible, then answers and events. In this order.
+
+use super::driver::Event;
+use super::measure::Counts;
+use super::upkeep::CheckpointJob;
+use super::{Shared, halting};
+use crate::limits;
+use crate::watch::event::RevisionEvents;
+use parking_lot::MutexGuard;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use tenure_core::command::Request;
+use tenure_core::node::Applied;
+use tenure_core::state::{Effects, Halt, Outcome, TableChange, WriteBatch};
+use tenure_core::types::{EntryKind, LogEntry, LogIndex, RequestId};
+
+/// Runs until the sender is gone or an entry cannot be applied.
+pub fn run(shared: &Arc<Shared>, committed: &Receiver<Vec<LogEntry>>) {
+    halting(shared, "apply", || {
+        while let Ok(mut entries) = committed.recv() {
+            while entries.len() < limits::APPLY_GROUP_ENTRIES {
+                let Ok(more) = committed.try_recv() else { break };
+                entries.extend(more);
+            }
+            apply_group(shared, entries)?;
+        }
+        Ok(())
+    });
+}
+
+/// Applies entries one after the other and tells of all of them at the end.
+pub fn apply_group(shared: &Shared, entries: Vec<LogEntry>) -> Result<(), Halt> {
+    let applying = shared.applying.lock();
+    let mut group = Group::default();
+    for entry in entries {
+        let request = decode(&entry)?;
+        let effects = effects_of(shared, &entry, request.as_ref())?;
+        install(shared, &effects.batch)?;
+        group.counts.note(request.as_ref().map(|request| &request.command), &effects);
+        group.add(request.map(|request| request.header.id), effects);
+    }
+    publish(shared, group, applying);
+    Ok(())
+}
+
+/// The command of an entry that has one.
+fn decode(entry: &LogEntry) -> Result<Option<Request>, Halt> {
+    if entry.kind != EntryKind::Normal || entry.data.is_empty() {
+        return Ok(None);
+    }
+    let request = Request::decode(entry.data.clone());
+    request.map(Some).map_err(|error| Halt(format!("log entry {} cannot be read: {error}", entry.index)))
+}
+
+fn effects_of(shared: &Shared, entry: &LogEntry, request: Option<&Request>) -> Result<Effects, Halt> {
+    // This thread alone installs, so what it reads here is what it will change.
+    let state = shared.state.read();
+    match (entry.kind, request) {
+        (EntryKind::Normal, Some(request)) => state.apply(&shared.store, entry.index, entry.term, request),
+        (EntryKind::Normal, None) => state.apply_empty(entry.index, entry.term),
+        (EntryKind::ConfChange | EntryKind::ConfChangeV2, _) => state.apply_conf_change(entry),
+    }
+}
+
+fn install(shared: &Shared, batch: &WriteBatch) -> Result<(), Halt> {
+    // Records first: an address must not be found before its record can be read.
+    shared.store.append(batch).map_err(|error| Halt(error.to_string()))?;
+    shared.state.write().install(batch);
+    Ok(())
+}
+
+#[derive(Default)]
+struct Group {
+    applied: LogIndex,
+    answers: Vec<(RequestId, Outcome)>,
+    events: Vec<RevisionEvents>,
+    report: Applied,
+    counts: Counts,
+    compacted: bool,
+    cluster_version: Option<String>,
+}
+
+impl Group {
+    fn add(&mut self, id: Option<RequestId>, effects: Effects) {
+        let Effects { batch, outcome } = effects;
+        self.applied = batch.applied();
+        self.report.note(&batch);
+        for change in &batch.tables {
+            match change {
+                TableChange::CompactRevision(_) => self.compacted = true,
+                TableChange::ClusterVersion(version) => self.cluster_version = Some(version.clone()),
+                _ => {}
+            }
+        }
+        self.events.extend(RevisionEvents::of_batch(&batch));
+        if let Some(id) = id {
+            self.answers.push((id, outcome));
+        }
+    }
+}
+
+/// The one place where the outside learns of what was applied.
+fn publish(shared: &Shared, group: Group, applying: MutexGuard<'_, ()>) {
+    group.counts.add_to(&shared.metrics.handles);
+    shared.tail.publish(group.events);
+    shared.applied.advance(group.applied);
+    // The node knows a lease before its client can renew it.
+    shared.inbox.send(Event::Applied(group.report));
+    shared.pending.answer(group.answers);
+    if group.cluster_version.is_some() {
+        shared.cluster_version.send_replace(group.cluster_version);
+    }
+    shared.wake_hub();
+    if shared.checkpoint_due(group.applied) {
+        begin_checkpoint(shared, &applying);
+    }
+    if group.compacted {
+        shared.upkeep_bell.ring();
+    }
+}
+
+/// Begins a checkpoint unless one waits already. `applying` is [`Shared::applying`]: between two groups store and state are at the
+/// same entry.
+pub fn begin_checkpoint(shared: &Shared, _applying: &MutexGuard<'_, ()>) {
+    let mut slot = shared.checkpoint.lock();
+    if slot.is_some() {
+        return;
+    }
+    let state = shared.state.read();
+    *slot = Some(CheckpointJob {
+        checkpoint: shared.store.checkpoint_begin(),
+        term: state.applied_term(),
+        conf_state: state.membership.conf_state().clone(),
+    });
+    shared.checkpoint_begun.store(state.applied().0, Ordering::Relaxed);
+    shared.upkeep_bell.ring();
+}

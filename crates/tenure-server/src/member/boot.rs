@@ -1,0 +1,303 @@
+//! From a data directory, or none, to a running member.
+//!
+//! The order of a start: lock the directory, open the log, open the store, restore the state from the store, hand what the log has
+//! beyond it to the node, start the threads. The first start makes the log complete before anything else, so a crash in between
+//! leaves either nothing or a member that can go on.
+
+use super::driver::Driver;
+use super::history::Tail;
+use super::inbox::Inbox;
+use super::pending::{Admission, Pending};
+use super::wal_thread::WalJob;
+use super::{Bell, Member, Shared, apply, hub_thread, measure, upkeep, wal_thread};
+use crate::config::{ServerConfig, Storage};
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::rpc::header::Headers;
+use crate::watch::hub::Hub;
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tenure_core::membership::{self, BootstrapError, Membership};
+use tenure_core::node::{self, Node, NodeConfig, Output, Restart, StartError};
+use tenure_core::state::StateMachine;
+use tenure_core::types::{LogEntry, LogIndex, LogPosition, Moment, RequestIds};
+use tenure_storage::disk::{Disk, DiskLock, MemoryDisk, OsDisk};
+use tenure_storage::snapshot::{ForeignDataDir, foreign_data_dir};
+use tenure_storage::store::{self, Restored, Store, StoreError, StoreOptions};
+use tenure_storage::wal::{self, Metadata, Replay, Wal, WalError, WalOptions};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+/// Why a member does not start. Nothing was changed unless the disk failed.
+#[derive(Debug, Error)]
+pub enum BootError {
+    /// The directory belongs to etcd.
+    #[error("{0}")]
+    Foreign(ForeignDataDir),
+    /// The directory is in use.
+    #[error("data directory {} is in use by another process; stop that one first", .0.display())]
+    InUse(PathBuf),
+    /// The directory cannot be used.
+    #[error("data directory {}: {source}", path.display())]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// There is a store, but not the log that it came from.
+    #[error(
+        "{} holds a store but no write-ahead log: put the log back (was --wal-dir given before?), or restore a backup",
+        .0.display()
+    )]
+    NoLog(PathBuf),
+    /// The log cannot be used.
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log and the store do not belong together.
+    #[error(transparent)]
+    Node(#[from] StartError),
+    /// The cluster that the flags describe contradicts itself.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// A thread could not be started.
+    #[error("starting a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// A member that runs.
+pub struct Running {
+    /// The handle.
+    pub member: Member,
+    /// Its threads, in the order in which they end.
+    pub threads: Vec<JoinHandle<()>>,
+}
+
+/// Where in the data directory things are.
+const STORE: &str = "member/store";
+const WAL: &str = "member/wal";
+const LOCK: &str = "member/lock";
+
+struct Opened {
+    disk: Arc<dyn Disk>,
+    lock: Box<dyn DiskLock>,
+    wal: Wal,
+    replay: Replay,
+    store: Store,
+    state: StateMachine,
+    restored: Restored,
+}
+
+/// Starts a member.
+///
+/// # Errors
+/// [`BootError`].
+pub fn boot(config: Arc<ServerConfig>, metrics: Arc<Metrics>) -> Result<Running, BootError> {
+    let started = Instant::now();
+    let opened = open(&config)?;
+    let metadata = opened.wal.metadata();
+    let unix_millis = since_epoch().as_millis() as u64;
+    let (node_ids, request_ids) = RequestIds::pair(metadata.member, unix_millis);
+    let (node, first) = make_node(&config, &opened, node_ids)?;
+    let revision = opened.state.mvcc.revision();
+    tracing::info!(
+        "applied-index" = opened.restored.applied.0,
+        "log-entries" = opened.replay.entries.len(),
+        records = opened.restored.records,
+        revision = revision.0,
+        took = ?started.elapsed(),
+        "restored the store"
+    );
+    let shared = Arc::new(Shared {
+        id: metadata.member,
+        headers: Headers::new(metadata.cluster, metadata.member),
+        tail: Tail::new(revision),
+        hub: Arc::new(Hub::new(revision)),
+        pending: Pending::new(limits::PROPOSALS_MAX),
+        admission: Admission::new(limits::PROPOSAL_BYTES_MAX),
+        inbox: Inbox::new(limits::PROPOSALS_MAX),
+        applied: super::reads::AppliedIndex::new(opened.restored.applied),
+        node_status: Mutex::new(node.status()),
+        checkpoint: Mutex::new(None),
+        checkpoint_begun: AtomicU64::new(opened.restored.applied.0),
+        applying: Mutex::new(()),
+        compacted: watch::Sender::new(tenure_core::mvcc::Mvcc::NEVER_COMPACTED),
+        cluster_version: watch::Sender::new(opened.state.membership.cluster_version().map(str::to_owned)),
+        hub_bell: Bell::default(),
+        upkeep_bell: Bell::default(),
+        stopping: AtomicBool::new(false),
+        halted: watch::Sender::new(None),
+        state: RwLock::new(opened.state),
+        store: opened.store,
+        disk: opened.disk,
+        _lock: opened.lock,
+        alarms_shown: Mutex::default(),
+        metrics: metrics.clone(),
+        config,
+    });
+    measure::on_scrape(&shared, &metrics);
+    // A compaction that was not through when the member stopped goes on.
+    shared.upkeep_bell.ring();
+    let threads = start_threads(&shared, (node, first), opened.wal)?;
+    let member = Member { shared, tasks: TaskTracker::new(), request_ids: Arc::new(Mutex::new(request_ids)) };
+    Ok(Running { member, threads })
+}
+
+fn open(config: &ServerConfig) -> Result<Opened, BootError> {
+    let (disk, wal_disk, wal_dir) = disks(config)?;
+    let lock = lock(&*disk, config)?;
+    let has_log = wal::exists(&*wal_disk, &wal_dir)?;
+    let root = directory(config);
+    if !has_log && disk.exists(Path::new(STORE)).map_err(io_error(&root))? {
+        return Err(BootError::NoLog(root));
+    }
+    let members = founders(config)?;
+    if !has_log {
+        create_log(&wal_disk, &wal_dir, &members)?;
+    }
+    let (store, restored) = Store::open(disk.clone(), Path::new(STORE), StoreOptions::default())?;
+    let mut state = StateMachine::default();
+    store::restore(&store, &restored, &mut state)?;
+    let (mut wal, mut replay) = Wal::open(wal_disk, wal_dir, restored.applied, WalOptions::default())?;
+    if let Some(repair) = &replay.repair {
+        tracing::warn!(
+            ?repair,
+            "cut the torn end of the write-ahead log; nothing that was acknowledged was in it"
+        );
+    }
+    if replay.last_index == LogIndex(0) {
+        let (hard_state, entries) = node::bootstrap(&members);
+        wal.save(Some(hard_state), &entries, true)?;
+        replay.hard_state = hard_state;
+        replay.entries = entries;
+    }
+    Ok(Opened { disk, lock, wal, replay, store, state, restored })
+}
+
+/// The disk of the data directory, the disk of the log, and where on it the log is.
+type Disks = (Arc<dyn Disk>, Arc<dyn Disk>, PathBuf);
+
+fn disks(config: &ServerConfig) -> Result<Disks, BootError> {
+    let disk: Arc<dyn Disk> = match &config.storage {
+        Storage::Memory => Arc::new(MemoryDisk::new()),
+        Storage::Directory(path) => {
+            if let Some(foreign) = foreign_data_dir(path) {
+                return Err(BootError::Foreign(foreign));
+            }
+            Arc::new(OsDisk::new(path))
+        }
+    };
+    disk.create_dir_all(Path::new("member")).map_err(io_error(&directory(config)))?;
+    match &config.wal_directory {
+        Some(path) if config.storage != Storage::Memory => {
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            let name = path.file_name().map_or_else(|| PathBuf::from(WAL), PathBuf::from);
+            Ok((disk, Arc::new(OsDisk::new(parent)), name))
+        }
+        _ => Ok((disk.clone(), disk, PathBuf::from(WAL))),
+    }
+}
+
+fn lock(disk: &dyn Disk, config: &ServerConfig) -> Result<Box<dyn DiskLock>, BootError> {
+    let root = directory(config);
+    let path = Path::new(LOCK);
+    if !disk.exists(path).map_err(io_error(&root))? {
+        disk.create(path).map_err(io_error(&root))?;
+    }
+    disk.lock(path).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => BootError::InUse(root.clone()),
+        _ => io_error(&root)(error),
+    })
+}
+
+/// The members of a new cluster: this one alone.
+fn founders(config: &ServerConfig) -> Result<Vec<membership::Member>, BootError> {
+    let peer_urls = config.initial_advertise_peer_urls.iter().map(ToString::to_string).collect();
+    let cluster = BTreeMap::from([(config.name.clone(), peer_urls)]);
+    Ok(Membership::bootstrap(&cluster, &config.initial_cluster_token)?)
+}
+
+/// Begins the log of a new member.
+fn create_log(disk: &Arc<dyn Disk>, dir: &Path, members: &[membership::Member]) -> Result<(), BootError> {
+    let member = members.iter().map(|member| member.id).next().unwrap_or_default();
+    let cluster = membership::cluster_id(members.iter().map(|member| member.id));
+    tracing::info!(
+        "local-member-id" = %format_args!("{:x}", member.0),
+        "cluster-id" = %format_args!("{:x}", cluster.0),
+        "starting a new cluster of one member"
+    );
+    Wal::create(disk.clone(), dir, Metadata { member, cluster }, WalOptions::default())?;
+    Ok(())
+}
+
+fn make_node(
+    config: &ServerConfig,
+    opened: &Opened,
+    ids: RequestIds,
+) -> Result<(Node, Vec<Output>), BootError> {
+    let state = &opened.state;
+    let restart = Restart {
+        hard_state: opened.replay.hard_state,
+        start: LogPosition { index: opened.restored.applied, term: opened.restored.term },
+        entries: opened.replay.entries.clone(),
+        applied: opened.restored.applied,
+        conf_state: state.membership.conf_state().clone(),
+        leases: state.leases.iter().collect(),
+        cluster_version: state.membership.cluster_version().map(str::to_owned),
+    };
+    let mut node = NodeConfig::new(opened.wal.metadata().member, ids, rand::random());
+    node.tick = config.heartbeat_interval;
+    node.election_ticks =
+        (config.election_timeout.as_millis() / config.heartbeat_interval.as_millis().max(1)).max(2) as usize;
+    node.pre_vote = config.pre_vote;
+    node.catchup_entries_max = usize::try_from(config.snapshot_catchup_entries).unwrap_or(usize::MAX);
+    node.request_timeout = super::request_timeout(config);
+    Ok(Node::new(Moment::default(), node, restart)?)
+}
+
+fn start_threads(
+    shared: &Arc<Shared>,
+    node: (Node, Vec<Output>),
+    wal: Wal,
+) -> Result<Vec<JoinHandle<()>>, BootError> {
+    let (wal_sender, wal_jobs): (SyncSender<WalJob>, Receiver<WalJob>) = sync_channel(limits::WAL_JOBS_MAX);
+    let (committed_sender, committed): (SyncSender<Vec<LogEntry>>, _) = sync_channel(limits::APPLY_JOBS_MAX);
+    let driver = Driver::new(shared.clone(), node, wal_sender.clone(), committed_sender);
+    let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+        Builder::new().name(name.to_owned()).spawn(work).map_err(BootError::Thread)
+    };
+    let (a, b, c, d) = (shared.clone(), shared.clone(), shared.clone(), shared.clone());
+    Ok(vec![
+        spawn("driver", Box::new(move || driver.run()))?,
+        spawn("apply", Box::new(move || apply::run(&a, &committed)))?,
+        spawn("watch", Box::new(move || hub_thread::run(&b)))?,
+        spawn("upkeep", Box::new(move || upkeep::run(&c, &wal_sender)))?,
+        spawn("wal", Box::new(move || wal_thread::run(&d, wal, &wal_jobs)))?,
+    ])
+}
+
+fn directory(config: &ServerConfig) -> PathBuf {
+    match &config.storage {
+        Storage::Directory(path) => path.clone(),
+        Storage::Memory => PathBuf::from("(memory)"),
+    }
+}
+
+fn io_error(path: &Path) -> impl Fn(io::Error) -> BootError + '_ {
+    move |source| BootError::Io { path: path.to_path_buf(), source }
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

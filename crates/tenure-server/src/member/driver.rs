@@ -1,0 +1,230 @@
+//! The driver loop: the one thread that owns the [`Node`]. It hands in what arrived and carries out what comes back.
+
+use super::inbox::ReadReply;
+use super::reads;
+use super::wal_thread::WalJob;
+use super::{Shared, halting};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+use tenure_api::error::EtcdError;
+use tenure_core::node::{
+    Applied, DropReason, Input, LeaseLife, LeaseRefusal, LeaseTicket, Node, Output, PersistToken, ReadTicket,
+};
+use tenure_core::state::Halt;
+use tenure_core::types::{LeaseId, LogEntry, Moment};
+use tokio::sync::oneshot;
+
+/// What reaches the driver besides proposals and reads.
+pub enum Event {
+    /// The WAL thread has made something durable.
+    Persisted(PersistToken),
+    /// The apply thread has applied entries.
+    Applied(Applied),
+    /// Somebody asks something of a lease.
+    Lease(LeaseQuestion),
+    /// Note how much life leases have left, then stop.
+    Stop,
+}
+
+/// A question that the lease clock answers.
+pub enum LeaseQuestion {
+    /// Renew it: its life in seconds from now on.
+    Renew(LeaseId, oneshot::Sender<Result<i64, LeaseRefusal>>),
+    /// How much is left of it.
+    Life(LeaseId, oneshot::Sender<Result<LeaseLife, LeaseRefusal>>),
+    /// All leases, the next to end first.
+    List(oneshot::Sender<Vec<LeaseId>>),
+}
+
+/// Who waits for the answer to a question.
+enum LeaseReply {
+    Renew(oneshot::Sender<Result<i64, LeaseRefusal>>),
+    Life(oneshot::Sender<Result<LeaseLife, LeaseRefusal>>),
+    List(oneshot::Sender<Vec<LeaseId>>),
+}
+
+/// The loop's own state.
+pub struct Driver {
+    shared: Arc<Shared>,
+    node: Node,
+    /// What the node asked for when it was made.
+    first: Vec<Output>,
+    origin: Instant,
+    tick: Duration,
+    next_tick: Instant,
+    wal: SyncSender<WalJob>,
+    committed: SyncSender<Vec<LogEntry>>,
+    next_ticket: u64,
+    reads: BTreeMap<ReadTicket, Vec<ReadReply>>,
+    leases: BTreeMap<LeaseTicket, LeaseReply>,
+    stop_ready: bool,
+}
+
+impl Driver {
+    /// A loop that drives a node that was just made, with what it asked for then. Its clock begins now.
+    pub fn new(
+        shared: Arc<Shared>,
+        (node, first): (Node, Vec<Output>),
+        wal: SyncSender<WalJob>,
+        committed: SyncSender<Vec<LogEntry>>,
+    ) -> Self {
+        let tick = shared.config.heartbeat_interval;
+        Self {
+            shared,
+            node,
+            first,
+            origin: Instant::now(),
+            tick,
+            next_tick: Instant::now() + tick,
+            wal,
+            committed,
+            next_ticket: 0,
+            reads: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            stop_ready: false,
+        }
+    }
+
+    /// Runs until the member stops.
+    pub fn run(mut self) {
+        let shared = self.shared.clone();
+        halting(&shared, "the driver loop", || {
+            for output in std::mem::take(&mut self.first) {
+                self.carry_out(output)?;
+            }
+            while !self.stop_ready && !self.shared.is_stopping() {
+                self.turn()?;
+            }
+            Ok(())
+        });
+        shared.stop_waiting();
+    }
+
+    fn turn(&mut self) -> Result<(), Halt> {
+        let arrived = self.shared.inbox.take(self.next_tick);
+        // Events first: what is applied must be known before anybody asks about it.
+        for event in arrived.events {
+            self.take_event(event)?;
+        }
+        if !arrived.proposals.is_empty() {
+            self.hand_in(Input::Propose(arrived.proposals))?;
+        }
+        if !arrived.reads.is_empty() {
+            let ticket = ReadTicket(self.ticket());
+            self.reads.insert(ticket, arrived.reads);
+            self.hand_in(Input::ReadIndex(ticket))?;
+        }
+        let now = Instant::now();
+        if now >= self.next_tick {
+            // A loop that was held up does not make up for lost ticks: they would only start elections.
+            self.next_tick = now + self.tick;
+            self.hand_in(Input::Tick)?;
+        }
+        *self.shared.node_status.lock() = self.node.status();
+        Ok(())
+    }
+
+    fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    fn take_event(&mut self, event: Event) -> Result<(), Halt> {
+        match event {
+            Event::Persisted(token) => self.hand_in(Input::Persisted(token)),
+            Event::Applied(applied) => self.hand_in(Input::Applied(applied)),
+            Event::Lease(question) => self.ask(question),
+            Event::Stop => self.hand_in(Input::Stop),
+        }
+    }
+
+    fn ask(&mut self, question: LeaseQuestion) -> Result<(), Halt> {
+        let ticket = LeaseTicket(self.ticket());
+        let (reply, input) = match question {
+            LeaseQuestion::Renew(lease, reply) => {
+                (LeaseReply::Renew(reply), Input::RenewLease { lease, ticket })
+            }
+            LeaseQuestion::Life(lease, reply) => {
+                (LeaseReply::Life(reply), Input::LeaseLife { lease, ticket })
+            }
+            LeaseQuestion::List(reply) => (LeaseReply::List(reply), Input::ListLeases(ticket)),
+        };
+        self.leases.insert(ticket, reply);
+        self.hand_in(input)
+    }
+
+    fn hand_in(&mut self, input: Input) -> Result<(), Halt> {
+        let now = Moment(self.origin.elapsed());
+        for output in self.node.handle(now, input) {
+            self.carry_out(output)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, output: Output) -> Result<(), Halt> {
+        match output {
+            // The queues are longer than what admission lets in, so sending does not wait; it fails once a thread has stopped the member.
+            Output::Persist(persist) => {
+                self.wal.send(WalJob::Persist(persist)).map_err(|_| gone("write-ahead log"))?;
+            }
+            Output::Apply(entries) => self.committed.send(entries).map_err(|_| gone("apply"))?,
+            Output::ReadReady { tickets, index } => {
+                let replies = self.take_reads(tickets);
+                self.shared.applied.when(index, replies);
+            }
+            Output::ReadDropped(tickets) => {
+                reads::answer(self.take_reads(tickets), Err(EtcdError::Timeout));
+            }
+            Output::Dropped { id, reason } => {
+                self.shared.pending.answer(vec![(id, Err(drop_error(reason)))]);
+            }
+            Output::LeaseRenewed { ticket, ttl_seconds } => {
+                if let Some(LeaseReply::Renew(reply)) = self.leases.remove(&ticket) {
+                    // Whoever asked may be gone; so below.
+                    reply.send(ttl_seconds).ok();
+                }
+            }
+            Output::LeaseLife { ticket, life } => {
+                if let Some(LeaseReply::Life(reply)) = self.leases.remove(&ticket) {
+                    reply.send(life).ok();
+                }
+            }
+            Output::LeaseList { ticket, leases } => {
+                if let Some(LeaseReply::List(reply)) = self.leases.remove(&ticket) {
+                    reply.send(leases).ok();
+                }
+            }
+            Output::LeaderChanged { leader, term } => {
+                self.shared.headers.enter(term);
+                let metrics = &self.shared.metrics.handles;
+                metrics.has_leader.set(i64::from(leader.is_some()));
+                metrics.is_leader.set(i64::from(leader == Some(self.shared.id)));
+                metrics.leader_changes_seen.inc();
+                tracing::info!(term = term.0, leader = leader.map_or(0, |id| id.0), "leader changed");
+            }
+            Output::StopReady => self.stop_ready = true,
+            Output::Halt(halt) => return Err(halt),
+            // A cluster of one has nobody to send to.
+            Output::Send(_) => {}
+        }
+        Ok(())
+    }
+
+    fn take_reads(&mut self, tickets: Vec<ReadTicket>) -> Vec<ReadReply> {
+        tickets.iter().filter_map(|ticket| self.reads.remove(ticket)).flatten().collect()
+    }
+}
+
+fn drop_error(reason: DropReason) -> EtcdError {
+    match reason {
+        DropReason::NoLeader => EtcdError::Timeout,
+        DropReason::TooManyRequests => EtcdError::RequestTooManyRequests,
+        DropReason::Refused => EtcdError::LeaderChanged,
+    }
+}
+
+fn gone(what: &str) -> Halt {
+    Halt(format!("the {what} thread is gone"))
+}

@@ -1,0 +1,490 @@
+//! The handle that services use: cheap to clone, nothing in it blocks a task for long.
+
+use super::driver::{Event, LeaseQuestion};
+use super::{Shared, request_timeout, whole};
+use crate::limits;
+use crate::rpc::header::Headers;
+use crate::watch::event::EventSource;
+use crate::watch::hub::Hub;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tenure_api::error::EtcdError;
+use tenure_core::command::{
+    AlarmAction, AlarmCommand, AlarmType, Command, RangeQuery, Request, RequestHeader, Txn,
+};
+use tenure_core::membership;
+use tenure_core::mvcc::{RangeScan, ReadError, ScanProgress};
+use tenure_core::node::{LeaseLife, LeaseRefusal, Proposal};
+use tenure_core::state::{self, AlarmEntry, Halt, RangeOutcome, Response, TxnOutcome};
+use tenure_core::types::{Key, LeaseId, LogIndex, MemberId, RequestIds, Revision, Term};
+use tenure_storage::snapshot::{SnapshotError, SnapshotFile};
+use tokio::sync::{oneshot, watch};
+use tokio_util::task::TaskTracker;
+
+/// A running member, as its services see it.
+#[derive(Clone)]
+pub struct Member {
+    pub(super) shared: Arc<Shared>,
+    pub(super) tasks: TaskTracker,
+    pub(super) request_ids: Arc<Mutex<RequestIds>>,
+}
+
+/// What [`Member::status`] says.
+#[derive(Clone, Debug)]
+pub struct MemberStatus {
+    /// The visible revision.
+    pub revision: Revision,
+    /// Bytes on disk.
+    pub total_bytes: u64,
+    /// Bytes on disk that are not garbage.
+    pub live_bytes: u64,
+    /// The quota, in bytes.
+    pub quota_bytes: u64,
+    /// Who leads, if anybody does.
+    pub leader: Option<MemberId>,
+    /// Up to where the log is committed.
+    pub commit: LogIndex,
+    /// The Raft term.
+    pub term: Term,
+    /// Up to where the log is applied.
+    pub applied: LogIndex,
+    /// What is wrong, in etcd's words.
+    pub errors: Vec<String>,
+    /// Whether the member only follows.
+    pub is_learner: bool,
+    /// Version of the stored data, `X.Y.0`, empty until it is known.
+    pub storage_version: String,
+}
+
+/// What is known of a lease.
+#[derive(Clone, Debug)]
+pub struct LeaseFacts {
+    /// Seconds until it ends.
+    pub remaining_seconds: i64,
+    /// Seconds it was granted.
+    pub granted_seconds: i64,
+    /// Keys attached to it, if they were asked for.
+    pub keys: Vec<Key>,
+}
+
+/// The answer to HashKV.
+#[derive(Clone, Copy, Debug)]
+pub struct HashKvAnswer {
+    /// The hash.
+    pub hash: u32,
+    /// The compacted revision that it counts from, -1 for none.
+    pub compact_revision: Revision,
+    /// The revision that was hashed.
+    pub hash_revision: Revision,
+    /// The current revision.
+    pub revision: Revision,
+}
+
+impl Member {
+    /// This member's id.
+    #[must_use]
+    pub fn id(&self) -> MemberId {
+        self.shared.id
+    }
+
+    /// Makes response headers.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.shared.headers
+    }
+
+    /// The tasks of this member's streams.
+    #[must_use]
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// The visible revision.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.shared.tail.published()
+    }
+
+    /// Bytes that a replicated request may have.
+    #[must_use]
+    pub fn request_bytes_max(&self) -> usize {
+        self.shared.config.request_bytes_max
+    }
+
+    /// Operations that a level of a transaction may have.
+    #[must_use]
+    pub fn txn_ops_max(&self) -> usize {
+        self.shared.config.txn_ops_max as usize
+    }
+
+    /// How often quiet watchers that asked for it are told the revision.
+    #[must_use]
+    pub fn watch_progress_interval(&self) -> Duration {
+        self.shared.config.watch_progress_notify_interval
+    }
+
+    /// The shortest life of a lease, in seconds (L2).
+    #[must_use]
+    pub fn lease_ttl_seconds_min(&self) -> i64 {
+        let election_ms = self.shared.config.election_timeout.as_millis() as u64;
+        (election_ms * 3).div_ceil(2 * 1000) as i64
+    }
+
+    pub(crate) fn hub(&self) -> Arc<Hub> {
+        self.shared.hub.clone()
+    }
+
+    pub(crate) fn event_source(&self) -> Arc<dyn EventSource> {
+        self.shared.clone()
+    }
+
+    /// Wakes the hub's thread after something was asked of the hub.
+    pub(crate) fn wake_hub(&self) {
+        self.shared.hub_bell.ring();
+    }
+
+    /// Proposes a command and waits until it is applied.
+    ///
+    /// # Errors
+    /// What the state machine refuses; `RequestTooLarge`, `NoSpace`, `TooManyRequests` before it gets there; `Timeout` if
+    /// the answer takes longer than etcd waits (the command may still take effect); `Stopped`.
+    pub async fn propose(&self, command: Command) -> Result<Response, EtcdError> {
+        self.check_quota(&command).await?;
+        let id = self.request_ids.lock().next_id();
+        let header = RequestHeader { id, ..RequestHeader::default() };
+        let data = Request { header, command }.encode();
+        if data.len() > self.shared.config.request_bytes_max {
+            return Err(EtcdError::RequestTooLarge);
+        }
+        let permit = self.shared.admission.admit(data.len()).ok_or(EtcdError::RequestTooManyRequests)?;
+        let answer = self.shared.pending.wait(id, permit)?;
+        if self.shared.inbox.propose(Proposal { id, data }).is_err() {
+            self.shared.pending.answer(vec![(id, Err(EtcdError::RequestTooManyRequests))]);
+        }
+        self.within_deadline(answer).await?
+    }
+
+    /// Waits for an answer as long as etcd does.
+    async fn within_deadline<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, EtcdError> {
+        match tokio::time::timeout(request_timeout(&self.shared.config), answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(EtcdError::Stopped),
+            Err(_) => Err(EtcdError::Timeout),
+        }
+    }
+
+    /// Refuses what would take the store over its quota, and raises the alarm (Q1, Q2).
+    async fn check_quota(&self, command: &Command) -> Result<(), EtcdError> {
+        let Some(quota_bytes) = self.shared.config.quota_backend_bytes else { return Ok(()) };
+        let cost = state::cost(command);
+        if cost == 0 || self.shared.store.sizes().live_bytes + cost < quota_bytes {
+            return Ok(());
+        }
+        let alarm = AlarmCommand {
+            action: AlarmAction::Activate,
+            member: self.shared.id,
+            alarm: Some(AlarmType::NoSpace),
+        };
+        let entry = AlarmEntry { member: self.shared.id, alarm: AlarmType::NoSpace };
+        if !self.shared.state.read().alarms.contains(entry) {
+            Box::pin(self.propose(Command::Alarm(alarm))).await?;
+        }
+        Err(EtcdError::NoSpace)
+    }
+
+    /// Waits until this member has applied everything that was committed when it was asked.
+    ///
+    /// # Errors
+    /// `Timeout`, `TooManyRequests`, `Stopped`.
+    pub async fn linearize(&self) -> Result<(), EtcdError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.inbox.read(reply).map_err(|_| EtcdError::RequestTooManyRequests)?;
+        self.within_deadline(answer).await?
+    }
+
+    /// Reads a range.
+    ///
+    /// # Errors
+    /// `Compacted`, `FutureRev`; those of [`Member::linearize`].
+    pub async fn range(&self, query: RangeQuery) -> Result<RangeOutcome, EtcdError> {
+        if !query.serializable {
+            self.linearize().await?;
+        }
+        self.read_range(&query).await
+    }
+
+    /// Reads a range as this member has it, without asking the cluster.
+    ///
+    /// # Errors
+    /// `Compacted`, `FutureRev`, `Stopped`.
+    pub async fn read_range(&self, query: &RangeQuery) -> Result<RangeOutcome, EtcdError> {
+        for _ in 0..limits::READ_ATTEMPTS_MAX {
+            let mut scan = RangeScan::new(&self.shared.state.read().mvcc, query)?;
+            let mut steps = 0;
+            while scan.step(&self.shared.state.read().mvcc, limits::SCAN_STEP_KEYS)? == ScanProgress::More {
+                steps += 1;
+                tokio::task::yield_now().await;
+            }
+            let finished = if steps == 0 {
+                scan.finish(&self.shared.store)
+            } else {
+                // Many records: not on a thread that serves sockets.
+                let shared = self.shared.clone();
+                self.off_thread(move || scan.finish(&shared.store)).await?
+            };
+            match finished {
+                Err(ReadError::Again) => {}
+                finished => {
+                    self.shared.metrics.handles.mvcc_range.inc();
+                    return finished.map_err(|error| self.read_error(error));
+                }
+            }
+        }
+        Err(EtcdError::Compacted)
+    }
+
+    /// Answers a transaction that only reads (T7).
+    ///
+    /// # Errors
+    /// As [`Member::range`].
+    pub async fn read_txn(&self, txn: Txn) -> Result<TxnOutcome, EtcdError> {
+        if !state::txn_is_serializable(&txn) {
+            self.linearize().await?;
+        }
+        for _ in 0..limits::READ_ATTEMPTS_MAX {
+            let (shared, txn) = (self.shared.clone(), txn.clone());
+            let read = move || {
+                let state = shared.state.read();
+                state::read_txn(&state.mvcc, &state.leases, &shared.store, &txn)
+            };
+            match self.off_thread(read).await? {
+                Err(ReadError::Again) => {}
+                outcome => return outcome.map_err(|error| self.read_error(error)),
+            }
+        }
+        Err(EtcdError::Compacted)
+    }
+
+    fn read_error(&self, error: ReadError) -> EtcdError {
+        match error {
+            ReadError::Refused(error) => error,
+            ReadError::Again => EtcdError::Compacted,
+            ReadError::Damaged(what) => {
+                self.shared.halt("reading the store", &Halt(what));
+                EtcdError::Stopped
+            }
+        }
+    }
+
+    /// Runs something long where it blocks no task.
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, EtcdError> {
+        tokio::task::spawn_blocking(work).await.map_err(|_| EtcdError::Stopped)
+    }
+
+    /// Waits until a compaction at `revision` has removed its versions.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub async fn compacted(&self, revision: Revision) -> Result<(), EtcdError> {
+        let mut compacted = self.shared.compacted.subscribe();
+        compacted.wait_for(|finished| *finished >= revision).await.map_err(|_| EtcdError::Stopped)?;
+        Ok(())
+    }
+
+    /// A lease id that nobody has: positive, from the same generator as request ids.
+    #[must_use]
+    pub fn choose_lease_id(&self) -> LeaseId {
+        let state = self.shared.state.read();
+        loop {
+            let id = LeaseId((self.request_ids.lock().next_id().0 & (i64::MAX as u64)) as i64);
+            if id.0 != 0 && !state.leases.contains(id) {
+                return id;
+            }
+        }
+    }
+
+    /// Renews a lease; answers its life in seconds, `None` if it does not exist.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn lease_renew(&self, id: LeaseId) -> Result<Option<i64>, LeaseError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(LeaseQuestion::Renew(id, reply))?;
+        found(self.within_deadline(answer).await?)
+    }
+
+    /// What is known of a lease; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn lease_facts(&self, id: LeaseId, keys: bool) -> Result<Option<LeaseFacts>, LeaseError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(LeaseQuestion::Life(id, reply))?;
+        let life: Option<LeaseLife> = found(self.within_deadline(answer).await?)?;
+        let Some(life) = life else { return Ok(None) };
+        let state = self.shared.state.read();
+        let keys = if keys {
+            state.leases.keys_of(id).map(|key| Key(Bytes::copy_from_slice(key))).collect()
+        } else {
+            Vec::new()
+        };
+        let LeaseLife { ttl_seconds: granted_seconds, remaining_seconds } = life;
+        Ok(Some(LeaseFacts { remaining_seconds, granted_seconds, keys }))
+    }
+
+    /// All leases, the next to end first (L10).
+    ///
+    /// # Errors
+    /// `Timeout`, `TooManyRequests`, `Stopped`.
+    pub async fn leases(&self) -> Result<Vec<LeaseId>, EtcdError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(LeaseQuestion::List(reply))?;
+        self.within_deadline(answer).await
+    }
+
+    fn ask(&self, question: LeaseQuestion) -> Result<(), EtcdError> {
+        let sent = self.shared.inbox.try_send(Event::Lease(question));
+        sent.map_err(|_| EtcdError::RequestTooManyRequests)
+    }
+
+    /// Raised alarms of one kind, or of every kind.
+    #[must_use]
+    pub fn alarms(&self, kind: Option<AlarmType>) -> Vec<AlarmEntry> {
+        let state = self.shared.state.read();
+        state.alarms.iter(kind).collect()
+    }
+
+    /// The members of the cluster, by id.
+    #[must_use]
+    pub fn members(&self) -> Vec<membership::Member> {
+        self.shared.state.read().membership.members().cloned().collect()
+    }
+
+    /// How the member is.
+    #[must_use]
+    pub fn status(&self) -> MemberStatus {
+        let node = self.shared.node_status.lock().clone();
+        let sizes = self.shared.store.sizes();
+        let state = self.shared.state.read();
+        let mut errors = Vec::new();
+        if node.leader.is_none() {
+            errors.push(EtcdError::NoLeader.text().to_owned());
+        }
+        errors.extend(
+            state.alarms.iter(None).map(|entry| {
+                format!("memberID:{} alarm:{}", entry.member, entry.alarm.to_wire().as_str_name())
+            }),
+        );
+        MemberStatus {
+            revision: self.revision(),
+            total_bytes: sizes.total_bytes,
+            live_bytes: sizes.live_bytes,
+            quota_bytes: self.shared.config.quota_backend_bytes.unwrap_or(0),
+            leader: node.leader,
+            commit: node.commit,
+            term: node.term,
+            applied: self.shared.applied.load(),
+            errors,
+            is_learner: node.is_learner,
+            storage_version: state.membership.storage_version().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// The version that the cluster as a whole speaks, once it is decided.
+    #[must_use]
+    pub fn cluster_version(&self) -> Option<String> {
+        self.shared.cluster_version.borrow().clone()
+    }
+
+    /// Waits until the version that the cluster speaks is decided.
+    ///
+    /// # Errors
+    /// `Timeout`, `Stopped`.
+    pub async fn cluster_version_decided(&self) -> Result<String, EtcdError> {
+        let mut decided = self.shared.cluster_version.subscribe();
+        let wait = decided.wait_for(Option::is_some);
+        match tokio::time::timeout(request_timeout(&self.shared.config), wait).await {
+            Ok(Ok(version)) => Ok(version.clone().unwrap_or_default()),
+            Ok(Err(_)) => Err(EtcdError::Stopped),
+            Err(_) => Err(EtcdError::Timeout),
+        }
+    }
+
+    /// Rewrites what holds garbage, while reads and writes go on.
+    ///
+    /// # Errors
+    /// `Stopped` if the disk failed: the member stops.
+    pub async fn defragment(&self) -> Result<(), EtcdError> {
+        let shared = self.shared.clone();
+        let outcome = self.off_thread(move || shared.store.defragment()).await?;
+        outcome.map(drop).map_err(|error| self.read_error(ReadError::Damaged(error.to_string())))
+    }
+
+    /// Hash of all pairs up to `revision`, 0 for the current one (N3).
+    ///
+    /// # Errors
+    /// `FutureRev`, `Compacted`, `Stopped`.
+    pub async fn hash_kv(&self, revision: i64) -> Result<HashKvAnswer, EtcdError> {
+        let shared = self.shared.clone();
+        let outcome = self.off_thread(move || whole::hash_kv(&shared, revision)).await?;
+        outcome.map_err(|error| self.read_error(error))
+    }
+
+    /// Hash of everything that is stored (N2), and the revision it was made at.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] if a record cannot be read.
+    pub async fn hash(&self) -> Result<(u32, Revision), SnapshotError> {
+        let shared = self.shared.clone();
+        let outcome = tokio::task::spawn_blocking(move || whole::hash(&shared)).await;
+        outcome.unwrap_or_else(|error| Err(SnapshotError::Io(error.into())))
+    }
+
+    /// A backup of the member, ready to be read.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] if it cannot be written, because the disk is full, say; the member goes on.
+    pub async fn snapshot(&self) -> Result<SnapshotFile, SnapshotError> {
+        let shared = self.shared.clone();
+        let outcome = tokio::task::spawn_blocking(move || whole::snapshot(&shared)).await;
+        outcome.unwrap_or_else(|error| Err(SnapshotError::Io(error.into())))
+    }
+
+    /// Notes how much life the leases have left, makes a last checkpoint and stops the threads.
+    pub(crate) fn stop(&self) {
+        self.shared.inbox.send(Event::Stop);
+    }
+
+    /// Becomes `Some` when the member had to stop by itself.
+    pub(crate) fn halted(&self) -> watch::Receiver<Option<Halt>> {
+        self.shared.halted.subscribe()
+    }
+}
+
+/// Why a question about a lease has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseError {
+    /// The member did not answer.
+    Etcd(EtcdError),
+    /// Only the leader knows.
+    NotPrimary,
+}
+
+impl From<EtcdError> for LeaseError {
+    fn from(error: EtcdError) -> Self {
+        LeaseError::Etcd(error)
+    }
+}
+
+fn found<T>(answer: Result<T, LeaseRefusal>) -> Result<Option<T>, LeaseError> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(LeaseRefusal::NotFound) => Ok(None),
+        Err(LeaseRefusal::NotPrimary) => Err(LeaseError::NotPrimary),
+    }
+}

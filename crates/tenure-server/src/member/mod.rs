@@ -1,0 +1,155 @@
+//! A running member: the threads that carry the core's outputs out, and the handle that services use.
+//!
+//! * `driver`: owns the `Node`; takes everything from the inbox at once.
+//! * `wal_thread`: one write and one fdatasync for all that waits.
+//! * `apply`: entries become state, then visible, then answers and events.
+//! * `hub_thread`: hands new revisions to watchers.
+//! * `upkeep`: checkpoints, compaction, reclaiming space.
+//! * `boot`: from a data directory (or none) to a running member.
+
+mod apply;
+mod boot;
+mod driver;
+mod handle;
+mod history;
+mod hub_thread;
+mod inbox;
+mod measure;
+mod pending;
+mod reads;
+mod upkeep;
+mod wal_thread;
+mod whole;
+
+pub use boot::{BootError, Running, boot};
+pub use handle::{HashKvAnswer, LeaseError, LeaseFacts, Member, MemberStatus};
+
+use crate::config::ServerConfig;
+use crate::metrics::Metrics;
+use crate::rpc::header::Headers;
+use crate::watch::hub::Hub;
+use driver::Event;
+use history::Tail;
+use inbox::Inbox;
+use parking_lot::{Condvar, Mutex, RwLock};
+use pending::{Admission, Pending};
+use reads::AppliedIndex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tenure_core::node;
+use tenure_core::state::{AlarmEntry, Halt, StateMachine};
+use tenure_core::types::{LogIndex, MemberId, Revision};
+use tenure_storage::disk::{Disk, DiskLock};
+use tenure_storage::store::Store;
+use tokio::sync::watch;
+
+/// What the threads of a member share.
+pub(crate) struct Shared {
+    id: MemberId,
+    headers: Headers,
+    config: Arc<ServerConfig>,
+    state: RwLock<StateMachine>,
+    store: Store,
+    disk: Arc<dyn Disk>,
+    _lock: Box<dyn DiskLock>,
+    tail: Tail,
+    hub: Arc<Hub>,
+    pending: Pending,
+    admission: Admission,
+    inbox: Inbox<Event>,
+    applied: AppliedIndex,
+    node_status: Mutex<node::Status>,
+    /// A checkpoint that waits for the upkeep thread.
+    checkpoint: Mutex<Option<upkeep::CheckpointJob>>,
+    /// The index that the last checkpoint began at.
+    checkpoint_begun: AtomicU64,
+    /// Held while entries are applied: between two groups store and state are at the same entry.
+    applying: Mutex<()>,
+    /// The revision of the last compaction that is through.
+    compacted: watch::Sender<Revision>,
+    cluster_version: watch::Sender<Option<String>>,
+    hub_bell: Bell,
+    upkeep_bell: Bell,
+    stopping: AtomicBool,
+    halted: watch::Sender<Option<Halt>>,
+    metrics: Arc<Metrics>,
+    /// The alarms that the last scrape showed.
+    alarms_shown: Mutex<Vec<AlarmEntry>>,
+}
+
+impl Shared {
+    /// Stops the member for good: it cannot vouch for what it would answer.
+    fn halt(&self, what: &str, halt: &Halt) {
+        self.halted.send_if_modified(|halted| {
+            let first = halted.is_none();
+            if first {
+                tracing::error!(error = %halt, "{what} failed; the member stops");
+                *halted = Some(halt.clone());
+            }
+            first
+        });
+        self.stop_waiting();
+    }
+
+    /// Answers everybody who waits, and sees that nobody waits from now on.
+    fn stop_waiting(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.pending.close();
+        self.applied.close();
+        self.hub.close();
+        self.hub_bell.ring();
+        self.upkeep_bell.ring();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn wake_hub(&self) {
+        if self.hub.has_work() {
+            self.hub_bell.ring();
+        }
+    }
+
+    fn checkpoint_due(&self, applied: LogIndex) -> bool {
+        applied.0 - self.checkpoint_begun.load(Ordering::Relaxed) >= self.config.snapshot_count_entries
+    }
+}
+
+/// How long etcd waits for a request to be replicated.
+fn request_timeout(config: &ServerConfig) -> Duration {
+    Duration::from_secs(5) + 2 * config.election_timeout
+}
+
+/// Runs a thread's work; an error stops the member.
+fn halting(shared: &Arc<Shared>, what: &str, work: impl FnOnce() -> Result<(), Halt>) {
+    if let Err(halt) = work() {
+        shared.halt(what, &halt);
+    }
+}
+
+/// Wakes one thread. Rings before the thread listens are not lost, and many rings are one.
+#[derive(Debug, Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        let mut rung = self.rung.lock();
+        if !*rung {
+            *rung = true;
+            self.changed.notify_one();
+        }
+    }
+
+    fn wait(&self) {
+        let mut rung = self.rung.lock();
+        while !*rung {
+            self.changed.wait(&mut rung);
+        }
+        *rung = false;
+    }
+}

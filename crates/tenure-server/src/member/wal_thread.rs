@@ -1,0 +1,90 @@
+//! The WAL thread: everything that waits becomes durable with one write and one fdatasync.
+
+use super::driver::Event;
+use super::{Shared, halting};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+use tenure_core::node::Persist;
+use tenure_core::state::Halt;
+use tenure_core::types::{ConfState, LogIndex, Term};
+use tenure_storage::wal::Wal;
+
+/// Work for the WAL thread.
+pub enum WalJob {
+    /// Make entries and hard state durable.
+    Persist(Persist),
+    /// A checkpoint holds everything up to here: note it, and let go of the segments behind.
+    Checkpointed {
+        /// Index of the last entry that the checkpoint holds.
+        index: LogIndex,
+        /// Its term.
+        term: Term,
+        /// The Raft configuration at that entry.
+        conf_state: ConfState,
+    },
+}
+
+/// Runs until the sender is gone or the log fails.
+pub fn run(shared: &Arc<Shared>, mut wal: Wal, jobs: &Receiver<WalJob>) {
+    halting(shared, "write-ahead log", || {
+        while let Ok(first) = jobs.recv() {
+            let mut batch = Batch::default();
+            let mut checkpoints = Vec::new();
+            for job in std::iter::once(first).chain(jobs.try_iter()) {
+                match job {
+                    WalJob::Persist(persist) => batch.add(persist),
+                    WalJob::Checkpointed { index, term, conf_state } => {
+                        checkpoints.push((index, term, conf_state));
+                    }
+                }
+            }
+            batch.write(shared, &mut wal)?;
+            for (index, term, conf_state) in checkpoints {
+                wal.save_snapshot(index, term, &conf_state).map_err(stop)?;
+                wal.release_to(index).map_err(stop)?;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[derive(Default)]
+struct Batch {
+    persists: Vec<Persist>,
+}
+
+impl Batch {
+    fn add(&mut self, persist: Persist) {
+        self.persists.push(persist);
+    }
+
+    /// Writes all of it, then tells the driver: in this order, since the token is the proof.
+    fn write(self, shared: &Shared, wal: &mut Wal) -> Result<(), Halt> {
+        if self.persists.is_empty() {
+            return Ok(());
+        }
+        let mut entries = Vec::new();
+        let mut hard_state = None;
+        let mut must_sync = false;
+        let mut tokens = Vec::with_capacity(self.persists.len());
+        for persist in self.persists {
+            entries.extend(persist.entries);
+            hard_state = persist.hard_state.or(hard_state);
+            must_sync |= persist.must_sync;
+            tokens.push(persist.token);
+        }
+        let started = Instant::now();
+        wal.save(hard_state, &entries, must_sync && shared.config.fsync).map_err(stop)?;
+        shared.metrics.handles.wal_fsync.observe(started.elapsed().as_secs_f64());
+        shared.metrics.handles.wal_write_bytes.set(wal.bytes_written() as i64);
+        for token in tokens {
+            shared.inbox.send(Event::Persisted(token));
+        }
+        Ok(())
+    }
+}
+
+fn stop(error: impl std::fmt::Display) -> Halt {
+    Halt(error.to_string())
+}

@@ -1,0 +1,62 @@
+//! What looks at everything a member holds: hashes and backups. Each runs on a thread that may block.
+
+use super::Shared;
+use super::handle::HashKvAnswer;
+use crate::limits;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tenure_core::mvcc::{HashScan, ReadError};
+use tenure_core::types::{RecordRevision, Revision};
+use tenure_storage::snapshot::{SnapshotError, SnapshotFile, SnapshotView, content_hash};
+use tenure_storage::store::{RecordScan, StoreError, StoredRecord};
+
+/// HashKV.
+pub fn hash_kv(shared: &Shared, revision: i64) -> Result<HashKvAnswer, ReadError> {
+    let (mut scan, records, current) = {
+        let state = shared.state.read();
+        let current = state.mvcc.revision();
+        let scan = HashScan::new(&state.mvcc, revision).map_err(ReadError::Refused)?;
+        (scan, shared.store.scan(RecordRevision::default(), current), current)
+    };
+    while !scan.step(&shared.state.read().mvcc, limits::SCAN_STEP_KEYS).map_err(ReadError::Refused)? {}
+    let mut hasher = scan.finish();
+    for record in records {
+        let StoredRecord { at, tombstone, kv } = record.map_err(damaged)?;
+        hasher.add(at, tombstone, &kv);
+    }
+    let hash = hasher.finish();
+    Ok(HashKvAnswer {
+        hash: hash.hash,
+        compact_revision: hash.compacted,
+        hash_revision: hash.revision,
+        revision: current,
+    })
+}
+
+/// Hash of the database that a snapshot would make.
+pub fn hash(shared: &Shared) -> Result<(u32, Revision), SnapshotError> {
+    let (view, revision) = view(shared);
+    Ok((content_hash(view)?, revision))
+}
+
+/// The database of a backup.
+pub fn snapshot(shared: &Shared) -> Result<SnapshotFile, SnapshotError> {
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
+    let (view, _) = view(shared);
+    let name = format!("snapshot-{}.tmp", SERIAL.fetch_add(1, Ordering::Relaxed));
+    let path = Path::new("member").join(name);
+    SnapshotFile::write(&*shared.disk, &path, view)
+}
+
+/// Everything at one index.
+fn view(shared: &Shared) -> (SnapshotView<RecordScan>, Revision) {
+    let state = shared.state.read();
+    let finished = *shared.compacted.borrow();
+    let mut view = SnapshotView::capture(&state, &shared.store);
+    view.finished_compaction = (finished.0 > 0).then_some(finished);
+    (view, state.mvcc.revision())
+}
+
+fn damaged(error: StoreError) -> ReadError {
+    ReadError::Damaged(error.to_string())
+}

@@ -1,0 +1,51 @@
+//! All services as one router.
+
+use super::{auth, cluster, kv, lease, maintenance, watch};
+use crate::limits;
+use crate::member::Member;
+use tenure_api::FILE_DESCRIPTOR_SET;
+use tenure_api::server::etcdserverpb::auth_server::AuthServer;
+use tenure_api::server::etcdserverpb::cluster_server::ClusterServer;
+use tenure_api::server::etcdserverpb::kv_server::KvServer;
+use tenure_api::server::etcdserverpb::lease_server::LeaseServer;
+use tenure_api::server::etcdserverpb::maintenance_server::MaintenanceServer;
+use tenure_api::server::etcdserverpb::watch_server::WatchServer;
+use tonic::service::Routes;
+
+/// Every gRPC service of a member.
+///
+/// # Errors
+/// If the service descriptors for reflection cannot be read, which a build cannot bring about.
+pub fn routes(member: &Member) -> Result<Routes, tonic_reflection::server::Error> {
+    let recv_bytes_max = limits::decoded_bytes_max(member.request_bytes_max());
+    macro_rules! sized {
+        ($service:expr) => {
+            $service
+                .max_decoding_message_size(recv_bytes_max)
+                .max_encoding_message_size(limits::ANSWER_BYTES_MAX)
+        };
+    }
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let reflection_alpha = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1alpha()?;
+    let health = tonic_health::server::HealthService::from_health_reporter(
+        tonic_health::server::HealthReporter::new(),
+    );
+    let mut routes = Routes::builder();
+    routes
+        .add_service(sized!(KvServer::new(kv::KvService::new(member.clone()))))
+        .add_service(sized!(WatchServer::new(watch::WatchService::new(member.clone()))))
+        .add_service(sized!(LeaseServer::new(lease::LeaseService::new(member.clone()))))
+        .add_service(sized!(ClusterServer::new(cluster::ClusterService::new(member.clone()))))
+        .add_service(sized!(MaintenanceServer::new(maintenance::MaintenanceService::new(member.clone()))))
+        .add_service(sized!(AuthServer::new(auth::AuthService::new(member.clone()))))
+        .add_service(tonic_health::pb::health_server::HealthServer::new(health))
+        .add_service(reflection)
+        .add_service(reflection_alpha);
+    Ok(routes.routes())
+}
