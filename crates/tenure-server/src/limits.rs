@@ -70,6 +70,9 @@ pub const IN_PROCESS_BYTES_MAX: usize = 256 * KIB;
 /// How long connections may go on with what they have begun when the member stops.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
+/// How long streams may take to end once the member has stopped.
+pub const STREAMS_END_GRACE: Duration = Duration::from_secs(1);
+
 /// The pause of a listener after an accept that failed for want of resources.
 pub const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 

@@ -1,25 +1,27 @@
 //! The server that other programs embed: a member with its gRPC and HTTP edge.
 
-use crate::config::ServerConfig;
+use crate::config::{EndpointUrl, ServerConfig};
+use crate::edge::{BindError, Edge, Serving};
+use crate::http::Endpoints;
+use crate::limits;
 use crate::member::{self, BootError, Member, Running};
 use crate::metrics::Metrics;
 use crate::rpc;
-use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tenure_api::error::EtcdError;
 use tenure_core::command::{Command, MemberAttributesSet};
 use tenure_core::state::Halt;
 use thiserror::Error;
-use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 
 /// A running server. Dropping it without [`Server::shutdown`] leaves its threads running until the process ends.
 pub struct Server {
     member: Member,
     metrics: Arc<Metrics>,
     threads: Vec<JoinHandle<()>>,
-    stop: CancellationToken,
+    serving: Serving,
+    client_urls: Vec<EndpointUrl>,
 }
 
 /// Why a server does not start.
@@ -34,14 +36,9 @@ pub enum StartError {
     /// The member stopped while it started.
     #[error("the member stopped while it started: {0}")]
     Halted(Halt),
-    /// An address cannot be listened on.
-    #[error("listening on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: String,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A URL cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// The metrics contradict each other.
     #[error("metrics: {0}")]
     Metrics(String),
@@ -63,6 +60,8 @@ impl Server {
     /// [`StartError`].
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
         let config = Arc::new(config);
+        let edge = Edge::bind(&config).await?;
+        let client_urls = edge.client_urls();
         let metrics = Metrics::new(config.metrics).map_err(|error| StartError::Metrics(error.to_string()))?;
         let (boot_config, boot_metrics) = (config.clone(), metrics.clone());
         let booted = tokio::task::spawn_blocking(move || member::boot(boot_config, boot_metrics)).await;
@@ -71,52 +70,28 @@ impl Server {
             Err(error) => return Err(StartError::Halted(Halt(error.to_string()))),
         };
         metrics.identify(member.id(), &config.features);
-        let server = Self { member, metrics, threads, stop: CancellationToken::new() };
-        server.get_ready(&config).await?;
-        server.listen(&config).await?;
-        Ok(server)
-    }
-
-    /// Waits until the cluster version is decided and publishes the member's name and URLs.
-    async fn get_ready(&self, config: &ServerConfig) -> Result<(), StartError> {
-        let client_urls = match config.advertise_client_urls.is_empty() {
-            true => &config.listen_client_urls,
+        let advertised = match config.advertise_client_urls.is_empty() {
+            true => &client_urls,
             false => &config.advertise_client_urls,
         };
-        let attributes = MemberAttributesSet {
-            member: self.member.id(),
-            name: config.name.clone(),
-            client_urls: client_urls.iter().map(ToString::to_string).collect(),
-        };
-        let published = self.member.propose(Command::MemberAttributesSet(attributes)).await;
-        published.map_err(|error| self.not_ready(error))?;
-        let version = self.member.cluster_version_decided().await.map_err(|error| self.not_ready(error))?;
-        self.metrics.set_cluster_version(version.trim_end_matches(".0"));
-        Ok(())
+        let version = get_ready(&member, &config.name, advertised).await?;
+        metrics.set_cluster_version(version.strip_suffix(".0").unwrap_or(&version));
+        let routes = rpc::routes(&member).map_err(|error| StartError::Services(error.to_string()))?;
+        let endpoints = Endpoints::new(Arc::new(member.clone()), metrics.clone(), &config);
+        let serving = edge.serve(routes.prepare(), endpoints, metrics.clone(), &config);
+        Ok(Self { member, metrics, threads, serving, client_urls })
     }
 
-    fn not_ready(&self, error: EtcdError) -> StartError {
-        match self.member.halted().borrow().clone() {
-            Some(halt) => StartError::Halted(halt),
-            None => StartError::NotReady(error),
-        }
+    /// A channel to this server that needs no socket. It fails once the server has stopped.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.serving.in_process()
     }
 
-    async fn listen(&self, config: &ServerConfig) -> Result<(), StartError> {
-        let routes = rpc::routes(&self.member).map_err(|error| StartError::Services(error.to_string()))?;
-        let router = routes.prepare().into_axum_router();
-        for url in &config.listen_client_urls {
-            let address = url.address().to_owned();
-            let listener = tokio::net::TcpListener::bind(&address)
-                .await
-                .map_err(|source| StartError::Listen { address: address.clone(), source })?;
-            tracing::info!(address, "serving client traffic");
-            let stop = self.stop.clone();
-            let serve = axum::serve(listener, router.clone())
-                .with_graceful_shutdown(async move { stop.cancelled().await });
-            self.member.tasks().spawn(async move { serve.await.ok() });
-        }
-        Ok(())
+    /// Where clients find this server, with the ports that the system chose.
+    #[must_use]
+    pub fn client_urls(&self) -> &[EndpointUrl] {
+        &self.client_urls
     }
 
     /// The member, for what only a program that embeds it can ask.
@@ -144,8 +119,9 @@ impl Server {
     /// [`Halted`] if the member had to stop by itself.
     pub async fn shutdown(self) -> Result<(), Halted> {
         let halted = self.member.halted();
-        self.stop.cancel();
+        // Streams end when the hub closes, and what waits for an answer gets one.
         self.member.stop();
+        self.serving.stop(limits::SHUTDOWN_GRACE).await;
         let threads = self.threads;
         let joined = tokio::task::spawn_blocking(move || {
             threads
@@ -155,11 +131,28 @@ impl Server {
         let joined = joined.await.unwrap_or_else(|error| Err(Halt(error.to_string())));
         self.member.tasks().close();
         // Streams end once the member has stopped; one whose client does not read any more is left behind.
-        tokio::time::timeout(Duration::from_secs(1), self.member.tasks().wait()).await.ok();
+        tokio::time::timeout(limits::STREAMS_END_GRACE, self.member.tasks().wait()).await.ok();
         let halt = halted.borrow().clone();
         match (halt, joined) {
             (Some(halt), _) | (None, Err(halt)) => Err(Halted(halt)),
             (None, Ok(())) => Ok(()),
         }
     }
+}
+
+/// Publishes the member's name and URLs and waits until the version of the cluster is decided.
+async fn get_ready(member: &Member, name: &str, client_urls: &[EndpointUrl]) -> Result<String, StartError> {
+    let attributes = MemberAttributesSet {
+        member: member.id(),
+        name: name.to_owned(),
+        client_urls: client_urls.iter().map(ToString::to_string).collect(),
+    };
+    let ready = async {
+        member.propose(Command::MemberAttributesSet(attributes)).await?;
+        member.cluster_version_decided().await
+    };
+    ready.await.map_err(|error| match member.halted().borrow().clone() {
+        Some(halt) => StartError::Halted(halt),
+        None => StartError::NotReady(error),
+    })
 }

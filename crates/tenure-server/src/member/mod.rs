@@ -11,6 +11,7 @@ mod apply;
 mod boot;
 mod driver;
 mod handle;
+mod health;
 mod history;
 mod hub_thread;
 mod inbox;
