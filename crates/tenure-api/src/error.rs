@@ -142,6 +142,24 @@ errors! {
     }
 }
 
+impl EtcdError {
+    /// Whether etcd's client library turns the status back into this error, of which it then prints the bare text. It does not
+    /// know those that its servers never send to it.
+    #[must_use]
+    pub fn known_to_clients(self) -> bool {
+        use EtcdError::*;
+        !matches!(
+            self,
+            InvalidClientAPIVersion
+                | WatchCanceled
+                | PermissionNotGiven
+                | TimeoutWaitAppliedIndex
+                | Canceled
+                | DeadlineExceeded
+        )
+    }
+}
+
 errors! {
     /// Errors that an etcd server answers with although its `rpctypes` does not list them: internal errors that
     /// nothing translates (code `Unknown`, the raw text), and texts of single methods.

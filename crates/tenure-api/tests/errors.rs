@@ -1,4 +1,5 @@
-//! The table of errors against the rows of etcd's `rpctypes`, written down in `errors.txt`: name, declared code, text.
+//! The table of errors against the rows of etcd's `rpctypes`, written down in `errors.txt`: name, declared code, text, and
+//! whether clients know the error.
 
 use tenure_api::error::{self, EtcdError, UnlistedError, WatchCancelReason};
 use tonic::{Code, Status};
@@ -11,16 +12,17 @@ const SENT_AS_UNKNOWN: [EtcdError; 2] =
 
 #[test]
 fn every_row_is_in_the_table_with_its_code_and_text() {
-    let rows: Vec<[&str; 3]> = ROWS
+    let rows: Vec<[&str; 4]> = ROWS
         .lines()
-        .map(|line| line.split('\t').collect::<Vec<_>>().try_into().expect("three columns"))
+        .map(|line| line.split('\t').collect::<Vec<_>>().try_into().expect("four columns"))
         .collect();
     assert_eq!(rows.len(), EtcdError::ALL.len());
-    for ([name, code, text], error) in rows.into_iter().zip(EtcdError::ALL) {
+    for ([name, code, text, known], error) in rows.into_iter().zip(EtcdError::ALL) {
         assert_eq!(format!("{error:?}"), name);
         assert_eq!(error.text(), text);
         let sent = if SENT_AS_UNKNOWN.contains(error) { "Unknown" } else { code };
         assert_eq!(error::code_name(error.code()), sent, "{name}");
+        assert_eq!(error.known_to_clients(), known == "yes", "{name}");
     }
 }
 

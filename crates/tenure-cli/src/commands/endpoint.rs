@@ -1,0 +1,143 @@
+//! `endpoint`: asks each endpoint how it is.
+
+use super::endpoints;
+use crate::{
+    command_line::{Call, Flag, Group, Kind, Pending, Spec},
+    connection::Connection,
+    exit::{Exit, Failure},
+    output::{Answer, EndpointHealth},
+    settings::Settings,
+};
+use std::time::Instant;
+use tenure_api::{
+    error::EtcdError,
+    etcdserverpb::{AlarmRequest, AlarmType, RangeRequest},
+};
+
+/// `endpoint`.
+pub static SPEC: Spec = Spec {
+    words: "endpoint <subcommand>",
+    about: "Endpoints one by one: hashkv, health, status",
+    group: Some(Group::Maintenance),
+    commands: &[&HASH_KV, &HEALTH, &STATUS],
+    ..Spec::EMPTY
+};
+
+/// `--cluster`, which `defrag` has too.
+pub const CLUSTER: Flag =
+    Flag::new("cluster", Kind::Bool, "every endpoint that the members of the cluster announce");
+
+static HEALTH: Spec = Spec {
+    words: "health",
+    about: "Shows whether each endpoint is fit to serve",
+    flags: &[CLUSTER],
+    run: Some(health),
+    ..Spec::EMPTY
+};
+
+static STATUS: Spec = Spec {
+    words: "status",
+    about: "Shows how each endpoint is",
+    long: "Shows how each endpoint is. In the simple format a line has, separated by commas: endpoint, ID, version, \
+           storage version, db size, in use, percentage not in use, quota, is leader, is learner, raft term, raft \
+           index, raft applied index, errors, downgrade target version, downgrade enabled.",
+    flags: &[CLUSTER],
+    run: Some(status),
+    ..Spec::EMPTY
+};
+
+static HASH_KV: Spec = Spec {
+    words: "hashkv",
+    about: "Shows the checksum of the keys of each endpoint",
+    flags: &[CLUSTER, Flag::new("rev", Kind::Int, "hash up to this revision instead of the current one")],
+    run: Some(hash_kv),
+    ..Spec::EMPTY
+};
+
+fn health(call: &Call) -> Pending<'_> {
+    Box::pin(async {
+        let settings = call.settings()?;
+        let mut checks = Vec::new();
+        for endpoint in endpoints(call, &settings).await? {
+            let settings = settings.clone();
+            checks.push(tokio::spawn(async move { check(endpoint, &settings).await }));
+        }
+        let mut found = Vec::new();
+        for check in checks {
+            found.push(check.await.map_err(|error| Failure::new(Exit::Error, error))??);
+        }
+        let unhealthy = found.iter().any(|endpoint| endpoint.error.is_some());
+        settings.printer.print(&Answer::Health(found))?;
+        if unhealthy {
+            return Err(Failure::new(Exit::Error, "unhealthy cluster"));
+        }
+        Ok(())
+    })
+}
+
+/// Reads any key, which every member must agree to, and looks for alarms.
+async fn check(endpoint: String, settings: &Settings) -> Result<EndpointHealth, Failure> {
+    let connection = Connection::new(std::slice::from_ref(&endpoint), settings)?;
+    let start = Instant::now();
+    let read = connection.range(RangeRequest { key: "health".into(), ..Default::default() }).await;
+    let took = start.elapsed();
+    let error = match read {
+        // Who may not read was heard all the same.
+        Err(failure) if failure.message() != EtcdError::PermissionDenied.text() => {
+            Some(failure.message().to_owned())
+        }
+        _ => alarms(&connection).await,
+    };
+    Ok(EndpointHealth { endpoint, took, error })
+}
+
+async fn alarms(connection: &Connection) -> Option<String> {
+    let Ok(response) = connection.alarm(AlarmRequest::default()).await else {
+        return Some("Unable to fetch the alarm list".to_owned());
+    };
+    let names = response.alarms.iter().map(|alarm| match alarm.alarm() {
+        AlarmType::Nospace => "NOSPACE ",
+        AlarmType::Corrupt => "CORRUPT ",
+        AlarmType::None => "UNKNOWN ",
+    });
+    (!response.alarms.is_empty()).then(|| format!("Active Alarm(s): {}", names.collect::<String>()))
+}
+
+fn status(call: &Call) -> Pending<'_> {
+    Box::pin(async {
+        let settings = call.settings()?;
+        let (mut found, mut failed) = (Vec::new(), false);
+        for endpoint in endpoints(call, &settings).await? {
+            let connection = Connection::new(std::slice::from_ref(&endpoint), &settings)?;
+            match connection.status().await {
+                Ok(status) => found.push((endpoint, status)),
+                Err(failure) => {
+                    let reason = failure.message();
+                    eprintln!("Failed to get the status of endpoint {endpoint} ({reason})");
+                    failed = true;
+                }
+            }
+        }
+        settings.printer.print(&Answer::Status(found))?;
+        if failed { Err(Failure::told(Exit::Error)) } else { Ok(()) }
+    })
+}
+
+fn hash_kv(call: &Call) -> Pending<'_> {
+    Box::pin(async {
+        let settings = call.settings()?;
+        let (mut found, mut last) = (Vec::new(), None);
+        for endpoint in endpoints(call, &settings).await? {
+            let connection = Connection::new(std::slice::from_ref(&endpoint), &settings)?;
+            match connection.hash_kv(call.int("rev")).await {
+                Ok(hash) => found.push((endpoint, hash)),
+                Err(failure) => {
+                    eprintln!("Failed to get the hash of endpoint {endpoint} ({})", failure.message());
+                    last = Some(failure);
+                }
+            }
+        }
+        settings.printer.print(&Answer::HashKv(found))?;
+        last.map_or(Ok(()), Err)
+    })
+}

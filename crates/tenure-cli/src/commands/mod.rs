@@ -1,0 +1,109 @@
+//! One file a command.
+
+mod alarm;
+mod compaction;
+mod completion;
+mod defrag;
+mod del;
+mod elect;
+mod endpoint;
+mod get;
+mod help;
+mod lease;
+mod lock;
+mod member;
+mod options;
+mod put;
+mod snapshot;
+mod txn;
+mod version;
+mod watch;
+
+use crate::{
+    command_line::{Call, Spec},
+    connection::Connection,
+    exit::{Exit, Failure},
+    go::quote::quote,
+    settings::Settings,
+};
+
+/// The program itself.
+pub static ROOT: Spec = Spec {
+    words: crate::help::PROGRAM,
+    about: "The command line of Tenure and etcd.",
+    commands: &[
+        &alarm::SPEC,
+        &compaction::SPEC,
+        &completion::SPEC,
+        &defrag::SPEC,
+        &del::SPEC,
+        &elect::SPEC,
+        &endpoint::SPEC,
+        &get::SPEC,
+        &help::SPEC,
+        &lease::SPEC,
+        &lock::SPEC,
+        &member::SPEC,
+        &options::SPEC,
+        &put::SPEC,
+        &snapshot::SPEC,
+        &txn::SPEC,
+        &version::SPEC,
+        &watch::SPEC,
+    ],
+    ..Spec::EMPTY
+};
+
+/// Whether reads are serializable, as `--consistency` says.
+fn is_serializable(call: &Call) -> Result<bool, Failure> {
+    let consistency = call.text("consistency");
+    match consistency.as_str() {
+        "s" => Ok(true),
+        "l" => Ok(false),
+        other => {
+            let message = format!("unknown consistency flag {}", quote(other.as_bytes()));
+            Err(Failure::new(Exit::BadFeature, message))
+        }
+    }
+}
+
+/// An argument that must be text to mean something, such as a number.
+fn lossy(argument: &[u8]) -> String {
+    String::from_utf8_lossy(argument).into_owned()
+}
+
+/// The range that `--prefix`, `--from-key` or a second argument make of a key: the first key, and the key after the last or
+/// empty or a zero byte as in the protocol.
+fn key_range(call: &Call, key: &[u8], end: Option<&[u8]>) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+    let (prefix, from_key) = (call.flag("prefix"), call.flag("from-key"));
+    if prefix && from_key {
+        let message = "`--prefix` and `--from-key` cannot be set at the same time, choose one";
+        return Err(Failure::bad_args(message));
+    }
+    if end.is_some() && (prefix || from_key) {
+        let message = "too many arguments, only accept one argument when `--prefix` or `--from-key` is set";
+        return Err(Failure::bad_args(message));
+    }
+    let every = || (vec![0], vec![0]);
+    Ok(match end {
+        Some(end) => (key.to_vec(), end.to_vec()),
+        None if (prefix || from_key) && key.is_empty() => every(),
+        None if prefix => (key.to_vec(), crate::session::prefix_end(key)),
+        None if from_key => (key.to_vec(), vec![0]),
+        None => (key.to_vec(), Vec::new()),
+    })
+}
+
+/// The endpoints that a command addresses one by one: those given, or with `--cluster` those that the members announce.
+async fn endpoints(call: &Call, settings: &Settings) -> Result<Vec<String>, Failure> {
+    if !call.flag("cluster") {
+        return Ok(settings.endpoints.clone());
+    }
+    let connection = Connection::new(&settings.endpoints, settings)?;
+    let list = connection.member_list(true).await.map_err(|failure| {
+        failure.map_message(|reason| {
+            format!("failed to fetch endpoints from etcd cluster member list: {reason}")
+        })
+    })?;
+    Ok(list.members.into_iter().flat_map(|member| member.client_ur_ls).collect())
+}
