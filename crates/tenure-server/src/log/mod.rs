@@ -1,6 +1,19 @@
 //! Log lines in the form that operators of etcd know.
+//!
+//! The code logs with the macros of `tracing`; [`init`] makes lines of it, as zap writes them: `level`, `ts`, `caller`,
+//! `msg`, then the fields in their order. Names of fields are etcd's, with dashes: `tracing::info!("data-dir" = %path,
+//! "opened")`. Two things `tracing` has no word for: a level above error is given as a field, `level = "fatal"`, and a list
+//! or a map as [`Json`].
 
-use std::path::PathBuf;
+mod line;
+mod output;
+
+pub use line::Json;
+
+use line::Lines;
+use output::Outputs;
+use std::{io, path::PathBuf, sync::Arc};
+use tracing_subscriber::layer::SubscriberExt;
 
 /// The least level that is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,4 +147,32 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self { level: Level::Info, format: Format::Json, outputs: vec![Output::Stderr], rotation: None }
     }
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// A file cannot be written.
+    #[error("open {path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process has a log already: `init` was called twice, or the program that embeds the member has its own.
+    #[error("the process already has a log")]
+    Taken,
+}
+
+/// Makes the log of this process. A program that embeds a member may do without, and take the events of `tracing` its own
+/// way.
+///
+/// # Errors
+/// A file that cannot be written, or a log that is there already.
+pub fn init(config: &LogConfig) -> Result<(), InitError> {
+    let outputs = Arc::new(Outputs::open(config)?);
+    let lines = Lines::new(config.level, config.format, outputs);
+    let subscriber = tracing_subscriber::registry().with(lines);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Taken)
 }
