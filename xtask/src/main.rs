@@ -1,5 +1,6 @@
 //! `cargo xtask`: what the project does with itself.
 
+mod bench;
 mod e2e;
 
 use anyhow::Result;
@@ -18,6 +19,8 @@ struct Arguments {
 enum Command {
     /// Runs the golden scripts of `e2e/scripts` against a server.
     E2e(e2e::Arguments),
+    /// Measures what operations cost a server, alone or beside another one.
+    Bench(bench::Arguments),
 }
 
 /// The root of the checkout.
@@ -30,6 +33,7 @@ fn root() -> PathBuf {
 async fn main() -> Result<ExitCode> {
     let passed = match Arguments::parse().command {
         Command::E2e(arguments) => e2e::run(&arguments).await?,
+        Command::Bench(arguments) => bench::run(&arguments).await?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
