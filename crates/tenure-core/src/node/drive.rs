@@ -418,9 +418,7 @@ impl Node {
             return;
         }
         let Some(change) = self.conf_changes_waiting.pop_front() else { return };
-        let mut entry = proposal_entry(change.encode());
-        entry.set_entry_type(eraftpb::EntryType::EntryConfChange);
-        if self.step_entries(vec![entry]).is_err() {
+        if self.step_entries(vec![engine::conf_change_entry(&change)]).is_err() {
             self.out.push(Output::Dropped { id: change.id, reason: DropReason::Refused });
         }
     }

@@ -37,13 +37,25 @@ pub(super) fn entry_into(entry: LogEntry) -> eraftpb::Entry {
     out
 }
 
+/// A proposed change of the membership. The engine's leader parses the data of such an entry, to see that there is
+/// one change in it, and refuses numbers that it does not know. No bytes are one change to it, so what is meant travels
+/// in the context, and [`entry_from`] puts it into its place.
+pub(super) fn conf_change_entry(change: &ConfChange) -> eraftpb::Entry {
+    eraftpb::Entry {
+        entry_type: eraftpb::EntryType::EntryConfChange,
+        context: change.encode(),
+        ..Default::default()
+    }
+}
+
 pub(super) fn entry_from(entry: eraftpb::Entry) -> LogEntry {
+    let data = if entry.context.is_empty() { entry.data } else { entry.context };
     let kind = match entry.entry_type {
         eraftpb::EntryType::EntryNormal => EntryKind::Normal,
         eraftpb::EntryType::EntryConfChange => EntryKind::ConfChange,
         eraftpb::EntryType::EntryConfChangeV2 => EntryKind::ConfChangeV2,
     };
-    LogEntry { index: LogIndex(entry.index), term: Term(entry.term), kind, data: entry.data }
+    LogEntry { index: LogIndex(entry.index), term: Term(entry.term), kind, data }
 }
 
 pub(super) fn hard_state_into(state: &HardState) -> eraftpb::HardState {

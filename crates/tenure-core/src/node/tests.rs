@@ -1,4 +1,35 @@
+mod simulation;
+mod world;
+
 use super::*;
+use world::World;
+
+macro_rules! scripts {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                let path = concat!("src/node/testscripts/", stringify!($name));
+                goldenscript::run(&mut World::default(), path).expect("goldenscript");
+            }
+        )*
+    };
+}
+
+scripts! {
+    one_member,
+    reads,
+    restart,
+    lease_expiry,
+    lease_restart,
+    lease_checkpoint,
+    lease_lost,
+    no_leader,
+    three_members,
+    leader_lost,
+    membership,
+    transfer,
+}
 
 #[test]
 fn a_member_that_is_alone_leads_at_once() {
