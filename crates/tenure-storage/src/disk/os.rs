@@ -31,6 +31,20 @@ impl OsDisk {
         if path.as_os_str().is_empty() { self.root.clone() } else { self.root.join(path) }
     }
 
+    /// Makes the root with what is above it, durably: nobody else can sync a directory that is above the root.
+    fn make_root(&self) -> io::Result<()> {
+        let root = std::path::absolute(&self.root).map_err(|error| named("resolve", &self.root, &error))?;
+        let missing: Vec<&Path> = root.ancestors().take_while(|dir| !dir.exists()).collect();
+        let failed = |error| named("create directory", &root, &error);
+        DirBuilder::new().recursive(true).mode(0o700).create(&root).map_err(failed)?;
+        for parent in missing.iter().filter_map(|dir| dir.parent()) {
+            File::open(parent)
+                .and_then(|file| file.sync_all())
+                .map_err(|error| named("sync", parent, &error))?;
+        }
+        Ok(())
+    }
+
     fn open_with(&self, path: &Path, options: &OpenOptions) -> io::Result<OsFile> {
         let path = self.full(path);
         let file = options.open(&path).map_err(|error| named("open", &path, &error))?;
@@ -85,6 +99,7 @@ impl Disk for OsDisk {
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.make_root()?;
         let dir = self.full(dir);
         DirBuilder::new()
             .recursive(true)

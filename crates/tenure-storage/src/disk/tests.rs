@@ -128,3 +128,16 @@ fn the_operating_systems_disk_keeps_others_out_and_names_the_path() {
     let error = disk.open(Path::new("wal/b")).unwrap_err();
     assert!(error.to_string().contains("member/wal/b"), "{error}");
 }
+
+#[test]
+fn the_root_is_made_with_what_is_above_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = OsDisk::new(dir.path().join("a/b/c"));
+    for _ in 0..2 {
+        disk.create_dir_all(Path::new("")).unwrap();
+        assert_eq!(disk.list(Path::new("")).unwrap(), [""; 0]);
+    }
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let below_a_file = OsDisk::new(dir.path().join("file/root"));
+    assert_eq!(kind(below_a_file.create_dir_all(Path::new("member"))), ErrorKind::NotADirectory);
+}
