@@ -102,9 +102,7 @@ impl Store {
     pub fn scan(&self, from: RecordRevision, to_inclusive: Revision) -> RecordScan {
         let shared = self.shared.clone();
         let parts = shared.parts(from, to_inclusive);
-        let all_live = parts.iter().all(|part| part.dead.is_empty());
-        let recent = || shared.recent.read().range(from, to_inclusive, MEMORY_RECORDS_MAX);
-        match all_live.then(recent).flatten() {
+        match shared.in_memory(from, to_inclusive, &parts) {
             Some(records) => RecordScan { shared, parts: VecDeque::new(), chunk: records.into_iter() },
             None => RecordScan { shared, parts, chunk: Vec::new().into_iter() },
         }
@@ -112,6 +110,22 @@ impl Store {
 }
 
 impl Shared {
+    /// What `parts` have to return, if memory has exactly that: nothing of it is dead, and nothing was taken away, which memory does
+    /// not know of.
+    fn in_memory(
+        &self,
+        from: RecordRevision,
+        to_inclusive: Revision,
+        parts: &VecDeque<Part>,
+    ) -> Option<Vec<StoredRecord>> {
+        let count: usize = parts.iter().map(|part| part.range.len()).sum();
+        if count > MEMORY_RECORDS_MAX || parts.iter().any(|part| !part.dead.is_empty()) {
+            return None;
+        }
+        let records = self.recent.read().range(from, to_inclusive, MEMORY_RECORDS_MAX)?;
+        (records.len() == count).then_some(records)
+    }
+
     fn parts(&self, from: RecordRevision, to_inclusive: Revision) -> VecDeque<Part> {
         // No record may be marked, and no segment replaced, between the first and the last that is looked at.
         let _marking = self.marking.lock();

@@ -1,8 +1,14 @@
 //! Tests of the store.
 
 mod basic;
+mod crash;
+mod crash_disk;
+mod damage;
+mod model;
+mod random;
+mod reclaim;
 
-use super::{Restored, Store, StoreOptions, StoredRecord};
+use super::{ReclaimProgress, Restored, Store, StoreError, StoreOptions, StoredRecord};
 use crate::disk::{Disk, MemoryDisk};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +26,7 @@ fn open(disk: &MemoryDisk, options: StoreOptions) -> (Store, Restored) {
     try_open(Arc::new(disk.clone()), options).expect("the store opens")
 }
 
-fn try_open(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<(Store, Restored), super::StoreError> {
+fn try_open(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<(Store, Restored), StoreError> {
     Store::open(disk, Path::new(DIR), options)
 }
 
