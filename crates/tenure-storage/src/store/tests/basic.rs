@@ -21,6 +21,8 @@ fn a_record_is_readable_once_appended_and_durable_once_checkpointed() {
     assert_eq!((restored.applied, restored.term, restored.records), (LogIndex(1), Term(3), 1));
     assert_eq!(everything(&store), [stored(&first)], "what is newer than the checkpoint comes from the log");
     assert!(matches!(store.record(at(3, 0)), Err(SourceError::Gone(_))));
+    let file = disk.open(&Path::new(DIR).join("0000000000000000.rev")).unwrap();
+    assert_eq!(file.len().unwrap(), 32 + 16 + first.kv.0.len() as u64, "the file is cut");
     store.append(&batch(2, vec![second.clone()], vec![])).unwrap();
     assert_eq!(everything(&store), [stored(&first), stored(&second)]);
 }

@@ -7,6 +7,7 @@ mod damage;
 mod model;
 mod random;
 mod reclaim;
+mod restart;
 
 use super::{ReclaimProgress, Restored, Store, StoreError, StoreOptions, StoredRecord};
 use crate::disk::{Disk, MemoryDisk};

@@ -216,3 +216,26 @@ fn checkpoints_that_run_in_another_order_than_they_began_do_not_unmark_the_dead(
     assert_eq!(restored.applied, LogIndex(240));
     assert!(everything(&store).iter().all(|record| record.at != at(3, 0)), "the put has come back");
 }
+
+#[test]
+fn a_rewrite_takes_only_what_a_checkpoint_knows_dead() {
+    let (disk, store, _) = filled();
+    let other = put(at(202, 0), "other", &[7; 60]);
+    store.append(&batch(202, vec![other, tombstone(at(202, 1), "key3")], vec![])).unwrap();
+    (203..240).for_each(|main| {
+        let record = put(at(main, 0), &format!("key{main}"), &[7; 60]);
+        store.append(&batch(main as u64, vec![record], vec![])).unwrap();
+    });
+    // The segment of the tombstone is due for a rewrite when the tombstone dies, too late for the checkpoint.
+    store.mark_dead(
+        &(190..240).filter(|main| main % 4 != 0 && *main != 202).map(|main| at(main, 0)).collect::<Vec<_>>(),
+    );
+    checkpoint(&store);
+    store.mark_dead(&[at(3, 0), at(202, 1)]);
+    assert!(reclaim_all(&store) > 0);
+    let dead_bytes = store.sizes().total_bytes - store.sizes().live_bytes;
+    assert!(dead_bytes > 0, "the marks went with the rewrite");
+    drop(store);
+    let scanned: Vec<_> = everything(&open(&disk, small()).0).into_iter().map(|record| record.at).collect();
+    assert!(scanned.contains(&at(3, 0)) && scanned.contains(&at(202, 1)), "{scanned:?}");
+}
