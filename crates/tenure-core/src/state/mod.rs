@@ -14,6 +14,8 @@ mod quota;
 mod txn;
 
 #[cfg(test)]
+mod model_test;
+#[cfg(test)]
 mod script_test;
 
 pub use effects::{
