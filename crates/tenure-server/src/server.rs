@@ -1,5 +1,6 @@
 //! The server that other programs embed: a member with its gRPC and HTTP edge.
 
+use crate::auto_compact;
 use crate::config::{EndpointUrl, ServerConfig};
 use crate::edge::{BindError, Edge, Serving};
 use crate::http::Endpoints;
@@ -13,6 +14,7 @@ use tenure_api::error::EtcdError;
 use tenure_core::command::{Command, MemberAttributesSet};
 use tenure_core::state::Halt;
 use thiserror::Error;
+use tokio::task::AbortHandle;
 use tonic::transport::Channel;
 
 /// A running server. Dropping it without [`Server::shutdown`] leaves its threads running until the process ends.
@@ -22,6 +24,7 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
     serving: Serving,
     client_urls: Vec<EndpointUrl>,
+    auto_compaction: AbortHandle,
 }
 
 /// Why a server does not start.
@@ -79,7 +82,9 @@ impl Server {
         let routes = rpc::routes(&member).map_err(|error| StartError::Services(error.to_string()))?;
         let endpoints = Endpoints::new(Arc::new(member.clone()), metrics.clone(), &config);
         let serving = edge.serve(routes.prepare(), endpoints, metrics.clone(), &config);
-        Ok(Self { member, metrics, threads, serving, client_urls })
+        let auto_compaction =
+            tokio::spawn(auto_compact::run(member.clone(), config.auto_compaction)).abort_handle();
+        Ok(Self { member, metrics, threads, serving, client_urls, auto_compaction })
     }
 
     /// A channel to this server that needs no socket. It fails once the server has stopped.
@@ -120,6 +125,7 @@ impl Server {
     pub async fn shutdown(self) -> Result<(), Halted> {
         let halted = self.member.halted();
         // Streams end when the hub closes, and what waits for an answer gets one.
+        self.auto_compaction.abort();
         self.member.stop();
         self.serving.stop(limits::SHUTDOWN_GRACE).await;
         let threads = self.threads;

@@ -1,7 +1,7 @@
 //! The apply thread: committed entries become state, then visible, then answers and events. In this order.
 
 use super::driver::Event;
-use super::measure::Counts;
+use super::measure::{self, Counts};
 use super::upkeep::CheckpointJob;
 use super::{Shared, halting};
 use crate::limits;
@@ -10,6 +10,7 @@ use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 use tenure_core::command::Request;
 use tenure_core::node::Applied;
 use tenure_core::state::{Effects, Halt, Outcome, TableChange, WriteBatch};
@@ -34,10 +35,13 @@ pub fn apply_group(shared: &Shared, entries: Vec<LogEntry>) -> Result<(), Halt> 
     let applying = shared.applying.lock();
     let mut group = Group::default();
     for entry in entries {
+        let started = Instant::now();
         let request = decode(&entry)?;
         let effects = effects_of(shared, &entry, request.as_ref())?;
         install(shared, &effects.batch)?;
-        group.counts.note(request.as_ref().map(|request| &request.command), &effects);
+        let command = request.as_ref().map(|request| &request.command);
+        measure::applied(shared, command, effects.outcome.is_ok(), started.elapsed());
+        group.counts.note(command, &effects);
         group.add(request.map(|request| request.header.id), effects);
     }
     publish(shared, group, applying);

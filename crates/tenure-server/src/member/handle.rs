@@ -34,7 +34,7 @@ pub struct Member {
 /// What [`Member::status`] says.
 #[derive(Clone, Debug)]
 pub struct MemberStatus {
-    /// The visible revision.
+    /// The revision that reads see.
     pub revision: Revision,
     /// Bytes on disk.
     pub total_bytes: u64,
@@ -101,10 +101,10 @@ impl Member {
         &self.tasks
     }
 
-    /// The visible revision.
+    /// The revision that reads see.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        self.shared.tail.published()
+        self.shared.state.read().mvcc.revision()
     }
 
     /// Bytes that a replicated request may have.
@@ -352,6 +352,12 @@ impl Member {
         sent.map_err(|_| EtcdError::RequestTooManyRequests)
     }
 
+    /// Whether this member leads.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.shared.node_status.lock().leader == Some(self.shared.id)
+    }
+
     /// Raised alarms of one kind, or of every kind.
     #[must_use]
     pub fn alarms(&self, kind: Option<AlarmType>) -> Vec<AlarmEntry> {
@@ -381,7 +387,7 @@ impl Member {
             }),
         );
         MemberStatus {
-            revision: self.revision(),
+            revision: state.mvcc.revision(),
             total_bytes: sizes.total_bytes,
             live_bytes: sizes.live_bytes,
             quota_bytes: self.shared.config.quota_backend_bytes.unwrap_or(0),

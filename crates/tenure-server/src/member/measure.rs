@@ -2,8 +2,9 @@
 //! passes.
 
 use super::Shared;
-use crate::metrics::{Handles, Metrics};
+use crate::metrics::{Handles, Metrics, Operation};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tenure_core::command::Command;
 use tenure_core::state::{Effects, LeaseEvent};
 use tenure_core::types::Change;
@@ -53,6 +54,34 @@ impl Counts {
         metrics.lease_revoked.inc_by(self.revoked);
         self.granted.iter().for_each(|ttl| metrics.lease_ttl.observe(*ttl as f64));
     }
+}
+
+/// Notes how long one entry took.
+pub fn applied(shared: &Shared, command: Option<&Command>, success: bool, took: Duration) {
+    let Some(operation) = command.and_then(operation) else { return };
+    shared.metrics.apply.observe(operation, success, took);
+    if took > shared.config.warning_apply_duration {
+        shared.metrics.handles.slow_apply.inc();
+        let expected = shared.config.warning_apply_duration;
+        tracing::warn!(?took, "expected-duration" = ?expected, request = operation.as_str(), "apply request took too long");
+    }
+}
+
+fn operation(command: &Command) -> Option<Operation> {
+    Some(match command {
+        Command::Put(_) => Operation::Put,
+        Command::DeleteRange(_) => Operation::DeleteRange,
+        Command::Txn(_) => Operation::Txn,
+        Command::Compact(_) => Operation::Compaction,
+        Command::LeaseGrant(_) => Operation::LeaseGrant,
+        Command::LeaseRevoke(_) => Operation::LeaseRevoke,
+        Command::LeaseCheckpoint(_) => Operation::LeaseCheckpoint,
+        Command::Alarm(_) => Operation::Alarm,
+        Command::ClusterVersionSet(_) => Operation::ClusterVersionSet,
+        Command::MemberAttributesSet(_) => Operation::ClusterMemberAttrSet,
+        Command::DowngradeInfoSet(_) => Operation::DowngradeInfoSet,
+        Command::Nothing => return None,
+    })
 }
 
 /// Has sizes and positions read at every scrape.

@@ -161,7 +161,7 @@ impl Session {
     async fn create(&mut self, create: WatchCreateRequest) -> Result<(), Over> {
         let key = if create.key.is_empty() { Bytes::from_static(&[0]) } else { create.key };
         let range = KeyRange::from_wire(key, create.range_end);
-        let visible = self.source.revision();
+        let visible = self.member.revision();
         if let Some(reason) = self.refusal(&range, create.start_revision, create.watch_id) {
             return self.refuse(visible, reason).await;
         }
@@ -230,12 +230,12 @@ impl Session {
         // What was delivered before the cancel is sent before its answer; after it the id may be given again.
         self.deliver().await?;
         self.watchers.remove(&watch_id);
-        let response = WatchResponse { watch_id, canceled: true, ..self.empty(self.source.revision()) };
+        let response = WatchResponse { watch_id, canceled: true, ..self.empty(self.member.revision()) };
         self.send(response).await
     }
 
     fn request_progress(&mut self) {
-        let visible = self.source.revision();
+        let visible = self.member.revision();
         let up_to_date = |watcher: &Watcher| watcher.behind.is_none() && watcher.start.0 <= visible.0 + 1;
         if !self.watchers.is_empty() && self.watchers.values().all(up_to_date) {
             self.hub.progress(&self.mailbox, NO_WATCHER, visible);
@@ -244,7 +244,7 @@ impl Session {
     }
 
     fn tick(&mut self) {
-        let visible = self.source.revision();
+        let visible = self.member.revision();
         for (watch_id, watcher) in &mut self.watchers {
             let quiet = !std::mem::take(&mut watcher.busy);
             let reached = watcher.behind.is_none() && watcher.start.0 <= visible.0 + 1;
