@@ -103,7 +103,7 @@ pub struct World {
     pub now: Moment,
     pub hosts: BTreeMap<u64, Host>,
     pub network: VecDeque<Message>,
-    cut_off: BTreeSet<u64>,
+    pub cut_off: BTreeSet<u64>,
     requests: u64,
     tickets: u64,
     pub text: String,
