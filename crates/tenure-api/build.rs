@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_server(false)
         .build_transport(false)
+        .client_mod_attribute(".", "#[cfg(feature = \"grpc\")]")
         .compile_fds_with_config(descriptors.clone(), messages)?;
 
     let server = out.join("server");

@@ -5,6 +5,7 @@
 //! * [`UnlistedError`]: what leaves an etcd server too, but under no name that a client knows.
 //! * [`WatchCancelReason`]: texts that travel inside a watch answer.
 
+#[cfg(feature = "grpc")]
 use tonic::{Code, Status};
 
 macro_rules! errors {
@@ -35,6 +36,7 @@ macro_rules! errors {
             }
 
             /// The code on the wire.
+            #[cfg(feature = "grpc")]
             #[must_use]
             pub fn code(self) -> Code {
                 match self {
@@ -42,6 +44,7 @@ macro_rules! errors {
                 }
             }
 
+            #[cfg(feature = "grpc")]
             /// The error that a status carries, if it is one of these. The text decides: it is unique, and the
             /// code that clients expect is not always the one that travels.
             #[must_use]
@@ -58,6 +61,7 @@ macro_rules! errors {
 
         impl std::error::Error for $enum {}
 
+        #[cfg(feature = "grpc")]
         impl From<$enum> for Status {
             fn from(error: $enum) -> Self {
                 Status::new(error.code(), error.text())
@@ -196,6 +200,7 @@ pub enum WatchCancelReason {
     Refused(EtcdError),
 }
 
+#[cfg(feature = "grpc")]
 impl std::fmt::Display for WatchCancelReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -211,12 +216,14 @@ impl std::fmt::Display for WatchCancelReason {
 
 /// A status as a Go client prints it: `rpc error: code = NotFound desc = etcdserver: ...`.
 #[must_use]
+#[cfg(feature = "grpc")]
 pub fn status_text(code: Code, message: &str) -> String {
     format!("rpc error: code = {} desc = {message}", code_name(code))
 }
 
 /// The name of a code as Go prints it, and as etcd's metrics label it.
 #[must_use]
+#[cfg(feature = "grpc")]
 pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -241,6 +248,7 @@ pub fn code_name(code: Code) -> &'static str {
 
 /// A message of `len_bytes` arrived where at most `len_bytes_max` are received.
 #[must_use]
+#[cfg(feature = "grpc")]
 pub fn message_too_large(len_bytes: usize, len_bytes_max: usize) -> Status {
     let text = format!("grpc: received message larger than max ({len_bytes} vs. {len_bytes_max})");
     Status::new(Code::ResourceExhausted, text)
@@ -248,12 +256,14 @@ pub fn message_too_large(len_bytes: usize, len_bytes_max: usize) -> Status {
 
 /// The service exists, the method does not. `service` is the full name, e.g. `etcdserverpb.KV`.
 #[must_use]
+#[cfg(feature = "grpc")]
 pub fn unknown_method(service: &str, method: &str) -> Status {
     Status::new(Code::Unimplemented, format!("unknown method {method} for service {service}"))
 }
 
 /// There is no such service. `service` is the full name as it was asked for.
 #[must_use]
+#[cfg(feature = "grpc")]
 pub fn unknown_service(service: &str) -> Status {
     Status::new(Code::Unimplemented, format!("unknown service {service}"))
 }

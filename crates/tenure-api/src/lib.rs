@@ -67,6 +67,7 @@ package! {
 
 /// Server stubs.
 #[allow(missing_docs, clippy::all, reason = "generated from proto/")]
+#[cfg(feature = "grpc")]
 pub mod server {
     /// KV, Watch, Lease, Cluster, Maintenance and Auth.
     pub mod etcdserverpb {
