@@ -1,7 +1,7 @@
 //! Alarms: what is wrong with whom.
 
 use crate::command::AlarmType;
-use crate::state::{AlarmEntry, TableChange};
+use crate::effects::{AlarmEntry, TableChange};
 use std::collections::BTreeSet;
 
 /// Raised alarms.

@@ -1,7 +1,7 @@
 //! When leases end: known to the leader alone.
 
 use crate::command::LeaseRemaining;
-use crate::state::{LeaseEntry, LeaseEvent};
+use crate::effects::{LeaseEntry, LeaseEvent};
 use crate::types::{LeaseId, Moment};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};

@@ -8,7 +8,7 @@ mod clock;
 pub use clock::{LEASE_EXPIRIES_PER_SECOND_MAX, LeaseClock, Renewal};
 
 use crate::command::LeaseRemaining;
-use crate::state::{LeaseEntry, TableChange};
+use crate::effects::{LeaseEntry, TableChange};
 use crate::types::{Change, LeaseId, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

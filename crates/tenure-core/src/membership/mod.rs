@@ -6,7 +6,7 @@ mod json;
 pub use id::{cluster_id, member_id};
 pub use json::{MalformedJson, conf_state_from_json, conf_state_to_json};
 
-use crate::state::TableChange;
+use crate::effects::TableChange;
 use crate::types::{ClusterId, ConfChangeKind, ConfState, MemberId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};

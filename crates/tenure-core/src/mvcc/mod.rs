@@ -24,7 +24,7 @@ pub use range::{RangeScan, ReadError, ScanProgress, range};
 pub use stream::{RangeStream, StreamPage};
 pub use write::{WriteError, WriteTxn};
 
-use crate::state::TableChange;
+use crate::effects::TableChange;
 use crate::types::{Key, KeyRange, Record, RecordRevision, Revision, Version};
 use index::KeyIndex;
 use turnover::Turnover;

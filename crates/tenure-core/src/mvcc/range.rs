@@ -3,7 +3,7 @@
 use super::Mvcc;
 use super::select::Selection;
 use crate::command::RangeQuery;
-use crate::state::RangeOutcome;
+use crate::effects::RangeOutcome;
 use crate::types::{RangeEnd, RecordSource, Revision, SourceError};
 use tenure_api::error::EtcdError;
 use thiserror::Error;

@@ -1,7 +1,7 @@
 //! The pages of a streamed read (reference R13).
 
 use crate::command::{RangeQuery, SortOrder, SortTarget};
-use crate::state::RangeOutcome;
+use crate::effects::RangeOutcome;
 use crate::types::{Key, KvBytes, MalformedKv, Revision};
 use bytes::{BufMut, BytesMut};
 

@@ -4,8 +4,8 @@ use super::index::Cursor;
 use super::select::Selection;
 use super::{Mvcc, ReadError, range};
 use crate::command::{DeleteRange, Put, RangeQuery};
+use crate::effects::{DeleteOutcome, PutOutcome, RangeOutcome};
 use crate::lease::Leases;
-use crate::state::{DeleteOutcome, PutOutcome, RangeOutcome};
 use crate::types::{
     Change, Key, KeyRange, KvBytes, KvView, LeaseId, RangeEnd, Record, RecordRevision, RecordSource,
     Revision, SourceError, Version,

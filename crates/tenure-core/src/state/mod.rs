@@ -7,7 +7,6 @@
 mod alarm;
 mod cluster;
 mod compact;
-mod effects;
 mod kv;
 mod lease;
 mod quota;
@@ -18,7 +17,7 @@ mod model_test;
 #[cfg(test)]
 mod script_test;
 
-pub use effects::{
+pub use crate::effects::{
     AlarmEntry, DeleteOutcome, Effects, Halt, LeaseEntry, LeaseEvent, OpOutcome, Outcome, PutOutcome,
     RangeOutcome, Response, TableChange, TxnOutcome, WriteBatch,
 };
