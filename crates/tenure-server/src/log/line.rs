@@ -9,7 +9,8 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context};
 
-/// A field that is a JSON list or map and not a text: `urls = ?Json(&urls)`.
+/// A field that is a JSON list or map and not a text: `urls = ?Json(&urls)`. A map given as the field `fields` stands in the
+/// line entry by entry: that is for names that are not known before.
 pub struct Json<'a, T: ?Sized>(pub &'a T);
 
 /// Stands before the JSON that [`Json`] writes; no text begins with it.
@@ -90,11 +91,11 @@ impl<S: Sink> Lines<S> {
                     (",", "msg", fields.message.as_str()),
                 ] {
                     line.extend_from_slice(separator.as_bytes());
-                    push_member(line, name, &Value::Text(value.to_owned()));
+                    push_member(line, name, &Value::Text(value.to_owned()), b":");
                 }
                 for (name, value) in &fields.rest {
                     line.push(b',');
-                    push_member(line, name, value);
+                    push_member(line, name, value, b":");
                 }
                 line.extend_from_slice(b"}\n");
             }
@@ -106,9 +107,7 @@ impl<S: Sink> Lines<S> {
                 line.extend_from_slice(fields.message.as_bytes());
                 for (number, (name, value)) in fields.rest.iter().enumerate() {
                     line.extend_from_slice(if number == 0 { b"\t{" } else { b", " });
-                    push_text(line, name);
-                    line.extend_from_slice(b": ");
-                    push_value(line, value);
+                    push_member(line, name, value, b": ");
                 }
                 line.extend_from_slice(if fields.rest.is_empty() { b"\n" } else { b"}\n" });
             }
@@ -146,6 +145,8 @@ enum Value {
     Text(String),
     /// Written as it is: a number, a bool, JSON.
     Raw(String),
+    /// Several names and values, as JSON without its braces.
+    Members(String),
 }
 
 #[derive(Default)]
@@ -166,6 +167,9 @@ impl Visit for Fields {
         let text = format!("{value:?}");
         match (field.name(), text.strip_prefix(JSON_MARK)) {
             ("message", _) => self.message = text,
+            ("fields", Some(json)) if json.len() > 2 && json.starts_with('{') => {
+                self.rest.push(("fields", Value::Members(json[1..json.len() - 1].to_owned())));
+            }
             (name, Some(json)) => self.rest.push((name, Value::Raw(json.to_owned()))),
             (name, None) => self.rest.push((name, Value::Text(text))),
         }
@@ -212,16 +216,15 @@ impl Visit for Fields {
     }
 }
 
-fn push_member(line: &mut Vec<u8>, name: &str, value: &Value) {
+fn push_member(line: &mut Vec<u8>, name: &str, value: &Value, colon: &[u8]) {
+    if let Value::Members(members) = value {
+        return line.extend_from_slice(members.as_bytes());
+    }
     push_text(line, name);
-    line.push(b':');
-    push_value(line, value);
-}
-
-fn push_value(line: &mut Vec<u8>, value: &Value) {
+    line.extend_from_slice(colon);
     match value {
         Value::Text(text) => push_text(line, text),
-        Value::Raw(raw) => line.extend_from_slice(raw.as_bytes()),
+        Value::Raw(raw) | Value::Members(raw) => line.extend_from_slice(raw.as_bytes()),
     }
 }
 
@@ -308,11 +311,13 @@ mod tests {
         let text = logged(Level::Warn, Format::Console, || {
             tracing::warn!(name = "m1", size = 3, "slow");
             tracing::warn!("plain");
+            tracing::warn!(fields = ?Json(&std::collections::BTreeMap::from([("a-b", "c"), ("d", "e")])), x = 1, "map");
         });
         assert_eq!(
             text,
             "2026-11-22T12:00:00.000042Z\twarn\tlog/line.rs:N\tslow\t{\"name\": \"m1\", \"size\": 3}\n\
-             2026-11-22T12:00:00.000042Z\twarn\tlog/line.rs:N\tplain\n"
+             2026-11-22T12:00:00.000042Z\twarn\tlog/line.rs:N\tplain\n\
+             2026-11-22T12:00:00.000042Z\twarn\tlog/line.rs:N\tmap\t{\"a-b\":\"c\",\"d\":\"e\", \"x\": 1}\n"
         );
     }
 
