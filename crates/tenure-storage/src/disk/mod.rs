@@ -58,8 +58,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// [`io::ErrorKind::NotFound`] if there is no such directory.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
 
-    /// Creates a directory, for its owner only (mode 0700), with those above it. What exists stays as it is. The root itself, if it is
-    /// made by this, is durable when this returns; what is in it once its directory is synced.
+    /// Creates a directory, for its owner only (mode 0700), with those above it, also above the root. What exists stays as it is. They are
+    /// all durable when this returns, also those that exist: whoever made them may have been killed before they were.
     ///
     /// # Errors
     /// Those of the operating system.

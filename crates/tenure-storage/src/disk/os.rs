@@ -31,20 +31,6 @@ impl OsDisk {
         if path.as_os_str().is_empty() { self.root.clone() } else { self.root.join(path) }
     }
 
-    /// Makes the root with what is above it, durably: nobody else can sync a directory that is above the root.
-    fn make_root(&self) -> io::Result<()> {
-        let root = std::path::absolute(&self.root).map_err(|error| named("resolve", &self.root, &error))?;
-        let missing: Vec<&Path> = root.ancestors().take_while(|dir| !dir.exists()).collect();
-        let failed = |error| named("create directory", &root, &error);
-        DirBuilder::new().recursive(true).mode(0o700).create(&root).map_err(failed)?;
-        for parent in missing.iter().filter_map(|dir| dir.parent()) {
-            File::open(parent)
-                .and_then(|file| file.sync_all())
-                .map_err(|error| named("sync", parent, &error))?;
-        }
-        Ok(())
-    }
-
     fn open_with(&self, path: &Path, options: &OpenOptions) -> io::Result<OsFile> {
         let path = self.full(path);
         let file = options.open(&path).map_err(|error| named("open", &path, &error))?;
@@ -55,6 +41,11 @@ impl OsDisk {
 /// The error with what was tried and where; the kind stays.
 fn named(operation: &str, path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{operation} {}: {error}", path.display()))
+}
+
+/// Makes the names in a directory durable.
+fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir).and_then(|file| file.sync_all()).map_err(|error| named("sync", dir, &error))
 }
 
 impl Disk for OsDisk {
@@ -99,13 +90,26 @@ impl Disk for OsDisk {
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.make_root()?;
         let dir = self.full(dir);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)
-            .map_err(|error| named("create directory", &dir, &error))
+        let ancestors: Vec<&Path> = dir.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
+        for path in ancestors.into_iter().rev() {
+            let is_made = !path.is_dir();
+            if is_made {
+                match DirBuilder::new().mode(0o700).create(path) {
+                    Err(error) if !path.is_dir() => return Err(named("create directory", path, &error)),
+                    _ => {}
+                }
+            }
+            if is_made || path.starts_with(&self.root) {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                match sync(parent.unwrap_or(Path::new("."))) {
+                    // Somebody else's directory around one that exists.
+                    Err(error) if !is_made && error.kind() == io::ErrorKind::PermissionDenied => {}
+                    done => done?,
+                }
+            }
+        }
+        Ok(())
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -114,8 +118,7 @@ impl Disk for OsDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let dir = self.full(dir);
-        File::open(&dir).and_then(|file| file.sync_all()).map_err(|error| named("sync", &dir, &error))
+        sync(&self.full(dir))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {

@@ -398,7 +398,7 @@ impl Wal {
         }
         remove_leftovers(&*disk, &dir).map_err(io_error(&dir))?;
         let path = segments.last().map_or_else(|| dir.clone(), |segment| segment::path(&dir, segment));
-        let tail = open_tail(&*disk, &path, end, clean, options).map_err(io_error(&path))?;
+        let tail = open_tail(&*disk, &dir, &path, end, clean, options).map_err(io_error(&path))?;
         let wal = Self {
             disk,
             dir,
@@ -593,8 +593,12 @@ fn create_files(
 
 /// The last segment, ready to be written from `end` on: preallocated again, and with nothing but zeros behind `end`. A torn write
 /// can have left sectors there, and what comes next must not run into them.
+///
+/// What was read may be in memory only, written by a process that was killed before it synced. It will be built upon, so it is made
+/// durable here, with the names that lead to it.
 fn open_tail(
     disk: &dyn Disk,
+    dir: &Path,
     path: &Path,
     end: u64,
     clean: bool,
@@ -606,7 +610,9 @@ fn open_tail(
     }
     if !clean || file.len()? < options.segment_bytes {
         file.allocate(options.segment_bytes)?;
-        file.sync_data()?;
     }
+    file.sync_data()?;
+    disk.sync_dir(dir)?;
+    disk.create_dir_all(dir)?;
     Ok(file)
 }
