@@ -1,7 +1,7 @@
 //! What a node does with an input, and with what the engine makes of it.
 
 use super::interface::{Applied, DropReason, Output, Persist, PersistToken, Proposal, ReadTicket, Role};
-use super::leases::Question;
+use super::leases::{Barrier, Question};
 use super::message::{Message, MessageKind};
 use super::{CONF_CHANGES_MAX, LeaseTicket, Node, engine};
 use crate::command::{ClusterVersionSet, Command, Request, RequestHeader};
@@ -107,7 +107,8 @@ impl Node {
         // A new leader may not have applied all that earlier ones have granted.
         let known =
             if raft.commit_to_current_term() { self.commit() } else { LogIndex(raft.raft_log.last_index()) };
-        let barrier = (known > self.applied).then_some(known);
+        let ends_leases = self.is_leader() && raft.raft_log.term(self.applied.0) != Ok(raft.term);
+        let barrier = (known > self.applied).then_some(Barrier { index: known, ends_leases });
         self.leases.ask(self.now, question, lease, ticket, barrier, &mut self.out);
     }
 

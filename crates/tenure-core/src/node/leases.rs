@@ -28,8 +28,8 @@ pub(super) struct LeaseDesk {
     clearing: BTreeMap<LeaseId, Clearing>,
     /// Renewals that came too late and wait until the lease is gone (L4).
     ending: BTreeMap<LeaseId, Vec<LeaseTicket>>,
-    /// Questions about leases that are not there yet, and the entry that must be applied to be sure.
-    unknown: BTreeMap<LogIndex, Vec<(Question, LeaseId, LeaseTicket)>>,
+    /// Questions that can only be answered for sure once this entry is applied.
+    behind: BTreeMap<LogIndex, Vec<(Question, LeaseId, LeaseTicket)>>,
     waiting: usize,
     /// To be cleared by the next checkpoint.
     to_clear: Vec<LeaseRemaining>,
@@ -39,6 +39,16 @@ pub(super) struct LeaseDesk {
 struct Clearing {
     proposed: Moment,
     tickets: Vec<(LeaseTicket, i64)>,
+}
+
+/// Entries that are not applied yet.
+#[derive(Clone, Copy)]
+pub(super) struct Barrier {
+    /// The last of them: before it is applied no lease can be called unknown.
+    pub(super) index: LogIndex,
+    /// Whether earlier leaders have logged some: these may have found a lease expired, and it ends though this leader has given it a new life.
+    /// What this leader has logged itself it knows.
+    pub(super) ends_leases: bool,
 }
 
 /// What is asked about a lease.
@@ -57,7 +67,7 @@ impl LeaseDesk {
             expiry_at: Moment::ORIGIN,
             clearing: BTreeMap::new(),
             ending: BTreeMap::new(),
-            unknown: BTreeMap::new(),
+            behind: BTreeMap::new(),
             waiting: 0,
             to_clear: Vec::new(),
         }
@@ -74,10 +84,10 @@ impl LeaseDesk {
         self.to_clear.clear();
         let clearing = std::mem::take(&mut self.clearing).into_values().flat_map(|clearing| clearing.tickets);
         let ending = std::mem::take(&mut self.ending).into_values().flatten();
-        let unknown = std::mem::take(&mut self.unknown).into_values().flatten();
+        let behind = std::mem::take(&mut self.behind).into_values().flatten();
         let renewals =
             clearing.map(|(ticket, _)| ticket).chain(ending).map(|ticket| (Question::Renew, ticket));
-        for (question, ticket) in renewals.chain(unknown.map(|(question, _, ticket)| (question, ticket))) {
+        for (question, ticket) in renewals.chain(behind.map(|(question, _, ticket)| (question, ticket))) {
             out.push(refuse(question, ticket, LeaseRefusal::NotPrimary));
         }
         self.waiting = 0;
@@ -93,17 +103,19 @@ impl LeaseDesk {
         Output::LeaseList { ticket, leases: self.clock.by_expiry() }
     }
 
-    /// Answers a question, or keeps it. `barrier` is the entry that must be applied before a lease can be called unknown,
-    /// `None` if it is.
+    /// Answers a question, or keeps it. `barrier` is what is not applied yet, if there is something.
     pub(super) fn ask(
         &mut self,
         now: Moment,
         question: Question,
         lease: LeaseId,
         ticket: LeaseTicket,
-        barrier: Option<LogIndex>,
+        barrier: Option<Barrier>,
         out: &mut Vec<Output>,
     ) {
+        if let (Question::Renew, Some(Barrier { index, ends_leases: true })) = (question, barrier) {
+            return self.wait_for_entry(index, question, lease, ticket, out);
+        }
         let refusal = match question {
             Question::Life => match self.clock.life(now, lease) {
                 Some((ttl_seconds, remaining_seconds)) => {
@@ -129,12 +141,27 @@ impl LeaseDesk {
             },
         };
         match barrier {
-            Some(index) if refusal == LeaseRefusal::NotFound && self.may_wait() => {
-                self.waiting += 1;
-                self.unknown.entry(index).or_default().push((question, lease, ticket));
+            Some(barrier) if refusal == LeaseRefusal::NotFound => {
+                self.wait_for_entry(barrier.index, question, lease, ticket, out);
             }
             _ => out.push(refuse(question, ticket, refusal)),
         }
+    }
+
+    /// Asks again once the entry at `index` is applied.
+    fn wait_for_entry(
+        &mut self,
+        index: LogIndex,
+        question: Question,
+        lease: LeaseId,
+        ticket: LeaseTicket,
+        out: &mut Vec<Output>,
+    ) {
+        if !self.may_wait() {
+            return out.push(refuse(question, ticket, LeaseRefusal::NotPrimary));
+        }
+        self.waiting += 1;
+        self.behind.entry(index).or_default().push((question, lease, ticket));
     }
 
     fn may_wait(&self) -> bool {
@@ -187,7 +214,7 @@ impl LeaseDesk {
                 out.push(refuse(Question::Renew, ticket, LeaseRefusal::NotFound));
             }
         }
-        while let Some(entry) = self.unknown.first_entry().filter(|entry| *entry.key() <= applied) {
+        while let Some(entry) = self.behind.first_entry().filter(|entry| *entry.key() <= applied) {
             for (question, lease, ticket) in entry.remove() {
                 self.waiting -= 1;
                 self.ask(now, question, lease, ticket, None, out);
