@@ -1,7 +1,6 @@
 //! `cargo xtask`: what the project does with itself.
 
 mod bench;
-mod crash;
 mod e2e;
 
 use anyhow::Result;
@@ -22,8 +21,6 @@ enum Command {
     E2e(e2e::Arguments),
     /// Measures what operations cost a server, alone or beside another one.
     Bench(bench::Arguments),
-    /// Kills a server under load and looks for what was lost.
-    Crash(crash::Arguments),
 }
 
 /// The root of the checkout.
@@ -37,7 +34,6 @@ async fn main() -> Result<ExitCode> {
     let passed = match Arguments::parse().command {
         Command::E2e(arguments) => e2e::run(&arguments).await?,
         Command::Bench(arguments) => bench::run(&arguments).await?,
-        Command::Crash(arguments) => crash::run(&arguments).await?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

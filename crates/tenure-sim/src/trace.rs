@@ -9,7 +9,9 @@ pub struct Trace {
 }
 
 /// Lines that a failure shows.
-const LINES_KEPT_MAX: usize = 60;
+const LINES_KEPT_MAX: usize = 40;
+/// What it shows of a line.
+const LINE_CHARS_MAX: usize = 250;
 
 impl Trace {
     /// An empty trace. With `echo` every line is printed to standard error too.
@@ -19,12 +21,15 @@ impl Trace {
     }
 
     /// Notes a line.
-    pub fn note(&mut self, line: String) {
+    pub fn note(&mut self, mut line: String) {
         for byte in line.bytes().chain([b'\n']) {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
         if self.echo {
             eprintln!("{line}");
+        }
+        if let Some((end, _)) = line.char_indices().nth(LINE_CHARS_MAX) {
+            line.truncate(end);
         }
         if self.lines.len() == LINES_KEPT_MAX {
             self.lines.pop_front();

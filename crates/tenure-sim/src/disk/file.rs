@@ -91,12 +91,13 @@ impl FileState {
     }
 
     pub fn crash(&mut self, crash: Crash, random: &mut Random) {
-        let dirty = std::mem::take(&mut self.dirty);
+        self.is_locked = false;
         let len = match crash {
-            Crash::Process => self.content.len(),
+            Crash::Process => return,
             Crash::LosesAll => self.lens[0],
             Crash::Tears => *random.pick(&self.lens),
         };
+        let dirty = std::mem::take(&mut self.dirty);
         let longest = dirty.keys().next_back().map_or(0, |last| (last + 1) * SECTOR_BYTES);
         let full = self.content.len();
         self.content.resize(full.max(longest), 0);
@@ -104,10 +105,9 @@ impl FileState {
         let lost_percent = random.below(101);
         for (sector, versions) in dirty {
             let version = match crash {
-                Crash::Process => None,
                 Crash::LosesAll => versions.first(),
                 Crash::Tears if random.chance(lost_percent) => versions.get(random.place(versions.len())),
-                Crash::Tears => None,
+                Crash::Tears | Crash::Process => None,
             };
             if let Some(version) = version {
                 let start = sector * SECTOR_BYTES;
@@ -117,7 +117,6 @@ impl FileState {
         self.content.resize(len, 0);
         self.lens = vec![len];
         self.sync_failed = false;
-        self.is_locked = false;
     }
 }
 

@@ -10,7 +10,7 @@ mod file;
 mod names;
 
 use crate::random::Random;
-use file::FileState;
+use file::{FileState, SECTOR_BYTES};
 use names::{Dir, NameChange};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ use tenure_storage::disk::{Disk, DiskFile, DiskLock};
 /// What is lost at a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
-    /// The process is killed, the machine goes on: nothing.
+    /// The process is killed, the machine goes on: nothing yet. What was not synced can still be lost with the machine.
     Process,
     /// The machine stops: everything that was not synced.
     LosesAll,
@@ -35,6 +35,8 @@ pub enum Crash {
 pub enum Fault {
     /// Power fails: this change may have happened, no later one does.
     PowerFails,
+    /// Power fails at the next sync of a file from this change on, when there is most to lose.
+    PowerFailsInSync,
     /// The next sync from this change on fails.
     SyncFails,
     /// The disk is full from this change on: what needs more room fails.
@@ -112,6 +114,9 @@ impl SimDisk {
 
     /// Loses what `crash` loses, and starts again with what is left: no lock is held, there is room, nothing is wrong. This handle and
     /// all files opened through it are of no use any more.
+    ///
+    /// After a sync that has failed a process alone must not crash: what it then reads back is not on the disk and never
+    /// will be, and nothing can tell it so.
     #[must_use]
     pub fn crash(&self, crash: Crash) -> SimDisk {
         let mut state = self.shared.lock();
@@ -134,17 +139,14 @@ impl SimDisk {
     fn change<T>(&self, change: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
         let mut state = self.look()?;
         state.changes += 1;
-        match state.fault {
-            Some((at, Fault::PowerFails)) if state.changes >= at => {
-                state.is_off = true;
-                if state.random.chance(50) {
-                    change(&mut state)?;
-                }
-                return Err(power_is_off());
+        if state.is_due(Fault::PowerFails) {
+            state.is_off = true;
+            if state.random.chance(50) {
+                change(&mut state)?;
             }
-            Some((at, Fault::Full)) if state.changes >= at => state.is_full = true,
-            _ => {}
+            return Err(power_is_off());
         }
+        state.is_full |= state.is_due(Fault::Full);
         change(&mut state)
     }
 
@@ -171,9 +173,14 @@ fn error(kind: io::ErrorKind, path: &Path) -> io::Error {
 }
 
 impl State {
+    /// Whether `fault` is to happen now.
+    fn is_due(&self, fault: Fault) -> bool {
+        self.fault.is_some_and(|(at, planned)| planned == fault && self.changes >= at)
+    }
+
     /// Whether a sync is to fail now. It does so once.
     fn sync_fails(&mut self) -> bool {
-        let fails = matches!(self.fault, Some((at, Fault::SyncFails)) if self.changes >= at);
+        let fails = self.is_due(Fault::SyncFails);
         if fails {
             self.fault = None;
         }
@@ -327,6 +334,7 @@ impl Disk for SimDisk {
             if !self.exists(path)? {
                 self.change(|state| state.make(path, Inode::Dir(Dir::default())).map(drop))?;
             }
+            self.sync_dir(path.parent().unwrap_or(Path::new("")))?;
         }
         self.look()?.find_dir(dir).map(drop)
     }
@@ -389,12 +397,12 @@ impl DiskFile for SimFile {
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.disk.change(|state| {
-            let room = state.is_full.then(|| state.random.below(bytes.len() as u64));
+            let is_full = state.is_full;
             let file = state.file(self.inode)?;
-            if let Some(part) = room
-                && offset + bytes.len() as u64 > file.len()
-            {
-                file.write(&bytes[..part as usize], offset);
+            if is_full && offset + bytes.len() as u64 > file.len() {
+                // Room is given and refused by blocks: what still has some is written.
+                let room = file.len().next_multiple_of(SECTOR_BYTES as u64).saturating_sub(offset);
+                file.write(&bytes[..bytes.len().min(room as usize)], offset);
                 return Err(no_room());
             }
             file.write(bytes, offset);
@@ -404,6 +412,10 @@ impl DiskFile for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.disk.change(|state| {
+            if state.is_due(Fault::PowerFailsInSync) {
+                state.is_off = true;
+                return Err(power_is_off());
+            }
             let fails = state.sync_fails();
             state.file(self.inode)?.sync(fails)
         })

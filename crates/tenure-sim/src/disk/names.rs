@@ -73,19 +73,18 @@ impl Dir {
     }
 
     pub fn crash(&mut self, crash: Crash, random: &mut Random) {
+        if crash == Crash::Process {
+            return;
+        }
         let pending = std::mem::take(&mut self.pending);
-        match crash {
-            Crash::Process => {}
-            Crash::LosesAll => self.entries = self.durable.clone(),
-            Crash::Tears => {
-                self.entries = self.durable.clone();
-                // A journal loses the last changes; without one any can be lost.
-                let journal = random.chance(50);
-                let kept = random.place(pending.len() + 1);
-                for (place, change) in pending.into_iter().enumerate() {
-                    if if journal { place < kept } else { random.chance(50) } {
-                        change.apply(&mut self.entries);
-                    }
+        self.entries = self.durable.clone();
+        if crash == Crash::Tears {
+            // A journal loses the last changes; without one any can be lost.
+            let journal = random.chance(50);
+            let kept = random.place(pending.len() + 1);
+            for (place, change) in pending.into_iter().enumerate() {
+                if if journal { place < kept } else { random.chance(50) } {
+                    change.apply(&mut self.entries);
                 }
             }
         }

@@ -64,7 +64,22 @@ fn names_need_a_sync_of_their_directory() {
     assert_eq!(seen.len(), 4);
     let lost = disk(0, 1);
     lost.create_dir_all(Path::new("a/b")).unwrap();
-    assert_eq!(lost.crash(Crash::LosesAll).list(Path::new("")).unwrap(), ["file"]);
+    lost.create(Path::new("a/b/file")).unwrap();
+    let lost = lost.crash(Crash::LosesAll);
+    assert_eq!(lost.list(Path::new("")).unwrap(), ["a", "file"]);
+    assert!(lost.list(Path::new("a/b")).unwrap().is_empty());
+}
+
+#[test]
+fn a_killed_process_loses_nothing_but_makes_nothing_safe() {
+    let disk = disk(0, 1);
+    disk.open(Path::new("file")).unwrap().write_all_at(&[2; 512], 0).unwrap();
+    disk.create(Path::new("new")).unwrap();
+    let disk = disk.crash(Crash::Process);
+    assert_eq!(bytes(&disk, "file"), [2; 512]);
+    let disk = disk.crash(Crash::LosesAll);
+    assert_eq!(bytes(&disk, "file"), [1; 512]);
+    assert_eq!(disk.list(Path::new("")).unwrap(), ["file"]);
 }
 
 #[test]
