@@ -164,15 +164,25 @@ impl<'a> WriteTxn<'a> {
         }
         self.note_written();
         let mut selection = Selection::new(query);
-        let mut count = 0;
-        for (key, version) in Live::new(self.mvcc, &self.newest, &self.written, &query.range) {
-            count += 1;
-            if !query.count_only && !selection.is_full() {
-                selection.offer(key, version);
-            }
+        let mut live = Live::new(self.mvcc, &self.newest, &self.written, &query.range);
+        while !query.count_only && !selection.is_full() {
+            let Some((key, version)) = live.next() else { break };
+            selection.offer(key, version);
         }
         let (kvs, more) = selection.finish(&OwnRecords { revision: self.revision(), txn: self })?;
-        Ok(RangeOutcome { revision: self.revision(), kvs, more, count })
+        Ok(RangeOutcome { revision: self.revision(), kvs, more, count: self.count(&query.range) })
+    }
+
+    /// Keys of `range` that are there, own changes included; all of those must be noted.
+    fn count(&self, range: &KeyRange) -> i64 {
+        let start = (Bound::Included(range.start.as_slice()), Bound::Unbounded);
+        let own = self.newest.range::<[u8], _>(start).take_while(|(key, _)| range.contains(key.as_slice()));
+        let more = own.map(|(key, at)| {
+            let is_there = !self.written[*at].version.is_tombstone();
+            let was_there = self.mvcc.newest(key.as_slice()).is_some();
+            i64::from(is_there) - i64::from(was_there)
+        });
+        self.mvcc.index.count(range) as i64 + more.sum::<i64>()
     }
 
     /// The records of all changes, in order.

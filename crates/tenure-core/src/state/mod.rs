@@ -22,7 +22,7 @@ pub use crate::effects::{
     RangeOutcome, Response, TableChange, TxnOutcome, WriteBatch,
 };
 pub use quota::cost;
-pub use txn::{read_txn, txn_is_read_only, txn_is_serializable};
+pub use txn::{ReadTxn, read_txn, txn_is_read_only, txn_is_serializable};
 
 use crate::alarm::Alarms;
 use crate::command::{Command, Request};

@@ -261,7 +261,7 @@ enum Step {
     Revoke(i64),
     Restart,
     Scan(RangeQuery),
-    ScanStep(usize),
+    ScanOn(usize),
 }
 
 impl Pair {
@@ -371,7 +371,7 @@ impl Pair {
                     self.scan = Some((scan, query));
                 }
             }
-            Step::ScanStep(keys) => self.scan_step(keys),
+            Step::ScanOn(keys) => self.scan_step(keys),
         }
     }
 
@@ -542,7 +542,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (-2..4i64).prop_filter("0 is no lease", |id| *id != 0).prop_map(Step::Revoke),
         1 => Just(Step::Restart),
         4 => query().prop_map(Step::Scan),
-        12 => (1..5usize).prop_map(Step::ScanStep),
+        12 => (1..5usize).prop_map(Step::ScanOn),
     ]
 }
 

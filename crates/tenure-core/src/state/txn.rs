@@ -7,8 +7,8 @@ use super::kv::outcome_of;
 use super::{Halt, OpOutcome, Outcome, Response, StateMachine, TxnOutcome, WriteBatch};
 use crate::command::{Compare, CompareResult, CompareTarget, Op, Put, RangeQuery, Txn};
 use crate::lease::Leases;
-use crate::mvcc::{Mvcc, ReadError, WriteError, WriteTxn, range};
-use crate::types::{KvView, LeaseId, RecordSource, Version};
+use crate::mvcc::{Mvcc, RangeScan, ReadError, ScanProgress, WriteError, WriteTxn};
+use crate::types::{KvView, LeaseId, RecordSource, Revision, Version};
 use std::cmp::Ordering;
 use tenure_api::error::EtcdError;
 
@@ -42,27 +42,84 @@ pub fn txn_is_serializable(txn: &Txn) -> bool {
     txn.success.iter().chain(&txn.failure).all(|op| matches!(op, Op::Range(query) if query.serializable))
 }
 
-/// Carries out a transaction for which [`txn_is_read_only`] holds.
+/// Carries out a transaction for which [`txn_is_read_only`] holds, in one go.
 ///
 /// # Errors
-/// [`ReadError::Refused`] as a range does, but only for ranges of the branch that runs (T6).
+/// As [`ReadTxn`].
 pub fn read_txn(
     mvcc: &Mvcc,
     leases: &Leases,
     records: &dyn RecordSource,
     txn: &Txn,
 ) -> Result<TxnOutcome, ReadError> {
-    let before = Before { mvcc, leases, records };
-    let path = before.path(txn)?;
-    before.check(txn, &mut path.iter().copied()).map_err(ReadError::Refused)?;
-    let succeeded = path.first().copied().unwrap_or_default();
-    let mut responses = Vec::new();
-    for op in branch(txn, succeeded) {
-        if let Op::Range(query) = op {
-            responses.push(OpOutcome::Range(range(mvcc, records, query)?));
-        }
+    let mut read = ReadTxn::new(mvcc, leases, records, txn)?;
+    while read.step(mvcc, usize::MAX)? == ScanProgress::More {}
+    read.finish(records)
+}
+
+/// A transaction that only reads, on its way: like a [`RangeScan`], it can release its lock between its steps and needs none at
+/// the end. All its ranges see the state in which its compares were evaluated.
+#[derive(Debug)]
+pub struct ReadTxn {
+    revision: Revision,
+    succeeded: bool,
+    scans: Vec<RangeScan>,
+    /// Those before this one are done.
+    at: usize,
+}
+
+impl ReadTxn {
+    /// Evaluates the compares, reading records only for those of a value or a lease, and begins the ranges of the branch that
+    /// they choose. `txn` must satisfy [`txn_is_read_only`].
+    ///
+    /// # Errors
+    /// [`ReadError::Refused`] as a range does, but only for ranges of the branch that runs (T6).
+    pub fn new(
+        mvcc: &Mvcc,
+        leases: &Leases,
+        records: &dyn RecordSource,
+        txn: &Txn,
+    ) -> Result<Self, ReadError> {
+        debug_assert!(txn_is_read_only(txn));
+        let before = Before { mvcc, leases, records };
+        let path = before.path(txn)?;
+        before.check(txn, &mut path.iter().copied()).map_err(ReadError::Refused)?;
+        let succeeded = path.first().copied().unwrap_or_default();
+        let scans = branch(txn, succeeded).iter().filter_map(|op| match op {
+            Op::Range(query) => Some(RangeScan::new(mvcc, query).map_err(ReadError::Refused)),
+            _ => None,
+        });
+        Ok(Self { revision: mvcc.revision(), succeeded, scans: scans.collect::<Result<_, _>>()?, at: 0 })
     }
-    Ok(TxnOutcome { revision: mvcc.revision(), succeeded, responses })
+
+    /// Looks at `keys_max` further keys at most.
+    ///
+    /// # Errors
+    /// [`ReadError::Refused`] with [`EtcdError::Compacted`] if a compaction went past a revision that a range names,
+    /// [`ReadError::Again`] if it went past the one that the compares saw.
+    pub fn step(&mut self, mvcc: &Mvcc, keys_max: usize) -> Result<ScanProgress, ReadError> {
+        if mvcc.compacted() > self.revision {
+            return Err(ReadError::Again);
+        }
+        let Some(scan) = self.scans.get_mut(self.at) else { return Ok(ScanProgress::Done) };
+        if scan.step(mvcc, keys_max).map_err(ReadError::Refused)? == ScanProgress::Done {
+            self.at += 1;
+        }
+        Ok(if self.at < self.scans.len() { ScanProgress::More } else { ScanProgress::Done })
+    }
+
+    /// Reads the records. Call it once a step said [`ScanProgress::Done`]; it needs no lock.
+    ///
+    /// # Errors
+    /// As [`RangeScan::finish`].
+    pub fn finish(self, records: &dyn RecordSource) -> Result<TxnOutcome, ReadError> {
+        let responses = self.scans.into_iter().map(|scan| Ok(OpOutcome::Range(scan.finish(records)?)));
+        Ok(TxnOutcome {
+            revision: self.revision,
+            succeeded: self.succeeded,
+            responses: responses.collect::<Result<_, ReadError>>()?,
+        })
+    }
 }
 
 fn branch(txn: &Txn, succeeded: bool) -> &[Op] {

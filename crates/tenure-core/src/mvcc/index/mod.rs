@@ -32,8 +32,6 @@ pub struct IndexStats {
     pub versions: usize,
     /// Bytes of all keys.
     pub key_bytes: usize,
-    /// Bytes of heap that the index holds, without what the allocator adds.
-    pub heap_bytes: usize,
 }
 
 /// From keys to the addresses of their versions.
@@ -104,15 +102,19 @@ impl KeyIndex {
         pruned
     }
 
-    /// Its figures. `heap_bytes` walks the tree's branches and leaves: O(n / 64).
+    /// Its figures.
     pub(super) fn stats(&self) -> IndexStats {
-        let versions_older = self.versions - self.keys;
         IndexStats {
             keys: self.keys,
             live_keys: self.tree.live(),
             versions: self.versions,
             key_bytes: self.key_bytes,
-            heap_bytes: self.tree.heap_bytes() + self.key_bytes + versions_older * size_of::<Version>(),
         }
+    }
+
+    /// The heap it holds, without what the allocator adds. Walks over all keys.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let versions_older = self.versions - self.keys;
+        self.tree.heap_bytes() + self.key_bytes + versions_older * size_of::<Version>()
     }
 }

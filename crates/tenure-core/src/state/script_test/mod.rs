@@ -43,10 +43,16 @@ impl RecordSource for Store {
     }
 }
 
+/// A read under way.
+enum Scan {
+    Range(RangeScan),
+    Txn(ReadTxn),
+}
+
 struct Script {
     state: StateMachine,
     store: Store,
-    scans: BTreeMap<String, RangeScan>,
+    scans: BTreeMap<String, Scan>,
     resume: Option<Key>,
     ops_max: usize,
 }
@@ -223,23 +229,30 @@ impl Script {
     /// Begins a read in steps, with other commands in between.
     fn scan(&mut self, tokens: &mut Tokens) -> Output {
         let name = tokens.word()?;
-        let Op::Range(query) = tokens.op()? else { return Err("only ranges scan".into()) };
-        self.scans.insert(name, RangeScan::new(&self.state.mvcc, &query)?);
+        let scan = match tokens.op()? {
+            Op::Range(query) => Scan::Range(RangeScan::new(&self.state.mvcc, &query)?),
+            Op::Txn(txn) => Scan::Txn(ReadTxn::new(&self.state.mvcc, &self.state.leases, &self.store, &txn)?),
+            _ => return Err("only reads scan".into()),
+        };
+        self.scans.insert(name, scan);
         Ok(String::new())
     }
 
     fn step(&mut self, tokens: &mut Tokens) -> Output {
         let (name, keys) = (tokens.word()?, usize::try_from(tokens.number()?)?);
-        let scan = self.scans.get_mut(&name).ok_or("no such scan")?;
-        Ok(match scan.step(&self.state.mvcc, keys) {
-            Ok(progress) => format!("{progress:?}"),
-            Err(error) => format!("refused: {error}"),
-        })
+        let progress = match self.scans.get_mut(&name).ok_or("no such scan")? {
+            Scan::Range(scan) => scan.step(&self.state.mvcc, keys).map_err(ReadError::Refused),
+            Scan::Txn(txn) => txn.step(&self.state.mvcc, keys),
+        };
+        Ok(show_read(progress.map(|progress| format!("{progress:?}"))))
     }
 
     fn finish(&mut self, tokens: &mut Tokens) -> Output {
         let scan = self.scans.remove(&tokens.word()?).ok_or("no such scan")?;
-        Ok(show_read(scan.finish(&self.store).map(|outcome| show_range(&outcome))))
+        Ok(show_read(match scan {
+            Scan::Range(scan) => scan.finish(&self.store).map(|outcome| show_range(&outcome)),
+            Scan::Txn(txn) => txn.finish(&self.store).map(|outcome| show_txn(&outcome, true)),
+        }))
     }
 }
 
