@@ -31,25 +31,57 @@ scripts! {
     transfer,
 }
 
-#[test]
-fn a_member_that_is_alone_leads_at_once() {
+fn alone(seed: u64) -> (Node, Vec<Output>) {
     let member = Member { id: MemberId(1), name: "one".into(), ..Member::default() };
     let (hard_state, entries) = bootstrap(&[member]);
     let (ids, _) = RequestIds::pair(MemberId(1), 0);
     let restart = Restart { hard_state, entries, ..Restart::default() };
-    let (mut node, out) =
-        Node::new(Moment::ORIGIN, NodeConfig::new(MemberId(1), ids, 0), restart).expect("starts");
-    let state = crate::state::StateMachine::default();
-    let Output::Apply(entries) = &out[0] else { panic!("{out:?}") };
-    let effects = state.apply_conf_change(&entries[0]).expect("applies");
-    let mut applied = Applied::default();
-    applied.note(&effects.batch);
-    let out = node.handle(Moment::ORIGIN, Input::Applied(applied));
-    assert_eq!(node.status().role, Role::Leader);
-    for output in out {
-        if let Output::Persist(persist) = output {
-            let out = node.handle(Moment::ORIGIN, Input::Persisted(persist.token));
-            assert!(matches!(&out[0], Output::Apply(entries) if entries[0].index == LogIndex(2)), "{out:?}");
+    Node::new(Moment::ORIGIN, NodeConfig::new(MemberId(1), ids, seed), restart).expect("starts")
+}
+
+/// What a batch of proposals costs the driver. Run it with optimisation:
+/// `cargo test -p tenure-core --lib --config profile.dev.package.tenure-core.opt-level=3 cost_of -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_a_batch() {
+    const BATCH: u64 = 256;
+    const ROUNDS: u64 = 2_000;
+    let (mut node, out) = alone(0);
+    let mut todo: VecDeque<Output> = out.into();
+    let mut spent = Duration::ZERO;
+    let data = bytes::Bytes::from(vec![7; 300]);
+    for round in 0..ROUNDS {
+        let proposals =
+            (0..BATCH).map(|id| Proposal { id: RequestId(round * BATCH + id), data: data.clone() });
+        let mut input = Some(Input::Propose(proposals.collect()));
+        while let Some(next) = input.take() {
+            let before = std::time::Instant::now();
+            let out = node.handle(Moment::ORIGIN, next);
+            spent += before.elapsed();
+            todo.extend(out);
+            input = loop {
+                match todo.pop_front() {
+                    Some(Output::Persist(persist)) => break Some(Input::Persisted(persist.token)),
+                    Some(Output::Apply(entries)) => {
+                        let index = entries.last().expect("some").index;
+                        let conf_states = match entries[0].kind {
+                            EntryKind::ConfChange => {
+                                let state = crate::types::ConfState {
+                                    voters: vec![MemberId(1)],
+                                    ..Default::default()
+                                };
+                                vec![(entries[0].index, Ok(state))]
+                            }
+                            _ => Vec::new(),
+                        };
+                        break Some(Input::Applied(Applied { index, conf_states, ..Applied::default() }));
+                    }
+                    Some(_) => {}
+                    None => break None,
+                }
+            };
         }
     }
+    assert!(node.status().applied.0 > ROUNDS * BATCH / 2, "{:?}", node.status());
+    println!("{:.0} ns a proposal", spent.as_nanos() as f64 / (ROUNDS * BATCH) as f64);
 }

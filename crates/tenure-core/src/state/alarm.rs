@@ -1,7 +1,7 @@
 //! Alarm commands, and what a raised alarm refuses.
 
-use super::{AlarmEntry, Halt, Outcome, Response, StateMachine, TableChange, WriteBatch};
-use crate::command::{AlarmAction, AlarmCommand, AlarmType, Command, Op, Txn};
+use super::{AlarmEntry, Halt, Outcome, Response, StateMachine, TableChange, WriteBatch, quota};
+use crate::command::{AlarmAction, AlarmCommand, AlarmType, Command};
 use tenure_api::error::EtcdError;
 
 /// Reads, raises or clears alarms (Q6). Whatever does not name an alarm changes nothing and answers with none.
@@ -28,12 +28,13 @@ pub(super) fn alarm(
     Ok(Ok(Response::Alarm(answer, state.mvcc.revision())))
 }
 
-/// Why the raised alarms refuse `command`, if they do: Q5 for CORRUPT, Q3 for NOSPACE.
+/// Why the raised alarms refuse `command`, if they do: Q5 for CORRUPT, Q3 for NOSPACE, which looks at what a command would cost
+/// in either branch.
 pub(super) fn refusal(state: &StateMachine, command: &Command) -> Option<EtcdError> {
     if state.alarms.is_raised(AlarmType::Corrupt) && touches_data(command) {
         return Some(EtcdError::Corrupt);
     }
-    if state.alarms.is_raised(AlarmType::NoSpace) && needs_space(command) {
+    if state.alarms.is_raised(AlarmType::NoSpace) && quota::cost(command) > 0 {
         return Some(EtcdError::NoSpace);
     }
     None
@@ -54,21 +55,4 @@ fn touches_data(command: &Command) -> bool {
         | Command::DowngradeInfoSet(_)
         | Command::Nothing => false,
     }
-}
-
-fn needs_space(command: &Command) -> bool {
-    match command {
-        Command::Put(_) | Command::LeaseGrant(_) => true,
-        Command::Txn(txn) => has_put(txn),
-        _ => false,
-    }
-}
-
-/// Whether any branch puts, also one that will not run.
-fn has_put(txn: &Txn) -> bool {
-    txn.success.iter().chain(&txn.failure).any(|op| match op {
-        Op::Put(_) => true,
-        Op::Txn(txn) => has_put(txn),
-        Op::Range(_) | Op::DeleteRange(_) => false,
-    })
 }

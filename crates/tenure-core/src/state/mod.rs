@@ -16,6 +16,8 @@ mod txn;
 mod model_test;
 #[cfg(test)]
 mod script_test;
+#[cfg(test)]
+mod tables_test;
 
 pub use crate::effects::{
     AlarmEntry, DeleteOutcome, Effects, Halt, LeaseEntry, LeaseEvent, OpOutcome, Outcome, PutOutcome,
