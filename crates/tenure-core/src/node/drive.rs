@@ -471,7 +471,7 @@ fn proposal_entry(data: bytes::Bytes) -> eraftpb::Entry {
 }
 
 /// `X.Y.0` of the next version on the way from `cluster` to the oldest member's, if there is one.
-fn next_cluster_version(cluster: Option<&str>, oldest: &str) -> Option<String> {
+pub(super) fn next_cluster_version(cluster: Option<&str>, oldest: &str) -> Option<String> {
     let minor_of = |version: &str| -> Option<(u64, u64)> {
         let mut numbers = version.split(['.', '-']).map(|number| number.parse().ok());
         Some((numbers.next()??, numbers.next()??))

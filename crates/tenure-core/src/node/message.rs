@@ -276,3 +276,91 @@ pub fn conf_state_from_wire(wire: raftpb::ConfState) -> ConfState {
         auto_leave: wire.auto_leave.unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    fn some_entry() -> impl Strategy<Value = LogEntry> {
+        let kind =
+            prop::sample::select(vec![EntryKind::Normal, EntryKind::ConfChange, EntryKind::ConfChangeV2]);
+        (any::<u64>(), any::<u64>(), kind, vec(any::<u8>(), 0..5)).prop_map(|(index, term, kind, data)| {
+            LogEntry { index: LogIndex(index), term: Term(term), kind, data: data.into() }
+        })
+    }
+
+    fn some_snapshot() -> impl Strategy<Value = Snapshot> {
+        (1..u64::MAX, any::<u64>(), vec(any::<u64>(), 0..3), any::<bool>()).prop_map(
+            |(index, term, voters, auto_leave)| Snapshot {
+                position: LogPosition { index: LogIndex(index), term: Term(term) },
+                conf_state: ConfState {
+                    voters: voters.into_iter().map(MemberId).collect(),
+                    auto_leave,
+                    ..ConfState::default()
+                },
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_comes_back_from_the_wire(
+            kind in prop::sample::select(MessageKind::ALL.to_vec()),
+            numbers in any::<[u64; 7]>(),
+            entries in vec(some_entry(), 0..3),
+            snapshot in prop::option::of(some_snapshot()),
+            is_reject in any::<bool>(),
+            context in vec(any::<u8>(), 0..5),
+        ) {
+            let message = Message {
+                kind,
+                to: MemberId(numbers[0]),
+                from: MemberId(numbers[1]),
+                term: Term(numbers[2]),
+                log_term: Term(numbers[3]),
+                index: LogIndex(numbers[4]),
+                commit: LogIndex(numbers[5]),
+                reject_hint: LogIndex(numbers[6]),
+                entries,
+                snapshot,
+                is_reject,
+                context: context.into(),
+            };
+            let bytes = message.to_wire().encode_to_vec();
+            let wire = raftpb::Message::decode(&bytes[..]).expect("decodes");
+            prop_assert_eq!(Message::from_wire(wire), Ok(message));
+        }
+    }
+
+    #[test]
+    fn what_a_member_says_only_to_itself_is_refused() {
+        for number in [0, 1, 10, 11, 12, 19, 23, 24, -1] {
+            let wire = raftpb::Message { r#type: Some(number), ..raftpb::Message::default() };
+            assert!(Message::from_wire(wire).is_err(), "type {number}");
+        }
+        let entry = raftpb::Entry { r#type: Some(3), ..raftpb::Entry::default() };
+        let wire = raftpb::Message { r#type: Some(3), entries: vec![entry], ..raftpb::Message::default() };
+        assert!(Message::from_wire(wire).is_err());
+    }
+
+    #[test]
+    fn the_empty_snapshot_that_go_sends_is_none() {
+        let snapshot = raftpb::Snapshot {
+            metadata: Some(raftpb::SnapshotMetadata { index: Some(0), ..Default::default() }),
+            data: None,
+        };
+        let wire = raftpb::Message { r#type: Some(8), snapshot: Some(snapshot), ..Default::default() };
+        assert_eq!(Message::from_wire(wire).map(|message| message.snapshot), Ok(None));
+    }
+
+    #[test]
+    fn nobody_is_voted_for_with_0() {
+        let state = HardState { term: Term(3), vote: None, commit: LogIndex(9) };
+        let wire = hard_state_to_wire(&state);
+        assert_eq!(wire.encode_to_vec(), [8, 3, 16, 0, 24, 9]);
+        assert_eq!(hard_state_from_wire(wire), state);
+    }
+}

@@ -31,7 +31,7 @@
 //!
 //! The engine hands out batches; each gets a token if it has something for the disk, and is passed otherwise. A change of
 //! the commit index alone is not worth a write: it travels with the next batch or tick, since what has been applied
-//! is known to be committed anyway ([`Restart`]). The engine's own log ([`log::MemoryLog`]) holds entries from the
+//! is known to be committed anyway ([`Restart`]). The log in memory (`log.rs`) holds entries from the
 //! moment they are handed out, so the engine can read what is not durable yet, but counts only what is.
 
 mod clock;
