@@ -29,15 +29,15 @@ skip() { echo "skip  $1: $2"; }
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-# serve BIN DIR: starts the etcd of BIN on DIR and waits until it answers a linearizable read.
+# serve PROGRAM BIN DIR: starts a server on DIR and waits until it answers a linearizable read to the etcdctl of BIN.
 serve() {
   client=http://127.0.0.1:$(free_port) peer=http://127.0.0.1:$(free_port)
-  "$1/etcd" --data-dir "$2" --name m0 --listen-client-urls "$client" --advertise-client-urls "$client" \
+  "$1" --data-dir "$3" --name m0 --listen-client-urls "$client" --advertise-client-urls "$client" \
     --listen-peer-urls "$peer" --initial-advertise-peer-urls http://127.0.0.1:1 --initial-cluster m0=http://127.0.0.1:1 \
     >"$work/etcd.log" 2>&1 &
   server=$!
   ctl() { ETCDCTL_API=3 "$bin/etcdctl" --endpoints "$client" "$@"; }
-  bin=$1
+  bin=$2
   for _ in $(seq 300); do
     ctl --command-timeout 1s get nothing >/dev/null 2>&1 && return 0
     kill -0 "$server" 2>/dev/null || { server=; tail -3 "$work/etcd.log"; return 1; }
@@ -59,6 +59,8 @@ same_kvs() { kvs >"$work/kvs.got" && cmp "$work/kvs.got" "$1"; }
 revision() { ctl endpoint status -w json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["Status"]["header"]["revision"])'; }
 prints() { local expected=$1 got; shift; got=$("$@" 2>&1); [ "$got" = "$expected" ] || { echo "got: $got"; echo "expected: $expected"; false; }; }
 says() { local expected=$1 got; shift; got=$("$@" 2>&1); grep -F -- "$expected" <<<"$got" || { echo "got: $got"; false; }; }
+# refused COMMAND...: a server that must not start.
+refused() { timeout 30 "$@" 2>&1 && { echo "exit code 0"; false; }; }
 restore() { "$@" --name m0 --initial-cluster m0=http://127.0.0.1:1 --initial-advertise-peer-urls http://127.0.0.1:1; }
 
 leases_as_written() {
@@ -89,16 +91,22 @@ served() {
   check "$1: defragment" says "Finished defragmenting" ctl defrag
 }
 
-# What Tenure reads of the database of a real etcd.
-read_by_us() {
-  local name=$1 dir=$work/$1
-  check "$name: start" serve "$2" "$dir"
-  for number in $(seq 60); do echo "put n$((number % 40)) $number"; done >"$work/puts"
-  while read -r _ key value; do ctl put "$key" "$value" >/dev/null || return; done <"$work/puts"
+# Something of everything, on the server that runs.
+load() {
+  for number in $(seq 60); do ctl put "n$((number % 40))" "$number" >/dev/null || return; done
   ctl put long "$(printf 'L%.0s' $(seq 20000))" >/dev/null
   ctl del n3 >/dev/null; ctl put empty "" >/dev/null
   printf '\nput t1 a\nput t2 b\ndel n4\n\n\n' | ctl txn >/dev/null
-  ctl compact 30 >/dev/null; ctl lease grant 500 >/dev/null
+  ctl compact 30 >/dev/null
+  lease=$(ctl lease grant 5000 | sed 's/lease \([0-9a-f]*\) .*/\1/')
+  ctl put leased 1 --lease "$lease" >/dev/null
+}
+
+# What Tenure reads of the database of a real etcd.
+read_by_us() {
+  local name=$1 dir=$work/$1
+  check "$name: start" serve "$2/etcd" "$2" "$dir"
+  check "$name: load" load
   kvs >"$work/kvs.$name"
   local now; now=$(revision)
   check "$name: snapshot save" ctl snapshot save "$work/$name.db"
@@ -109,6 +117,31 @@ read_by_us() {
   find "$dir" -type f -exec sha256sum {} + | sort >"$work/before"
   check "$name: a foreign data directory" says "revision $now," "$ours" foreign "$dir"
   check "$name: which is as it was" bash -c "find '$dir' -type f -exec sha256sum {} + | sort | cmp - '$work/before'"
+}
+
+# The backup of a tenured that runs, restored into a real etcd.
+backup_of_tenured() {
+  local tenured; tenured=$(dirname "$ours")/../tenured
+  check "tenured: start" serve "$tenured" "$etcd35" "$work/tenured"
+  [ -n "$server" ] || return
+  check "tenured: load" load
+  kvs >"$work/kvs.tenured"
+  local now; now=$(revision)
+  check "tenured: snapshot save" ctl snapshot save "$work/tenured.db"
+  check "tenured: a put after it" prints OK ctl put late 1
+  stop
+  check "tenured: status of its backup" prints "$("$ours" status "$work/tenured.db")" "$etcd35/etcdutl" snapshot status -w json "$work/tenured.db"
+  check "tenured: restore of its backup" restore "$etcd35/etcdutl" snapshot restore "$work/tenured.db" --data-dir "$work/from-tenured"
+  check "tenured: etcd 3.5.1 starts on its backup" serve "$etcd35/etcd" "$etcd35" "$work/from-tenured"
+  check "tenured: all pairs of its backup" same_kvs "$work/kvs.tenured"
+  check "tenured: revision of its backup" prints "$now" revision
+  check "tenured: lease of its backup" says "attached keys([leased])" ctl lease timetolive "$lease" --keys
+  check "tenured: compaction of its backup" says "required revision has been compacted" ctl get n1 --rev 29
+  stop
+  find "$work/etcd-3.5.1" | sort | xargs -d '\n' ls -ld >"$work/before"
+  check "tenured: says what it found in the data directory of an etcd" says "is the data directory of an etcd" \
+    refused "$tenured" --data-dir "$work/etcd-3.5.1"
+  check "tenured: and has changed nothing there" bash -c "find '$work/etcd-3.5.1' | sort | xargs -d '\n' ls -ld | cmp - '$work/before'"
 }
 
 if ! command -v python3 >/dev/null; then
@@ -124,20 +157,25 @@ made=$work/made/snapshot.db
 if [ -x "$etcd35/etcd" ] && [ -x "$etcd35/etcdutl" ]; then
   check "etcdutl 3.5.1: status" prints "$(cat "$work/made/status")" "$etcd35/etcdutl" snapshot status -w json "$made"
   check "etcdutl 3.5.1: restore" restore "$etcd35/etcdutl" snapshot restore "$made" --data-dir "$work/r35"
-  check "etcd 3.5.1: starts on it" serve "$etcd35" "$work/r35"
+  check "etcd 3.5.1: starts on it" serve "$etcd35/etcd" "$etcd35" "$work/r35"
   [ -z "$server" ] || served "etcd 3.5.1"
   stop
   cp "$made" "$work/damaged.db"
   printf D | dd of="$work/damaged.db" bs=1 seek=9000 conv=notrunc status=none
   check "etcdutl 3.5.1: refuses a damaged one" says "expected sha256" "$etcd35/etcdutl" snapshot restore "$work/damaged.db" --data-dir "$work/none"
   read_by_us etcd-3.5.1 "$etcd35" etcdutl
+  if cargo build --quiet --manifest-path "$top/Cargo.toml" -p tenure-server --bin tenured; then
+    backup_of_tenured
+  else
+    failed=$((failed + 1)); echo "FAIL  tenured does not build"
+  fi
 else
   skip "etcd 3.5.1" "not there, see above"
 fi
 
 if [ -x "$etcd34/etcd" ] && [ -x "$etcd34/etcdctl" ]; then
   check "etcdctl 3.4: restore" restore env ETCDCTL_API=3 "$etcd34/etcdctl" snapshot restore "$made" --data-dir "$work/r34"
-  check "etcd 3.4: starts on it" serve "$etcd34" "$work/r34"
+  check "etcd 3.4: starts on it" serve "$etcd34/etcd" "$etcd34" "$work/r34"
   [ -z "$server" ] || served "etcd 3.4"
   stop
   read_by_us etcd-3.4 "$etcd34" etcdctl

@@ -128,8 +128,9 @@ impl fmt::Display for ForeignDataDir {
                 f,
                 ": storage version {}, revision {}, {} records, consistent index {}",
                 database.storage_version, database.revision, database.records, database.consistent_index
-            ),
-            Err(error) => write!(f, "; its database cannot be read ({error})"),
+            )?,
+            Err(error) => write!(f, "; its database cannot be read ({error})")?,
         }
+        write!(f, ". Tenure cannot use it and has changed nothing: start with another data directory")
     }
 }

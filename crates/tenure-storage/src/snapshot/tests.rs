@@ -216,6 +216,8 @@ fn records_out_of_order_are_refused() {
     assert!(matches!(error, SnapshotError::Database(_)), "{error}");
 }
 
+const ADVICE: &str = ". Tenure cannot use it and has changed nothing: start with another data directory";
+
 fn etcd_data_dir() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(dir.path().join("member/snap")).unwrap();
@@ -255,7 +257,7 @@ fn a_data_directory_of_etcd_is_told_and_left_alone() {
         found.to_string(),
         format!(
             "{} is the data directory of an etcd (cluster 5b1ac8c6cf43aaa6, member 5e3803ccffc1b2ad): \
-             storage version 3.5.0, revision 4, 3 records, consistent index 8",
+             storage version 3.5.0, revision 4, 3 records, consistent index 8{ADVICE}",
             dir.path().display()
         )
     );
@@ -269,7 +271,7 @@ fn a_damaged_data_directory_of_etcd_is_told_too() {
     std::fs::write(dir.path().join("member/wal/0000000000000001-0000000000000009.wal"), b"\x09").unwrap();
     let found = foreign_data_dir(dir.path()).unwrap().to_string();
     let said = "its database cannot be read (snapshot database: malformed bbolt database: page 2: it is outside the file)";
-    assert_eq!(found, format!("{} is the data directory of an etcd; {said}", dir.path().display()));
+    assert_eq!(found, format!("{} is the data directory of an etcd; {said}{ADVICE}", dir.path().display()));
 }
 
 #[test]
