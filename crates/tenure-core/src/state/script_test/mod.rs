@@ -45,7 +45,7 @@ impl RecordSource for Store {
 
 /// A read under way.
 enum Scan {
-    Range(RangeScan),
+    Range(Box<RangeScan>),
     Txn(ReadTxn),
 }
 
@@ -230,7 +230,7 @@ impl Script {
     fn scan(&mut self, tokens: &mut Tokens) -> Output {
         let name = tokens.word()?;
         let scan = match tokens.op()? {
-            Op::Range(query) => Scan::Range(RangeScan::new(&self.state.mvcc, &query)?),
+            Op::Range(query) => Scan::Range(Box::new(RangeScan::new(&self.state.mvcc, &query)?)),
             Op::Txn(txn) => Scan::Txn(ReadTxn::new(&self.state.mvcc, &self.state.leases, &self.store, &txn)?),
             _ => return Err("only reads scan".into()),
         };
