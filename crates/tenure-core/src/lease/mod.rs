@@ -88,10 +88,14 @@ impl Leases {
             Change::Put { lease } => lease,
             Change::Delete => None,
         };
+        self.take_up(record.key.as_slice(), lease);
+    }
+
+    /// The newest record of `key` says that it is attached to `lease`, or to none.
+    pub(crate) fn take_up(&mut self, key: &[u8], lease: Option<LeaseId>) {
         if self.attached.is_empty() && lease.is_none() {
             return;
         }
-        let key = record.key.as_slice();
         if self.lease_of(key) != lease {
             self.detach(key);
             if let Some(id) = lease {

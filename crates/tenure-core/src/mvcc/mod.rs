@@ -120,15 +120,15 @@ impl Mvcc {
     }
 
     pub(crate) fn install_record(&mut self, record: &Record) {
-        self.take_up(record);
+        self.take_up(record.key.as_slice(), record.version);
         self.turnover.note(record.key.as_slice(), &record.version);
     }
 
     /// Takes up a record that the store holds. What came and went is not noted: a count at a revision of before the
     /// restart needs a scan, and the restart is the faster for it.
-    pub(crate) fn load_record(&mut self, record: &Record) {
-        self.take_up(record);
-        self.turnover.begin_after(record.at().main);
+    pub(crate) fn load_record(&mut self, key: &[u8], version: Version) {
+        self.take_up(key, version);
+        self.turnover.begin_after(version.at.main);
     }
 
     pub(crate) fn install_table(&mut self, change: &TableChange) {
@@ -138,9 +138,9 @@ impl Mvcc {
         }
     }
 
-    fn take_up(&mut self, record: &Record) {
-        self.revision = self.revision.max(record.at().main);
-        self.index.push(record.key.as_slice(), record.version);
+    fn take_up(&mut self, key: &[u8], version: Version) {
+        self.revision = self.revision.max(version.at.main);
+        self.index.push(key, version);
     }
 
     /// One step of forgetting what the compaction at [`Mvcc::compacted`] made unreadable (reference C3): per key only the

@@ -138,9 +138,13 @@ impl Shared {
     /// Remembers a failure: nothing works from now on.
     fn guard<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error) = &result {
-            self.stopped.get_or_init(|| error.to_string());
+            self.stop(error);
         }
         result
+    }
+
+    fn stop(&self, cause: &StoreError) {
+        self.stopped.get_or_init(|| cause.to_string());
     }
 
     /// The list of segments as it is now.

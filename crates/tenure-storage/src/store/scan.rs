@@ -80,6 +80,15 @@ impl RecordScan {
     }
 }
 
+impl RecordScan {
+    /// Stops the store because of `fault` in the record `at`.
+    pub(super) fn damaged(&self, at: RecordRevision, fault: &str) -> StoreError {
+        let error = self.shared.damaged_record(at, fault);
+        self.shared.stop(&error);
+        error
+    }
+}
+
 impl Iterator for RecordScan {
     type Item = Result<StoredRecord, StoreError>;
 
