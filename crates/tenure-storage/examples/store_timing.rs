@@ -1,7 +1,8 @@
 //! Times what the store is made for: appending, reading pages, restoring, giving room back.
 //!
-//! `cargo run --release -p tenure-storage --example store_timing -- DIRECTORY [RECORDS]` works in a fresh directory of that name, which
-//! must not exist, and removes it again. Printed are wall time and, in brackets, the time of the processors.
+//! `cargo run --release -p tenure-storage --example store_timing -- DIRECTORY [RECORDS]` works in a fresh
+//! directory of that name, which must not exist, and removes it again. Printed are wall time and, in
+//! brackets, the time of the processors.
 
 use std::error::Error;
 use std::path::Path;

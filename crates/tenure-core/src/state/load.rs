@@ -11,9 +11,9 @@ const STEPS_MAX: usize = 16;
 /// Bytes of a key that are looked at in one step.
 const HEAD_BYTES: usize = 8;
 
-/// Records of a store on their way into a [`StateMachine`], in ascending order of their addresses. In the order of their keys they
-/// are taken up several times faster: neighbours go to the same place of the key index. So a run is filled and sorted,
-/// on any thread, and then loaded.
+/// Records of a store on their way into a [`StateMachine`], in ascending order of their addresses. In the
+/// order of their keys they are taken up several times faster: neighbours go to the same place of the key
+/// index. So a run is filled and sorted, on any thread, and then loaded.
 #[derive(Debug, Default)]
 pub struct LoadRun {
     /// The keys, one after the other.
@@ -135,8 +135,8 @@ fn head(key: &[u8], depth: usize) -> u64 {
 }
 
 impl StateMachine {
-    /// Takes up the records of a run that was sorted. Every record of a run is above those of the runs before it, and the tables have
-    /// been taken up before the first.
+    /// Takes up the records of a run that was sorted. Every record of a run is above those of the runs before
+    /// it, and the tables have been taken up before the first.
     pub fn load_run(&mut self, run: &LoadRun) {
         for one in &run.order {
             let record = &run.records[one.record as usize];

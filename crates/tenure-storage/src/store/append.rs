@@ -77,7 +77,8 @@ impl Writer {
         Backlog { table_changes: self.pending.len(), ..self.backlog }
     }
 
-    /// Numbers a checkpoint at the end of what was appended, and hands over the changes of tables that go with it.
+    /// Numbers a checkpoint at the end of what was appended, and hands over the changes of tables that go
+    /// with it.
     pub fn begin_checkpoint(&mut self, started: &mut VecDeque<(LogIndex, TableChange)>) -> Position {
         started.append(&mut self.pending);
         self.backlog = Backlog::default();
@@ -118,8 +119,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The segment that takes the next record, its distance from the base and its offset. Seals the active segment and begins a new
-    /// one if the record does not fit.
+    /// The segment that takes the next record, its distance from the base and its offset. Seals the active
+    /// segment and begins a new one if the record does not fit.
     fn room_for(
         &mut self,
         shared: &Shared,
@@ -188,12 +189,12 @@ impl Writer {
 }
 
 impl Store {
-    /// Puts a batch into the page cache; from then on its records can be read. It is durable after a checkpoint; until then the WAL
-    /// has it.
+    /// Puts a batch into the page cache; from then on its records can be read. It is durable after a
+    /// checkpoint; until then the WAL has it.
     ///
     /// # Errors
-    /// If the disk fails or is full, if the batch is not newer than all before it, or if the store has stopped. The store has
-    /// stopped after any of these.
+    /// If the disk fails or is full, if the batch is not newer than all before it, or if the store has
+    /// stopped. The store has stopped after any of these.
     pub fn append(&self, batch: &WriteBatch) -> Result<(), StoreError> {
         self.append_all([batch])
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tenure_core::state::TableChange;
 use tenure_core::types::{LogIndex, Term};
 
-/// A checkpoint that has begun: it knows what has to become durable. One that is dropped without [`Checkpoint::run`] changes nothing; the
-/// next one makes up for it.
+/// A checkpoint that has begun: it knows what has to become durable. One that is dropped without
+/// [`Checkpoint::run`] changes nothing; the next one makes up for it.
 #[derive(Debug)]
 #[must_use = "nothing is durable before it has run"]
 pub struct Checkpoint {
@@ -61,8 +61,9 @@ impl Captured {
 }
 
 impl Store {
-    /// Begins a checkpoint at the last entry that was appended. Cheap: it takes no time that depends on how much has to be written, so
-    /// the thread that appends can call it. The slow part is [`Checkpoint::run`], on any thread, while appends go on.
+    /// Begins a checkpoint at the last entry that was appended. Cheap: it takes no time that depends on how
+    /// much has to be written, so the thread that appends can call it. The slow part is [`Checkpoint::run`],
+    /// on any thread, while appends go on.
     pub fn checkpoint_begin(&self) -> Checkpoint {
         let shared = &self.shared;
         let mut writer = shared.writer.lock();
@@ -85,9 +86,9 @@ impl Checkpoint {
         self.applied
     }
 
-    /// Syncs the segments and commits the tables and the manifest. Returns the index up to which everything is durable now, which
-    /// can be a newer one than that of this checkpoint if a later one has run already: WAL segments that hold only entries up to
-    /// it can go.
+    /// Syncs the segments and commits the tables and the manifest. Returns the index up to which everything
+    /// is durable now, which can be a newer one than that of this checkpoint if a later one has run already:
+    /// WAL segments that hold only entries up to it can go.
     ///
     /// # Errors
     /// If the disk fails or is full, or if the store has stopped. The store has stopped after any of these.
@@ -104,7 +105,8 @@ impl Checkpoint {
     fn commit(&self, maintenance: &mut Maintenance) -> Result<(), StoreError> {
         maintenance.checkpoint = self.number;
         let shared = &self.shared;
-        // A segment that was rewritten in between is durable where it is now, and its marks come with the next checkpoint.
+        // A segment that was rewritten in between is durable where it is now, and its marks come with the
+        // next checkpoint.
         let list = shared.list();
         let listed = |captured: &&Captured| list.iter().any(|other| Arc::ptr_eq(other, &captured.segment));
         let captured: Vec<&Captured> = self.captured.iter().filter(listed).collect();
@@ -133,8 +135,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Takes the changes of tables up to the index of this checkpoint. If they cannot be committed the store stops, so nobody misses
-    /// them.
+    /// Takes the changes of tables up to the index of this checkpoint. If they cannot be committed the store
+    /// stops, so nobody misses them.
     fn changes(&self) -> Vec<TableChange> {
         let mut started = self.shared.started.lock();
         let count = started.partition_point(|(index, _)| *index <= self.applied);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tenure_core::types::{LogIndex, RecordRevision, SourceError};
 use thiserror::Error;
 
-/// Why the store cannot do what it was asked for. After any of these it refuses everything until it is opened again: what is in
-/// its files is not known any more, and a failed sync must not be repeated.
+/// Why the store cannot do what it was asked for. After any of these it refuses everything until it is opened
+/// again: what is in its files is not known any more, and a failed sync must not be repeated.
 #[derive(Clone, Debug, Error)]
 pub enum StoreError {
     /// The disk failed, or is full.

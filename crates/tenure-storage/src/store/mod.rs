@@ -1,13 +1,13 @@
 //! The revision log and the tables: everything the log has decided, on disk.
 //!
-//! Values live in a *revision log*: records (revision, wire bytes of the pair, checksum) appended to segments in the order of their
-//! revisions. It is the value store, the watch history and the source of snapshots at once. Small tables, the applied index and the manifest of
-//! the segments are in a `redb` database, with one durable transaction a checkpoint. `docs/format/store.md` says byte by byte what is on
-//! disk, and why.
+//! Values live in a *revision log*: records (revision, wire bytes of the pair, checksum) appended to segments
+//! in the order of their revisions. It is the value store, the watch history and the source of snapshots at
+//! once. Small tables, the applied index and the manifest of the segments are in a `redb` database, with one
+//! durable transaction a checkpoint. `docs/format/store.md` says byte by byte what is on disk, and why.
 //!
 //! * [`Store::append`] puts a batch into the page cache; from then on its records can be read.
-//! * [`Store::checkpoint_begin`] and [`Checkpoint::run`] make durable what was appended. What is newer comes back from the WAL, so
-//!   WAL segments go only behind the index that `run` returned.
+//! * [`Store::checkpoint_begin`] and [`Checkpoint::run`] make durable what was appended. What is newer comes
+//!   back from the WAL, so WAL segments go only behind the index that `run` returned.
 //! * [`Store::mark_dead`] and [`Store::reclaim_step`] give room back, a segment at a time.
 //!
 //! Readers take no lock that is held across IO, and never wait for a sync.
@@ -52,7 +52,8 @@ use tenure_core::types::{LogIndex, RecordRevision};
 /// Bounds of the store.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreOptions {
-    /// Longest segment in bytes, its table not counted; at most `u32::MAX`. A longer record has a segment of its own.
+    /// Longest segment in bytes, its table not counted; at most `u32::MAX`. A longer record has a segment of
+    /// its own.
     pub segment_bytes_max: u32,
     /// Bytes of the newest records that stay in memory.
     pub recent_bytes_max: usize,
@@ -92,8 +93,9 @@ pub struct Store {
     shared: Arc<Shared>,
 }
 
-/// What the handles of a store share. Locks are taken in the order `maintenance`, `writer`, `marking`, a segment's marks, its table;
-/// `segments`, `recent` and `started` are taken last and alone. Only the first two are held across IO.
+/// What the handles of a store share. Locks are taken in the order `maintenance`, `writer`, `marking`, a
+/// segment's marks, its table; `segments`, `recent` and `started` are taken last and alone. Only the first
+/// two are held across IO.
 #[derive(Debug)]
 struct Shared {
     disk: Arc<dyn Disk>,
@@ -181,8 +183,8 @@ impl Store {
         self.shared.writer.lock().applied()
     }
 
-    /// What no checkpoint has begun to make durable. A driver that begins one at a bound of each number keeps the restart short and
-    /// the memory bounded.
+    /// What no checkpoint has begun to make durable. A driver that begins one at a bound of each number keeps
+    /// the restart short and the memory bounded.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
         self.shared.writer.lock().backlog()

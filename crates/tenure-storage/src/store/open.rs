@@ -19,7 +19,8 @@ use tenure_core::types::{LogIndex, RecordRevision, Term};
 /// What the last checkpoint made durable, beside the records.
 #[derive(Clone, Debug, Default)]
 pub struct Restored {
-    /// The index of the last entry whose effects are in the store, 0 in a fresh store. The log goes on after it.
+    /// The index of the last entry whose effects are in the store, 0 in a fresh store. The log goes on after
+    /// it.
     pub applied: LogIndex,
     /// The term of that entry.
     pub term: Term,
@@ -32,12 +33,12 @@ pub struct Restored {
 }
 
 impl Store {
-    /// Opens the store in the directory `dir` of `disk`, which nobody else may use meanwhile, and makes it if there is none.
-    /// What was appended after the last checkpoint is not there: it comes back from the WAL.
+    /// Opens the store in the directory `dir` of `disk`, which nobody else may use meanwhile, and makes it if
+    /// there is none. What was appended after the last checkpoint is not there: it comes back from the WAL.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] if the files are not what a checkpoint left; then nothing was changed beyond files and bytes that the
-    /// checkpoint does not know. [`StoreError::Io`] if the disk fails.
+    /// [`StoreError::Damaged`] if the files are not what a checkpoint left; then nothing was changed beyond
+    /// files and bytes that the checkpoint does not know. [`StoreError::Io`] if the disk fails.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,

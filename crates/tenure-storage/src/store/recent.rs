@@ -40,8 +40,8 @@ impl Recent {
         Some(self.records[place].kv.clone())
     }
 
-    /// The records from `from` on up to and with revision `to_inclusive`, if every one of them is here and they are at most
-    /// `records_max`.
+    /// The records from `from` on up to and with revision `to_inclusive`, if every one of them is here and
+    /// they are at most `records_max`.
     pub fn range(
         &self,
         from: RecordRevision,

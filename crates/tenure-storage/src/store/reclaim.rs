@@ -1,7 +1,7 @@
 //! Giving back the room of dead records.
 
 use super::dead::DeadSet;
-use super::format::{HEADER_BYTES, PAIR_BYTES_MAX, Row, encode_record};
+use super::format::{HEADER_BYTES, Row, encode_record};
 use super::scan::Part;
 use super::segment::{NewSegment, Segment};
 use super::tables::Commit;
@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tenure_core::types::RecordRevision;
 
-/// So many neighbours whose live records fit in one segment become one, so the number of files stays in proportion to what lives.
+/// So many neighbours whose live records fit in one segment become one, so the number of files stays in
+/// proportion to what lives.
 const NEIGHBOURS_JOINED: usize = 8;
 /// Bytes that are collected for one write to a new segment.
 const WRITE_BYTES: usize = 1 << 20;
@@ -19,7 +20,8 @@ const WRITE_BYTES: usize = 1 << 20;
 /// What a step of [`Store::reclaim_step`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReclaimProgress {
-    /// There is nothing that is worth a step. Records that were marked dead after the last checkpoint began wait for the next.
+    /// There is nothing that is worth a step. Records that were marked dead after the last checkpoint began
+    /// wait for the next.
     Idle,
     /// The files are so many bytes shorter, and there may be more to do.
     Reclaimed {
@@ -102,13 +104,15 @@ impl Copy {
 
     fn push(&mut self, record: &StoredRecord) -> Result<(), StoreError> {
         let offset = self.offset + self.bytes.len() as u64;
-        // `choose` joins only what fits, and one segment's records fit in another.
-        let main_delta = self.segment.main_delta(record.at.main).unwrap_or_default();
-        let pair = &record.kv.0;
-        debug_assert!(pair.len() <= PAIR_BYTES_MAX && u32::try_from(offset).is_ok());
-        let seed = self.segment.seed();
-        encode_record(&mut self.bytes, seed, main_delta, record.at.sub, record.tombstone, pair);
-        self.rows.push(Row { main_delta, sub: record.at.sub, offset: offset as u32 });
+        // `choose` joins only what fits, and the records of one segment fit in another.
+        let row = self.segment.main_delta(record.at.main).zip(u32::try_from(offset).ok());
+        let Some((main_delta, offset)) = row else {
+            let fault = format!("record {} does not fit in a copy of its segment", record.at);
+            return Err(StoreError::damaged(&self.segment.path, offset, fault));
+        };
+        let (seed, sub) = (self.segment.seed(), record.at.sub);
+        encode_record(&mut self.bytes, seed, main_delta, sub, record.tombstone, &record.kv.0);
+        self.rows.push(Row { main_delta, sub, offset });
         if self.bytes.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
     }
 
@@ -134,7 +138,8 @@ impl Shared {
         self.list().iter().map(|segment| Candidate::of(segment)).collect()
     }
 
-    /// Makes one segment (or none) of the live records of those at `run` in the list. Returns how many bytes that gave back.
+    /// Makes one segment (or none) of the live records of those at `run` in the list. Returns how many bytes
+    /// that gave back.
     fn rewrite(&self, maintenance: &mut Maintenance, run: Range<usize>) -> Result<u64, StoreError> {
         let old = self.list()[run.clone()].to_vec();
         let new = self.copy_live(&old)?;
@@ -209,11 +214,12 @@ impl Shared {
 }
 
 impl Store {
-    /// Marks records that no read can ask for any more: a scan does not return them, and their room is given back by steps after
-    /// the next checkpoint. What is not there or marked already is passed over.
+    /// Marks records that no read can ask for any more: a scan does not return them, and their room is given
+    /// back by steps after the next checkpoint. What is not there or marked already is passed over.
     ///
-    /// The records of one key must be marked oldest first or in one call: what is left of a key after a crash must not begin with
-    /// a put whose tombstone is gone. The compaction that makes them dead must have been appended before.
+    /// The records of one key must be marked oldest first or in one call: what is left of a key after a crash
+    /// must not begin with a put whose tombstone is gone. The compaction that makes them dead must have been
+    /// appended before.
     pub fn mark_dead(&self, records: &[RecordRevision]) {
         let shared = &self.shared;
         let mut ordered = records.to_vec();
@@ -232,9 +238,10 @@ impl Store {
         }
     }
 
-    /// Gives back the room of dead records in one step: drops a segment in which nothing lives, or rewrites one that is more than
-    /// half dead, or joins neighbours in which little lives. Readers and appends wait for no more than the exchange of a
-    /// pointer; a checkpoint that runs at the same time waits for the step.
+    /// Gives back the room of dead records in one step: drops a segment in which nothing lives, or rewrites
+    /// one that is more than half dead, or joins neighbours in which little lives. Readers and appends wait
+    /// for no more than the exchange of a pointer; a checkpoint that runs at the same time waits for the
+    /// step.
     ///
     /// # Errors
     /// If the disk fails or is full, or if the store has stopped. The store has stopped after any of these.
@@ -251,9 +258,9 @@ impl Store {
         }
     }
 
-    /// Gives back the room of every record that is dead now, and what the tables do not use: makes a checkpoint, rewrites each segment
-    /// that has dead records, and compacts the tables. Reads and appends go on meanwhile. Returns how many bytes it gave
-    /// back, the growth by appends meanwhile not counted.
+    /// Gives back the room of every record that is dead now, and what the tables do not use: makes a
+    /// checkpoint, rewrites each segment that has dead records, and compacts the tables. Reads and appends go
+    /// on meanwhile. Returns how many bytes it gave back, the growth by appends meanwhile not counted.
     ///
     /// # Errors
     /// As [`Store::reclaim_step`].

@@ -6,16 +6,17 @@ use std::thread;
 use tenure_core::state::{LoadRun, StateMachine};
 use tenure_core::types::{RecordRevision, Revision};
 
-/// Records that are sorted by their keys at a time: enough for neighbours among a million keys, few enough to stay small.
+/// Records that are sorted by their keys at a time: enough for neighbours among a million keys, few enough to
+/// stay small.
 const RUN_RECORDS: usize = 128 * 1024;
 /// Bytes of their keys at most.
 const RUN_KEY_BYTES: usize = 16 << 20;
 /// Runs that are read ahead of the one that is loaded.
 const RUNS_AHEAD_MAX: usize = 1;
 
-/// Takes up in `state`, which is fresh, what the checkpoint that `store` was opened at holds: the tables, every record, the position. What
-/// is left to do is to apply the log after [`Restored::applied`], and to run the compaction of the key index from its
-/// beginning.
+/// Takes up in `state`, which is fresh, what the checkpoint that `store` was opened at holds: the tables,
+/// every record, the position. What is left to do is to apply the log after [`Restored::applied`], and to run
+/// the compaction of the key index from its beginning.
 ///
 /// Records are read, verified and sorted on one thread and indexed on this one.
 ///

@@ -12,9 +12,10 @@ use tenure_core::types::{RecordRevision, Revision};
 /// A scan of at most so many records that are all in memory does not go to the disk.
 const MEMORY_RECORDS_MAX: usize = 1024;
 
-/// The records of a range of revisions, in order, as they were when the scan began: appends, compactions and rewritten segments
-/// do not change what it returns. It holds one chunk of a segment in memory, and keeps the files that it has to read from
-/// being given back to the file system, so it should not be kept idle. After an error it ends.
+/// The records of a range of revisions, in order, as they were when the scan began: appends, compactions and
+/// rewritten segments do not change what it returns. It holds one chunk of a segment in memory, and keeps the
+/// files that it has to read from being given back to the file system, so it should not be kept idle. After
+/// an error it ends.
 #[derive(Debug)]
 pub struct RecordScan {
     shared: Arc<Shared>,
@@ -119,8 +120,8 @@ impl Store {
 }
 
 impl Shared {
-    /// What `parts` have to return, if memory has exactly that: nothing of it is dead, and nothing was taken away, which memory does
-    /// not know of.
+    /// What `parts` have to return, if memory has exactly that: nothing of it is dead, and nothing was taken
+    /// away, which memory does not know of.
     fn in_memory(
         &self,
         from: RecordRevision,

@@ -25,7 +25,8 @@ pub struct StoredRecord {
     pub at: RecordRevision,
     /// Whether it deletes its key.
     pub tombstone: bool,
-    /// The wire bytes of the pair. They may share a buffer with their neighbours: copy what is to be kept for long.
+    /// The wire bytes of the pair. They may share a buffer with their neighbours: copy what is to be kept for
+    /// long.
     pub kv: KvBytes,
 }
 
@@ -33,7 +34,8 @@ pub struct StoredRecord {
 #[derive(Debug)]
 pub(super) struct Segment {
     pub sequence: u64,
-    /// Address of the first record: no record of the store between the segment before and this one is below it.
+    /// Address of the first record: no record of the store between the segment before and this one is below
+    /// it.
     pub first: RecordRevision,
     pub path: PathBuf,
     base: Revision,
@@ -87,7 +89,8 @@ impl Table {
     }
 
     fn find(&self, main_delta: u32, sub: u32) -> Result<usize, usize> {
-        // In a segment that nothing was taken from and that has one record a revision, the distance is the index.
+        // In a segment that nothing was taken from and that has one record a revision, the distance is the
+        // index.
         let guess = main_delta as usize;
         if self.rows.get(guess).is_some_and(|row| (row.main_delta, row.sub) == (main_delta, sub)) {
             return Ok(guess);
@@ -142,8 +145,8 @@ impl Segment {
         }
     }
 
-    /// Opens the file of a row of the manifest and verifies header and table. An unsealed file is cut to the length of the
-    /// manifest and read through.
+    /// Opens the file of a row of the manifest and verifies header and table. An unsealed file is cut to the
+    /// length of the manifest and read through.
     pub fn open(disk: &dyn Disk, dir: &Path, row: &ManifestRow) -> Result<Self, StoreError> {
         let path = dir.join(segment_file_name(row.sequence));
         let file = disk.open(&path).map_err(StoreError::io("open", &path))?;
@@ -215,7 +218,8 @@ impl Segment {
         self.read_into(chunk, offset)
     }
 
-    /// The rows of the records that are whole in `chunk`, which was read at `offset`. Returns how many bytes they are.
+    /// The rows of the records that are whole in `chunk`, which was read at `offset`. Returns how many bytes
+    /// they are.
     fn take_rows(&self, chunk: &[u8], offset: u64, rows: &mut Vec<Row>) -> Result<usize, StoreError> {
         let mut used = 0;
         while chunk.len() - used >= RECORD_HEADER_BYTES {
@@ -325,8 +329,8 @@ impl Segment {
         }
     }
 
-    /// The places of the records from index `range.start` on that fit in `bytes_max` bytes together, at least one, none at or
-    /// beyond `range.end`.
+    /// The places of the records from index `range.start` on that fit in `bytes_max` bytes together, at least
+    /// one, none at or beyond `range.end`.
     pub fn places(&self, range: Range<usize>, bytes_max: usize) -> Vec<Place> {
         let table = self.table.read();
         let mut places = Vec::new();

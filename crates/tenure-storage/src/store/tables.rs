@@ -1,4 +1,5 @@
-//! The small tables, the applied index and the manifest: a `redb` database with one durable transaction a checkpoint.
+//! The small tables, the applied index and the manifest: a `redb` database with one durable transaction a
+//! checkpoint.
 
 use super::StoreError;
 use super::dead::DeadSet;

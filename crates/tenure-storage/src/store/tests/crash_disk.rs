@@ -71,7 +71,8 @@ impl CrashDisk {
         disk
     }
 
-    /// Lets `count` more changing operations succeed; the one after them, and all that follow, find the disk full.
+    /// Lets `count` more changing operations succeed; the one after them, and all that follow, find the disk
+    /// full.
     pub fn fill_after(&self, count: usize) {
         self.budget.store(count, Ordering::SeqCst);
     }
@@ -198,8 +199,8 @@ impl DiskFile for CrashFile {
     }
 }
 
-/// What is on the disk after a crash that came after the operations `done`: what was synced is there; of what was not, each name and each
-/// sector is there or not, as `random` has it.
+/// What is on the disk after a crash that came after the operations `done`: what was synced is there; of what
+/// was not, each name and each sector is there or not, as `random` has it.
 pub fn after_crash(done: &[Operation], dir: &Path, random: &mut Random) -> MemoryDisk {
     let synced_names = done.iter().rposition(|one| matches!(one, Operation::SyncDir { .. })).unwrap_or(0);
     let mut synced_data: BTreeMap<usize, usize> = BTreeMap::new();

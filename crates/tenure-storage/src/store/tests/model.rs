@@ -117,8 +117,8 @@ impl Model {
         compacted.into_iter().chain(leases.into_values().map(TableChange::LeasePut)).collect()
     }
 
-    /// Whether `scanned` is what a store at `applied` may hold: every live record, none that never was, and no key that has come back
-    /// from the dead.
+    /// Whether `scanned` is what a store at `applied` may hold: every live record, none that never was, and
+    /// no key that has come back from the dead.
     pub fn check(&self, scanned: &[StoredRecord], applied: u64) -> Result<(), String> {
         let all: BTreeMap<_, _> = self.records(applied).map(|record| (record.at(), record)).collect();
         for record in scanned {

@@ -79,7 +79,8 @@ fn reclaim_keeps_exactly_what_lives_and_the_sizes_say_so() {
     assert_eq!(everything(&store), live);
     assert_eq!(segment_files(&disk).len(), files - 5, "five segments hold only revisions below 60");
     assert_eq!(store.sizes().total_bytes, file_bytes(&disk));
-    // With every dead record of a sealed segment goes its row of the table, with a segment its header and trailer.
+    // With every dead record of a sealed segment goes its row of the table, with a segment its header and
+    // trailer.
     let doomed_count = records.iter().filter(|record| is_dead(record.at().main.0)).count() as u64;
     let expected = segment_bytes - doomed_bytes - 12 * doomed_count - 5 * (32 + 32);
     assert_eq!(segment_file_bytes(&disk), expected);
@@ -200,7 +201,8 @@ fn checkpoints_that_run_in_another_order_than_they_began_do_not_unmark_the_dead(
         store.append(&batch(main as u64, vec![record], vec![])).unwrap();
     });
     checkpoint(&store);
-    // The first segment stays, with one put in it that is dead; the tombstone of that put goes with its segment.
+    // The first segment stays, with one put in it that is dead; the tombstone of that put goes with its
+    // segment.
     store.mark_dead(&[at(2, 0)]);
     let first = store.checkpoint_begin();
     store.mark_dead(&dead(&records, |main| main == 3 || main > 180));
