@@ -118,82 +118,81 @@ fn a_flag_that_cannot_be_read_ends_with_2() {
     }
 }
 
+/// Command lines that can be read and are wrong, with etcd's texts.
+const WRONG: [(&[&str], &str); 26] = [
+    (&["serve"], r#""serve" is not a valid flag"#),
+    (
+        &["--listen-client-urls", "http://127.0.0.1:1"],
+        "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+    ),
+    (
+        &["--initial-cluster=default=http://localhost:2380", "--discovery-srv=x"],
+        "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
+             \"discovery-endpoints\" or \"discovery-srv\"",
+    ),
+    (&["--discovery-token=x"], "both --discovery-token and --discovery-endpoints must be set"),
+    (&["--heartbeat-interval=0"], "--heartbeat-interval must be >0 (set to 0ms)"),
+    (&["--election-timeout=0"], "--election-timeout must be >0 (set to 0ms)"),
+    (
+        &["--election-timeout=499"],
+        "--election-timeout[499ms] should be at least as 5 times as --heartbeat-interval[100ms]",
+    ),
+    (
+        &["--election-timeout=50001"],
+        "--election-timeout[50001ms] is too long, and should be set less than 50000ms",
+    ),
+    (
+        &["--listen-client-urls=http://example.com:1", "--advertise-client-urls=http://example.com:1"],
+        "expected IP in URL for binding (http://example.com:1)",
+    ),
+    (
+        &["--advertise-client-urls=http://:1"],
+        "--advertise-client-urls \"http://:1\" must be in the format \"host:port\", \"unix:/path/to/socket\" or \
+             \"unixs:/path/to/socket\" (unexpected empty host (http://:1))",
+    ),
+    (&["--auto-compaction-mode=daily"], r#"unknown auto-compaction-mode "daily""#),
+    (&["--auto-compaction-retention=x"], r#"error parsing CompactionRetention: time: invalid duration "x""#),
+    (&["--max-learners=-1"], "max learners set should not be less than 0"),
+    (
+        &["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],
+        "min version (TLS1.3) is greater than max version (TLS1.2)",
+    ),
+    (&["--tls-min-version=TLS1.1"], "unexpected TLS version \"TLS1.1\" (must be one of: TLS1.2, TLS1.3)"),
+    (
+        &["--tls-min-version=TLS1.3", "--cipher-suites=TLS_AES_128_GCM_SHA256"],
+        "cipher suites cannot be configured when only TLS1.3 is enabled",
+    ),
+    (
+        &["--listen-metrics-urls=https://127.0.0.1:1"],
+        "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url",
+    ),
+    (
+        &["--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"],
+        "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS \
+             scheme",
+    ),
+    (
+        &["--feature-gates=LeaseCheckpointPersist=true"],
+        "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
+    ),
+    (&["--compact-hash-check-time=0"], "--compact-hash-check-time must be >0 (set to 0s)"),
+    (
+        &["--discovery-fallback=proxy"],
+        r#"v2 proxy is deprecated, and --discovery-fallback can't be configured as "proxy""#,
+    ),
+    (&["--logger=capnslog"], "--logger=capnslog is removed in v3.5"),
+    (&["--log-outputs=default,x"], r#"multi logoutput for "default" is not supported yet"#),
+    (&["--log-level=loud"], r#"unrecognized level: "loud""#),
+    (&["--log-format=xml"], "unknown log format: xml, supported values json, console"),
+    (
+        &["--enable-log-rotation"],
+        "--log-outputs requires a single file path when --log-rotate-config-json is defined",
+    ),
+];
+
 #[test]
 fn a_flag_that_is_wrong_ends_with_1() {
-    let cases: [(&[&str], &str); 26] = [
-        (&["serve"], r#""serve" is not a valid flag"#),
-        (
-            &["--listen-client-urls", "http://127.0.0.1:1"],
-            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
-        ),
-        (
-            &["--initial-cluster=default=http://localhost:2380", "--discovery-srv=x"],
-            "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
-             \"discovery-endpoints\" or \"discovery-srv\"",
-        ),
-        (&["--discovery-token=x"], "both --discovery-token and --discovery-endpoints must be set"),
-        (&["--heartbeat-interval=0"], "--heartbeat-interval must be >0 (set to 0ms)"),
-        (&["--election-timeout=0"], "--election-timeout must be >0 (set to 0ms)"),
-        (
-            &["--election-timeout=499"],
-            "--election-timeout[499ms] should be at least as 5 times as --heartbeat-interval[100ms]",
-        ),
-        (
-            &["--election-timeout=50001"],
-            "--election-timeout[50001ms] is too long, and should be set less than 50000ms",
-        ),
-        (
-            &["--listen-client-urls=http://example.com:1", "--advertise-client-urls=http://example.com:1"],
-            "expected IP in URL for binding (http://example.com:1)",
-        ),
-        (
-            &["--advertise-client-urls=http://:1"],
-            "--advertise-client-urls \"http://:1\" must be in the format \"host:port\", \"unix:/path/to/socket\" or \
-             \"unixs:/path/to/socket\" (unexpected empty host (http://:1))",
-        ),
-        (&["--auto-compaction-mode=daily"], r#"unknown auto-compaction-mode "daily""#),
-        (
-            &["--auto-compaction-retention=x"],
-            r#"error parsing CompactionRetention: time: invalid duration "x""#,
-        ),
-        (&["--max-learners=-1"], "max learners set should not be less than 0"),
-        (
-            &["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],
-            "min version (TLS1.3) is greater than max version (TLS1.2)",
-        ),
-        (&["--tls-min-version=TLS1.1"], "unexpected TLS version \"TLS1.1\" (must be one of: TLS1.2, TLS1.3)"),
-        (
-            &["--tls-min-version=TLS1.3", "--cipher-suites=TLS_AES_128_GCM_SHA256"],
-            "cipher suites cannot be configured when only TLS1.3 is enabled",
-        ),
-        (
-            &["--listen-metrics-urls=https://127.0.0.1:1"],
-            "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url",
-        ),
-        (
-            &["--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"],
-            "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS \
-             scheme",
-        ),
-        (
-            &["--feature-gates=LeaseCheckpointPersist=true"],
-            "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
-        ),
-        (&["--compact-hash-check-time=0"], "--compact-hash-check-time must be >0 (set to 0s)"),
-        (
-            &["--discovery-fallback=proxy"],
-            r#"v2 proxy is deprecated, and --discovery-fallback can't be configured as "proxy""#,
-        ),
-        (&["--logger=capnslog"], "--logger=capnslog is removed in v3.5"),
-        (&["--log-outputs=default,x"], r#"multi logoutput for "default" is not supported yet"#),
-        (&["--log-level=loud"], r#"unrecognized level: "loud""#),
-        (&["--log-format=xml"], "unknown log format: xml, supported values json, console"),
-        (
-            &["--enable-log-rotation"],
-            "--log-outputs requires a single file path when --log-rotate-config-json is defined",
-        ),
-    ];
-    for (arguments, text) in cases {
+    for (arguments, text) in WRONG {
         assert_eq!(refused(arguments), (1, text.to_owned()), "{arguments:?}");
     }
 }
