@@ -229,6 +229,19 @@ impl Node {
         std::mem::take(&mut self.out)
     }
 
+    /// Whether what this member has applied is the newest state that anybody can have been told of, without asking: it leads, it is
+    /// the only member, and it has applied an entry of its own term, so everything that an earlier leader acknowledged too.
+    ///
+    /// While this holds every read of the applied state is linearizable. It ends before anybody else can lead: a second
+    /// member counts from the moment this node applies the change that adds it, and from then on no election is won without
+    /// this node's vote, which is an output of a later input.
+    #[must_use]
+    pub fn leads_alone(&self) -> bool {
+        let raft = &self.raw.raft;
+        let has_own_term = || raft.raft_log.term(self.applied.0).is_ok_and(|term| term == raft.term);
+        self.is_leader() && raft.prs().iter().len() == 1 && has_own_term()
+    }
+
     /// Where the node stands.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -1,3 +1,4 @@
+mod alone;
 mod simulation;
 mod world;
 
@@ -254,38 +255,4 @@ fn messages_that_no_member_sends_are_ignored() {
         let out = node.handle(Moment::ORIGIN, Input::Receive(Box::new(message)));
         assert_eq!((out, node.status()), (vec![], before.clone()));
     }
-}
-
-/// What a batch of proposals costs the driver. Run it with optimisation:
-/// `cargo test -p tenure-core --lib --config profile.dev.package.tenure-core.opt-level=3 cost_of -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_a_batch() {
-    const BATCH: u64 = 256;
-    const ROUNDS: u64 = 2_000;
-    let (mut node, out) = alone(0);
-    let mut todo: VecDeque<Output> = out.into();
-    let mut spent = Duration::ZERO;
-    let data = bytes::Bytes::from(vec![7; 300]);
-    for round in 0..ROUNDS {
-        let proposals =
-            (0..BATCH).map(|id| Proposal { id: RequestId(round * BATCH + id), data: data.clone() });
-        let mut input = Some(Input::Propose(proposals.collect()));
-        while let Some(next) = input.take() {
-            let before = std::time::Instant::now();
-            let out = node.handle(Moment::ORIGIN, next);
-            spent += before.elapsed();
-            todo.extend(out);
-            input = loop {
-                match todo.pop_front() {
-                    Some(Output::Persist(persist)) => break Some(Input::Persisted(persist.token)),
-                    Some(Output::Apply(entries)) => break Some(Input::Applied(applied(&entries))),
-                    Some(_) => {}
-                    None => break None,
-                }
-            };
-        }
-    }
-    assert!(node.status().applied.0 > ROUNDS * BATCH / 2, "{:?}", node.status());
-    println!("{:.0} ns a proposal", spent.as_nanos() as f64 / (ROUNDS * BATCH) as f64);
 }

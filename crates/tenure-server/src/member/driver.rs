@@ -6,6 +6,7 @@ use super::wal_thread::WalJob;
 use super::{Shared, halting};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 use tenure_api::error::EtcdError;
@@ -157,7 +158,10 @@ impl Driver {
 
     fn hand_in(&mut self, input: Input) -> Result<(), Halt> {
         let now = Moment(self.origin.elapsed());
-        for output in self.node.handle(now, input) {
+        let outputs = self.node.handle(now, input);
+        // Before any output leaves: what follows may end it.
+        self.shared.leads_alone.store(self.node.leads_alone(), Ordering::Release);
+        for output in outputs {
             self.carry_out(output)?;
         }
         Ok(())

@@ -9,6 +9,7 @@ use crate::watch::hub::Hub;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tenure_api::error::EtcdError;
 use tenure_core::command::{
@@ -199,6 +200,9 @@ impl Member {
     /// # Errors
     /// `Timeout`, `TooManyRequests`, `Stopped`.
     pub async fn linearize(&self) -> Result<(), EtcdError> {
+        if self.shared.leads_alone.load(Ordering::Acquire) {
+            return if self.shared.is_stopping() { Err(EtcdError::Stopped) } else { Ok(()) };
+        }
         let (reply, answer) = oneshot::channel();
         self.shared.inbox.read(reply).map_err(|_| EtcdError::RequestTooManyRequests)?;
         self.within_deadline(answer).await?

@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     inbox: Inbox<Event>,
     applied: AppliedIndex,
     node_status: Mutex<node::Status>,
+    /// [`node::Node::leads_alone`]: reads need not ask.
+    leads_alone: AtomicBool,
     /// A checkpoint that waits for the upkeep thread.
     checkpoint: Mutex<Option<upkeep::CheckpointJob>>,
     /// The index that the last checkpoint began at.
