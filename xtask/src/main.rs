@@ -1,7 +1,9 @@
 //! `cargo xtask`: what the project does with itself.
 
 mod bench;
+mod crash;
 mod e2e;
+mod tidy;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -21,6 +23,10 @@ enum Command {
     E2e(e2e::Arguments),
     /// Measures what operations cost a server, alone or beside another one.
     Bench(bench::Arguments),
+    /// Kills a server under load and looks for what was lost.
+    Crash(crash::Arguments),
+    /// Checks what neither the compiler nor clippy looks at.
+    Tidy,
 }
 
 /// The root of the checkout.
@@ -34,6 +40,8 @@ async fn main() -> Result<ExitCode> {
     let passed = match Arguments::parse().command {
         Command::E2e(arguments) => e2e::run(&arguments).await?,
         Command::Bench(arguments) => bench::run(&arguments).await?,
+        Command::Crash(arguments) => crash::run(&arguments).await?,
+        Command::Tidy => tidy::run()?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

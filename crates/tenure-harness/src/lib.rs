@@ -7,6 +7,7 @@
 //!
 //! Nothing here knows the inside of the server.
 
+pub mod crash;
 pub mod http;
 pub mod process;
 pub mod rpc;

@@ -1,0 +1,48 @@
+//! `cargo xtask tidy`: what neither the compiler nor clippy looks at.
+
+mod graph;
+mod source;
+
+use crate::root;
+use anyhow::{Context, Result, ensure};
+use std::{fs, path::Path, process::Command};
+
+/// Text files that are looked into for words that must not be in the repository.
+const TEXT: [&str; 9] = ["rs", "toml", "md", "sh", "txt", "yml", "go", "proto", "json"];
+
+/// Runs all rules; true when none is broken.
+///
+/// # Errors
+/// The checkout cannot be read, or cargo or git does not run.
+pub fn run() -> Result<bool> {
+    let root = root();
+    let mut faults = Vec::new();
+    for path in tracked(&root)? {
+        let extension = path.rsplit('.').next().unwrap_or_default();
+        if !TEXT.contains(&extension) && path != ".ci/run" {
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(root.join(&path)) else { continue };
+        faults.extend(source::any(&path, &text));
+        if extension == "rs" {
+            faults.extend(source::rust(&path, &text));
+        }
+    }
+    faults.extend(graph::crates(&root)?);
+    for fault in &faults {
+        println!("{fault}");
+    }
+    println!("tidy: {} faults", faults.len());
+    Ok(faults.is_empty())
+}
+
+/// Paths under version control, and new ones that are not ignored.
+fn tracked(root: &Path) -> Result<Vec<String>> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root)
+        .output()
+        .context("git ls-files")?;
+    ensure!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
+}
