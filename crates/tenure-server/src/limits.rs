@@ -141,6 +141,9 @@ pub const WATCH_RESPONSES_QUEUED_MAX: usize = 16;
 /// Responses of a keep-alive stream.
 pub const KEEP_ALIVE_RESPONSES_QUEUED_MAX: usize = 16;
 
+/// Responses of a stream that observes an election.
+pub const OBSERVE_RESPONSES_QUEUED_MAX: usize = 16;
+
 /// Chunks of a snapshot.
 pub const SNAPSHOT_CHUNKS_QUEUED_MAX: usize = 8;
 

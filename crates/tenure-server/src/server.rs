@@ -77,7 +77,7 @@ impl Server {
             true => &client_urls,
             false => &config.advertise_client_urls,
         };
-        let version = get_ready(&member, &config.name, advertised).await?;
+        let version = prepare(&member, &config.name, advertised).await?;
         metrics.set_cluster_version(version.strip_suffix(".0").unwrap_or(&version));
         let routes = rpc::routes(&member).map_err(|error| StartError::Services(error.to_string()))?;
         let endpoints = Endpoints::new(Arc::new(member.clone()), metrics.clone(), &config);
@@ -147,7 +147,7 @@ impl Server {
 }
 
 /// Publishes the member's name and URLs and waits until the version of the cluster is decided.
-async fn get_ready(member: &Member, name: &str, client_urls: &[EndpointUrl]) -> Result<String, StartError> {
+async fn prepare(member: &Member, name: &str, client_urls: &[EndpointUrl]) -> Result<String, StartError> {
     let attributes = MemberAttributesSet {
         member: member.id(),
         name: name.to_owned(),

@@ -9,7 +9,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 use tenure_api::error::EtcdError;
@@ -58,9 +58,11 @@ impl Drop for Call {
     }
 }
 
-/// The body of a request, whose messages are counted as they are read.
+/// The body of a request, whose messages are counted as they are read. A message that says it is too long ends the call
+/// before it is read (Q7).
 pub struct RequestBody {
     incoming: Incoming,
+    message_bytes_max: usize,
     counted: Option<(Arc<Metrics>, usize)>,
     framing: Framing,
 }
@@ -73,23 +75,31 @@ impl fmt::Debug for RequestBody {
 
 impl hyper::body::Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Status;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let polled = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        let frame = polled.map(|frame| frame.map_err(|error| Status::from_error(Box::new(error))));
+        if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
             let seen = self.framing.take(data);
+            if seen.longest as usize > self.message_bytes_max {
+                let text = format!(
+                    "grpc: received message larger than max ({} vs. {})",
+                    seen.longest, self.message_bytes_max
+                );
+                return Poll::Ready(Some(Err(Status::resource_exhausted(text))));
+            }
             if let Some((metrics, position)) = &self.counted {
                 metrics.handles.client_received_bytes.inc_by(seen.bytes);
                 metrics.grpc.method(*position).received.inc_by(seen.messages);
             }
         }
-        polled
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -175,6 +185,8 @@ impl hyper::body::Body for AnswerBody {
 pub struct CallPolicy {
     /// A unary call that takes longer is logged.
     pub slow_after: Duration,
+    /// The largest message of a client.
+    pub message_bytes_max: usize,
 }
 
 /// Carries out one call.
@@ -191,11 +203,18 @@ pub async fn call<G>(
 where
     G: tower::Service<Request<RequestBody>, Response = Response<Body>, Error = std::convert::Infallible>,
 {
+    let body = |incoming, counted| RequestBody {
+        incoming,
+        message_bytes_max: policy.message_bytes_max,
+        counted,
+        framing: Framing::default(),
+    };
     let Some(position) = methods::position(request.uri().path()) else {
         return match unknown(request.uri().path()) {
             Some(status) => status.into_http::<Body>().map(AnswerBody::plain),
-            None => answer(grpc.call(request.map(|incoming| counted(incoming, None))).await)
-                .map(AnswerBody::plain),
+            None => {
+                answer(grpc.call(request.map(|incoming| body(incoming, None))).await).map(AnswerBody::plain)
+            }
         };
     };
     let kind = METHODS[position].kind;
@@ -205,8 +224,7 @@ where
         return Status::from(error).into_http::<Body>().map(AnswerBody::plain);
     }
     let deadline = timeout_of(request.headers()).map(|timeout| tokio::time::Instant::now() + timeout);
-    let answering =
-        grpc.call(request.map(|incoming| counted(incoming, Some((Arc::clone(metrics), position)))));
+    let answering = grpc.call(request.map(|incoming| body(incoming, Some((Arc::clone(metrics), position)))));
     let answered = match deadline {
         None => answer(answering.await),
         Some(deadline) => match tokio::time::timeout_at(deadline, answering).await {
@@ -224,10 +242,6 @@ where
     let deadline = deadline.filter(|_| kind != MethodType::Unary).map(tokio::time::sleep_until).map(Box::pin);
     let counted = CountedAnswer { call, framing: Framing::default(), deadline };
     answered.map(|body| AnswerBody { body, counted: Some(counted) })
-}
-
-fn counted(incoming: Incoming, counted: Option<(Arc<Metrics>, usize)>) -> RequestBody {
-    RequestBody { incoming, counted, framing: Framing::default() }
 }
 
 fn answer(result: Result<Response<Body>, std::convert::Infallible>) -> Response<Body> {

@@ -40,7 +40,10 @@ pub struct Services<G, H> {
 
 impl<G: GrpcService, H: HealthSource> Services<G, H> {
     pub fn new(grpc: G, endpoints: Endpoints<H>, metrics: Arc<Metrics>, config: &ServerConfig) -> Self {
-        let policy = CallPolicy { slow_after: config.warning_unary_request_duration };
+        let policy = CallPolicy {
+            slow_after: config.warning_unary_request_duration,
+            message_bytes_max: limits::decoded_bytes_max(config.request_bytes_max),
+        };
         Self { grpc, endpoints, metrics, policy }
     }
 

@@ -20,6 +20,8 @@ pub struct Seen {
     pub messages: u64,
     /// Bytes of messages, without prefixes.
     pub bytes: u64,
+    /// The length of the longest message that began.
+    pub longest: u32,
 }
 
 impl Framing {
@@ -40,6 +42,7 @@ impl Framing {
             piece = &piece[1..];
             if self.prefix == PREFIX_BYTES {
                 seen.messages += 1;
+                seen.longest = seen.longest.max(self.length);
                 *self = Self { prefix: 0, length: 0, rest: self.length };
             }
         }
@@ -71,8 +74,9 @@ mod tests {
                 let seen = framing.take(piece);
                 total.messages += seen.messages;
                 total.bytes += seen.bytes;
+                total.longest = total.longest.max(seen.longest);
             }
-            assert_eq!(total, Seen { messages: 6, bytes: 70_304 }, "pieces of {size}");
+            assert_eq!(total, Seen { messages: 6, bytes: 70_304, longest: 70_000 }, "pieces of {size}");
             assert_eq!(framing, Framing::default());
         }
     }

@@ -271,3 +271,21 @@ async fn a_call_ends_at_the_deadline_that_its_client_sent() {
     assert_eq!(handled(&served, CHECK, Code::DeadlineExceeded), 1);
     driver.abort();
 }
+
+#[tokio::test]
+async fn q7_a_message_over_the_limit_is_refused_with_grpcs_text() {
+    let (_reporter, routes) = routes().await;
+    let mut config = on_loopback();
+    config.request_bytes_max = 1_000;
+    let served = serve(&config, routes).await;
+    let limit = 1_000 + limits::GRPC_OVERHEAD_BYTES;
+    for (name_bytes, code) in [(limit - 4, Code::NotFound), (limit, Code::ResourceExhausted)] {
+        let request = HealthCheckRequest { service: "x".repeat(name_bytes) };
+        let status = HealthClient::new(channel_to(&served).await).check(request).await.unwrap_err();
+        assert_eq!(status.code(), code, "{status}");
+        if code == Code::ResourceExhausted {
+            let text = format!("grpc: received message larger than max ({} vs. {limit})", limit + 4);
+            assert_eq!(status.message(), text);
+        }
+    }
+}

@@ -199,7 +199,8 @@ fn disks(config: &ServerConfig) -> Result<Disks, BootError> {
             Arc::new(OsDisk::new(path))
         }
     };
-    disk.create_dir_all(Path::new("member")).map_err(io_error(&directory(config)))?;
+    let made = disk.create_dir_all(Path::new("member")).and_then(|()| disk.sync_dir(Path::new("")));
+    made.map_err(io_error(&directory(config)))?;
     match &config.wal_directory {
         Some(path) if config.storage != Storage::Memory => {
             let parent = path.parent().unwrap_or(Path::new("/"));

@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 use tenure_core::node::Persist;
 use tenure_core::state::Halt;
-use tenure_core::types::{ConfState, LogIndex, Term};
+use tenure_core::types::{ConfState, HardState, LogIndex, Term};
 use tenure_storage::wal::Wal;
 
 /// Work for the WAL thread.
@@ -41,6 +41,13 @@ pub fn run(shared: &Arc<Shared>, mut wal: Wal, jobs: &Receiver<WalJob>) {
             }
             batch.write(shared, &mut wal)?;
             for (index, term, conf_state) in checkpoints {
+                // Who reads the log believes only snapshots that it says are committed. The node writes a commit index that moved
+                // with its next batch or tick; what a checkpoint holds is committed in any case.
+                let state = wal.hard_state();
+                if state.commit < index {
+                    let state = HardState { commit: index, ..state };
+                    wal.save(Some(state), &[], false).map_err(stop)?;
+                }
                 wal.save_snapshot(index, term, &conf_state).map_err(stop)?;
                 wal.release_to(index).map_err(stop)?;
             }

@@ -2,10 +2,13 @@
 
 pub mod auth;
 pub mod cluster;
+pub mod election;
 pub mod encode;
 pub mod header;
 pub mod kv;
 pub mod lease;
+mod line;
+pub mod lock;
 pub mod maintenance;
 mod range_stream;
 mod routes;

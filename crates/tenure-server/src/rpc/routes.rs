@@ -1,6 +1,6 @@
 //! All services as one router.
 
-use super::{auth, cluster, kv, lease, maintenance, watch};
+use super::{auth, cluster, election, kv, lease, lock, maintenance, watch};
 use crate::limits;
 use crate::member::Member;
 use tenure_api::FILE_DESCRIPTOR_SET;
@@ -10,6 +10,8 @@ use tenure_api::server::etcdserverpb::kv_server::KvServer;
 use tenure_api::server::etcdserverpb::lease_server::LeaseServer;
 use tenure_api::server::etcdserverpb::maintenance_server::MaintenanceServer;
 use tenure_api::server::etcdserverpb::watch_server::WatchServer;
+use tenure_api::server::v3electionpb::election_server::ElectionServer;
+use tenure_api::server::v3lockpb::lock_server::LockServer;
 use tonic::service::Routes;
 
 /// Every gRPC service of a member.
@@ -44,6 +46,8 @@ pub fn routes(member: &Member) -> Result<Routes, tonic_reflection::server::Error
         .add_service(sized!(ClusterServer::new(cluster::ClusterService::new(member.clone()))))
         .add_service(sized!(MaintenanceServer::new(maintenance::MaintenanceService::new(member.clone()))))
         .add_service(sized!(AuthServer::new(auth::AuthService::new(member.clone()))))
+        .add_service(sized!(LockServer::new(lock::LockService::new(member.clone()))))
+        .add_service(sized!(ElectionServer::new(election::ElectionService::new(member.clone()))))
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection)
         .add_service(reflection_alpha);

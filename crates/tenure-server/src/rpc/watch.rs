@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 /// The id that stands for "no watcher" and for the whole stream.
@@ -51,11 +52,18 @@ impl Watch for WatchService {
         &self,
         request: Request<Streaming<WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let (out, responses) = mpsc::channel(limits::WATCH_RESPONSES_QUEUED_MAX);
-        let session = Session::new(&self.member, out);
-        self.member.tasks().spawn(session.run(request.into_inner()));
-        Ok(Response::new(ReceiverStream::new(responses)))
+        Ok(Response::new(open(&self.member, request.into_inner())))
     }
+}
+
+/// Opens a watch stream, for a client or for a service of this member. Dropping the answer closes it.
+pub(super) fn open(
+    member: &Member,
+    requests: impl Stream<Item = Result<WatchRequest, Status>> + Send + Unpin + 'static,
+) -> ReceiverStream<Result<WatchResponse, Status>> {
+    let (out, responses) = mpsc::channel(limits::WATCH_RESPONSES_QUEUED_MAX);
+    member.tasks().spawn(Session::new(member, out).run(requests));
+    ReceiverStream::new(responses)
 }
 
 /// One stream.
@@ -121,7 +129,7 @@ impl Session {
         }
     }
 
-    async fn run(mut self, mut requests: Streaming<WatchRequest>) {
+    async fn run(mut self, mut requests: impl Stream<Item = Result<WatchRequest, Status>> + Unpin) {
         let mut half_closed = false;
         let mut tick =
             tokio::time::interval_at(Instant::now() + self.progress_interval, self.progress_interval);
@@ -129,11 +137,11 @@ impl Session {
             let step = tokio::select! {
                 biased;
                 () = self.out.closed() => return,
-                request = requests.message(), if !half_closed => match request {
-                    Ok(Some(request)) => self.take_request(request).await,
+                request = requests.next(), if !half_closed => match request {
+                    Some(Ok(request)) => self.take_request(request).await,
                     // Events keep coming until the client cancels (reference 11, W13).
-                    Ok(None) => { half_closed = true; Ok(()) }
-                    Err(_) => return,
+                    None => { half_closed = true; Ok(()) }
+                    Some(Err(_)) => return,
                 },
                 () = self.mailbox.arrived() => self.deliver().await,
                 read = finished(&mut self.reading) => { self.reading = None; self.take_history(read).await }

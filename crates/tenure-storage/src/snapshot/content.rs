@@ -28,8 +28,9 @@ pub struct SnapshotView<R> {
 }
 
 impl SnapshotView<RecordScan> {
-    /// The state of a member as it is now. `state` is borrowed, so it cannot change meanwhile; as its records are marked dead only after it has
-    /// changed, none that it knows is missing. What comes later changes nothing in the view, and the view holds no lock.
+    /// The state of a member as it is now. `state` is borrowed, so it cannot change meanwhile; as its records are
+    /// marked dead only after it has changed, none that it knows is missing. What comes later changes nothing in the
+    /// view, and the view holds no lock.
     #[must_use]
     pub fn capture(state: &StateMachine, store: &Store) -> Self {
         Self {

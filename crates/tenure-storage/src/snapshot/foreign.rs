@@ -36,8 +36,8 @@ pub struct ForeignDatabase {
     pub consistent_index: LogIndex,
 }
 
-/// What is in `dir`, if it is the data directory of an etcd: the directory has `member/snap/db`. Reads only, and takes no lock: beside a running
-/// etcd the database can be in flux, which [`ForeignDataDir::database`] then says.
+/// What is in `dir`, if it is the data directory of an etcd: the directory has `member/snap/db`. Reads only, and
+/// takes no lock: beside a running etcd the database can be in flux, which [`ForeignDataDir::database`] then says.
 #[must_use]
 pub fn foreign_data_dir(dir: &Path) -> Option<ForeignDataDir> {
     let member = dir.join("member");

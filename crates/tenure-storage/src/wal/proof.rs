@@ -19,8 +19,8 @@ enum Seen {
     Save,
 }
 
-/// The offset of a record in `bytes` that could only be written when what is missing at `cut` had been synced, if there is one. `last` is the
-/// last entry in front of `cut`.
+/// The offset of a record in `bytes` that could only be written when what is missing at `cut` had been synced, if
+/// there is one. `last` is the last entry in front of `cut`.
 ///
 /// Only records whose checksums continue each other count, and only entries that can follow `last`: a log can be the value
 /// of a key.
