@@ -166,10 +166,12 @@ mod tests {
         let letter = prop_oneof![Just(0u8), Just(1), Just(b'a'), Just(255)];
         let short = prop::collection::vec(letter.clone(), 1..12);
         let long = prop::collection::vec(letter, 0..6).prop_map(|end| [&[b'a'; 150][..], &end].concat());
-        prop::collection::vec(prop_oneof![short, long], 0..400)
+        prop::collection::vec(prop_oneof![short, long], 0..250)
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
         #[test]
         fn a_run_is_in_the_order_of_keys_and_then_of_addresses(keys in keys()) {
             let run = run_of(&keys);

@@ -85,9 +85,10 @@ impl Store {
     }
 }
 
-/// Makes directory and tables if there is no store, and returns the names in the directory.
+/// Makes directory and tables if there is no store, durably, and returns the names that were in the
+/// directory.
 fn prepare(disk: &dyn Disk, dir: &Path, options: &StoreOptions) -> Result<BTreeSet<String>, StoreError> {
-    make_dir(disk, dir)?;
+    disk.create_dir_all(dir).map_err(StoreError::io("create", dir))?;
     let names: BTreeSet<String> = disk.list(dir).map_err(StoreError::io("list", dir))?.into_iter().collect();
     if names.contains(TABLES_NEW_FILE_NAME) {
         remove(disk, &dir.join(TABLES_NEW_FILE_NAME))?;
@@ -99,20 +100,9 @@ fn prepare(disk: &dyn Disk, dir: &Path, options: &StoreOptions) -> Result<BTreeS
         }
         Tables::create(disk, dir, options.tables_cache_bytes_max)?;
     }
+    // Whoever gave the database its name may have been killed before the name was durable.
+    disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
     Ok(names)
-}
-
-/// Creates the directory with those above it, each durable in the one above.
-fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
-    if disk.exists(dir).map_err(StoreError::io("look at", dir))? {
-        return Ok(());
-    }
-    if let Some(parent) = dir.parent() {
-        make_dir(disk, parent)?;
-        disk.create_dir_all(dir).map_err(StoreError::io("create", dir))?;
-        return disk.sync_dir(parent).map_err(StoreError::io("sync", parent));
-    }
-    disk.create_dir_all(dir).map_err(StoreError::io("create", dir))
 }
 
 /// Segments partition the revision space, and only the last one can be open.

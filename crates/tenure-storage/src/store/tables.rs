@@ -101,7 +101,7 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Makes the database in `dir`, durable under its final name when this returns.
+    /// Makes the database in `dir`, durable under its final name once the directory is synced.
     pub fn create(disk: &dyn Disk, dir: &Path, cache_bytes_max: usize) -> Result<(), StoreError> {
         let path = dir.join(TABLES_NEW_FILE_NAME);
         let file = disk.create(&path).map_err(StoreError::io("create", &path))?;
@@ -110,8 +110,7 @@ impl Tables {
         let Self { database, .. } = tables;
         database.close().map_err(|error| failure(&path, error.into()))?;
         let final_path = dir.join(TABLES_FILE_NAME);
-        disk.rename(&path, &final_path).map_err(StoreError::io("rename", &path))?;
-        disk.sync_dir(dir).map_err(StoreError::io("sync", dir))
+        disk.rename(&path, &final_path).map_err(StoreError::io("rename", &path))
     }
 
     /// Opens the database in `dir`.
@@ -121,6 +120,9 @@ impl Tables {
         if file.is_empty().map_err(StoreError::io("stat", &path))? {
             return Err(StoreError::damaged(&path, 0, "the file is empty"));
         }
+        // The last transaction may be in the page cache only, if its process was killed before the sync.
+        // Files that it does not name are about to be removed, and the log may be cut behind it.
+        file.sync_data().map_err(StoreError::io("sync", &path))?;
         Self::with_file(file, path, cache_bytes_max)
     }
 

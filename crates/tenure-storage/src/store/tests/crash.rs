@@ -1,7 +1,7 @@
 //! Crashes: at every point between two operations on the disk, what comes back is a checkpoint.
 
 use super::crash_disk::{CrashDisk, Operation, Random, after_crash};
-use super::model::{Model, step};
+use super::model::{Attempt, Model, step};
 use super::*;
 
 fn live(seed: u64, steps: usize) -> (CrashDisk, Model) {
@@ -10,7 +10,7 @@ fn live(seed: u64, steps: usize) -> (CrashDisk, Model) {
     let mut model = Model::new();
     let (store, _) = try_open(Arc::new(disk.clone()), small()).expect("the store opens");
     for _ in 0..steps {
-        step(&store, &mut model, &mut random, || disk.position());
+        step(&store, &mut model, &mut random, || disk.position()).expect("memory does not fail");
     }
     (disk, model)
 }
@@ -21,10 +21,8 @@ fn check_crash(journal: &[Operation], cut: usize, model: &Model, seed: u64) -> R
     let disk = after_crash(&journal[..cut], Path::new(DIR), &mut random);
     let (store, restored) = try_open(Arc::new(disk.clone()), small()).map_err(|error| error.to_string())?;
     let applied = restored.applied.0;
-    let finished = model.checkpoints.iter().take_while(|(position, _)| *position <= cut).last();
-    let begun = model.checkpoints.iter().find(|(position, _)| *position > cut);
-    let possible = [finished.map(|one| one.1), begun.map(|one| one.1)];
-    if !possible.contains(&Some(applied)) {
+    let possible = model.possible(cut);
+    if !possible.contains(&applied) {
         return Err(format!("it is at {applied}, and could be at one of {possible:?}"));
     }
     let scanned = everything(&store);
@@ -44,20 +42,75 @@ fn check_crash(journal: &[Operation], cut: usize, model: &Model, seed: u64) -> R
     model.check(&everything(&store), model.batches.len() as u64)
 }
 
+/// A life with many ends: the process is killed before a random operation, what it wrote is still in the page
+/// cache, and another goes on from there.
+fn live_and_be_killed(seed: u64, kills: usize) -> (CrashDisk, Model) {
+    let mut random = Random::new(seed);
+    let disk = CrashDisk::new();
+    let mut model = Model::new();
+    for _ in 0..kills {
+        disk.fill_after(random.below(150));
+        let begun = disk.position();
+        let Ok((store, restored)) = try_open(Arc::new(disk.clone()), small()) else { continue };
+        let applied = restored.applied.0;
+        model.attempts.push(Attempt { begun, finished: Some(disk.position()), applied });
+        let gone_on = store.append_all(&model.batches[applied as usize..]);
+        store.mark_dead(&model.dead.iter().copied().collect::<Vec<_>>());
+        let mut step = || step(&store, &mut model, &mut random, || disk.position());
+        if gone_on.is_ok() {
+            while step().is_ok() {}
+        }
+    }
+    (disk, model)
+}
+
+#[test]
+fn a_power_cut_after_kills_finds_what_the_last_process_relied_on() {
+    for seed in 0..3 {
+        let (disk, model) = live_and_be_killed(seed, 12);
+        check_crashes(seed, &disk, &model);
+    }
+}
+
+#[test]
+fn a_store_that_was_made_by_a_process_that_was_killed_is_durable_once_it_is_opened() {
+    let made = CrashDisk::new();
+    drop(try_open(Arc::new(made.clone()), small()).expect("the store opens"));
+    for room in 0..made.position() {
+        let disk = CrashDisk::new();
+        disk.fill_after(room);
+        drop(try_open(Arc::new(disk.clone()), small()));
+        disk.fill_after(usize::MAX);
+        let (store, _) = try_open(Arc::new(disk.clone()), small()).expect("the store opens");
+        let change = TableChange::CompactRevision(Revision(7));
+        store.append(&batch(1, vec![], vec![change.clone()])).expect("it is appended");
+        checkpoint(&store);
+        for seed in 0..8 {
+            let left = after_crash(&disk.journal(), Path::new(DIR), &mut Random::new(seed));
+            let (_, restored) = open(&left, small());
+            assert_eq!(restored.tables.first(), Some(&change), "killed at {room}, crash {seed}");
+        }
+    }
+}
+
 #[test]
 fn after_a_crash_at_any_operation_the_store_is_at_a_checkpoint() {
-    for seed in 0..4 {
+    for seed in 0..3 {
         let (disk, model) = live(seed, 140);
-        let journal = disk.journal();
-        let synced =
-            |at: &usize| matches!(journal[*at], Operation::SyncData { .. } | Operation::SyncDir { .. });
-        let at_syncs = (0..journal.len()).filter(synced).flat_map(|at| [at, at + 1]);
-        let between = (0..journal.len()).skip(seed as usize).step_by(17);
-        for cut in at_syncs.chain(between) {
-            let crash_seed = seed * 1_000_003 + cut as u64;
-            let checked = check_crash(&journal, cut, &model, crash_seed);
-            checked.unwrap_or_else(|fault| panic!("life {seed}, cut {cut}, crash {crash_seed}: {fault}"));
-        }
+        check_crashes(seed, &disk, &model);
+    }
+}
+
+/// Crashes before and after every sync, and here and there between.
+fn check_crashes(seed: u64, disk: &CrashDisk, model: &Model) {
+    let journal = disk.journal();
+    let synced = |at: &usize| matches!(journal[*at], Operation::SyncData { .. } | Operation::SyncDir { .. });
+    let at_syncs = (0..journal.len()).filter(synced).flat_map(|at| [at, at + 1]);
+    let between = (0..journal.len()).skip(seed as usize).step_by(17);
+    for cut in at_syncs.chain(between) {
+        let crash_seed = seed * 1_000_003 + cut as u64;
+        let checked = check_crash(&journal, cut, model, crash_seed);
+        checked.unwrap_or_else(|fault| panic!("life {seed}, cut {cut}, crash {crash_seed}: {fault}"));
     }
 }
 
@@ -91,9 +144,11 @@ fn live_until_full(disk: &CrashDisk, model: &mut Model) -> Option<StoreError> {
     for round in 0..400 {
         let outcome = if round % 8 == 7 {
             let applied = model.batches.len() as u64;
+            model.attempts.push(Attempt { begun: disk.position(), finished: None, applied });
             let outcome = store.checkpoint_begin().run();
-            // A transaction that failed may have reached the disk all the same.
-            model.checkpoints.push((if outcome.is_ok() { disk.position() } else { usize::MAX }, applied));
+            if outcome.is_ok() {
+                model.finished(disk.position());
+            }
             outcome.map(drop)
         } else {
             store.append(&model.next_batch(&mut random))

@@ -15,15 +15,40 @@ pub struct Model {
     pub dead: BTreeSet<RecordRevision>,
     /// The last compaction.
     pub compacted: i64,
-    /// What every checkpoint made durable: its position on the disk when it came back, and its index.
-    pub checkpoints: Vec<(usize, u64)>,
+    /// Every attempt to make something durable, in order.
+    pub attempts: Vec<Attempt>,
     revision: i64,
     live: BTreeSet<String>,
 }
 
+/// A checkpoint, or an opened store, which makes durable what it finds.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// Where the disk was when it began.
+    pub begun: usize,
+    /// Where the disk was when it came back, if it did.
+    pub finished: Option<usize>,
+    /// The index.
+    pub applied: u64,
+}
+
 impl Model {
     pub fn new() -> Self {
-        Self { revision: 1, checkpoints: vec![(0, 0)], ..Self::default() }
+        let fresh = Attempt { begun: 0, finished: Some(0), applied: 0 };
+        Self { revision: 1, attempts: vec![fresh], ..Self::default() }
+    }
+
+    /// The indices at which a store can be after a crash at the position `cut`.
+    pub fn possible(&self, cut: usize) -> Vec<u64> {
+        let is_finished = |one: &Attempt| one.finished.is_some_and(|finished| finished <= cut);
+        let last = self.attempts.iter().rposition(is_finished).expect("the first is finished");
+        let later = self.attempts[last + 1..].iter().filter(|one| one.begun <= cut);
+        std::iter::once(&self.attempts[last]).chain(later).map(|one| one.applied).collect()
+    }
+
+    /// The index of the last attempt that came back.
+    pub fn durable(&self) -> u64 {
+        self.possible(usize::MAX)[0]
     }
 
     /// A next batch: puts and deletions of few keys, leases, or nothing.
@@ -92,6 +117,11 @@ impl Model {
         Some((batch, dead))
     }
 
+    /// The last attempt came back, at a position of the disk.
+    pub fn finished(&mut self, position: usize) {
+        self.attempts.last_mut().expect("there is one").finished = Some(position);
+    }
+
     /// All records up to a log index.
     pub fn records(&self, applied: u64) -> impl Iterator<Item = &Record> {
         self.batches.iter().take(applied as usize).flat_map(|batch| &batch.records)
@@ -150,42 +180,51 @@ impl Model {
 }
 
 /// One random step of a life, of a store on any disk. `position` says where the disk is.
-pub fn step(store: &Store, model: &mut Model, random: &mut Random, position: impl Fn() -> usize) {
+pub fn step(
+    store: &Store,
+    model: &mut Model,
+    random: &mut Random,
+    position: impl Fn() -> usize,
+) -> Result<(), StoreError> {
     match random.below(16) {
         0 => {
-            let begun = store.checkpoint_begin();
+            let checkpoint = store.checkpoint_begin();
             let applied = model.batches.len() as u64;
-            assert_eq!(begun.applied(), LogIndex(applied));
+            assert_eq!(checkpoint.applied(), LogIndex(applied));
             for _ in 0..random.below(4) {
-                work(store, model, random);
+                work(store, model, random)?;
                 // One that is dropped leaves what it has begun with to the next.
                 drop(store.checkpoint_begin());
             }
-            assert_eq!(begun.run().expect("the checkpoint runs"), LogIndex(applied));
-            model.checkpoints.push((position(), applied));
+            let begun = position();
+            model.attempts.push(Attempt { begun, finished: None, applied });
+            assert_eq!(checkpoint.run()?, LogIndex(applied));
+            model.finished(position());
         }
-        _ => work(store, model, random),
+        _ => work(store, model, random)?,
     }
+    Ok(())
 }
 
 /// One random step that is no checkpoint.
-fn work(store: &Store, model: &mut Model, random: &mut Random) {
+fn work(store: &Store, model: &mut Model, random: &mut Random) -> Result<(), StoreError> {
     match random.below(15) {
         1 => {
             if let Some((batch, mut dead)) = model.compact(random) {
-                store.append(&batch).expect("it is appended");
+                store.append(&batch)?;
                 let cut = random.below(dead.len() + 1);
                 dead.rotate_left(cut);
                 store.mark_dead(&dead);
             }
         }
         2 | 3 => {
-            store.reclaim_step().expect("it reclaims");
+            store.reclaim_step()?;
         }
         4 => {
             let batches: Vec<_> = (0..random.below(6)).map(|_| model.next_batch(random)).collect();
-            store.append_all(&batches).expect("they are appended");
+            store.append_all(&batches)?;
         }
-        _ => store.append(&model.next_batch(random)).expect("it is appended"),
+        _ => store.append(&model.next_batch(random))?,
     }
+    Ok(())
 }
