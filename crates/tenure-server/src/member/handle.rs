@@ -3,6 +3,7 @@
 use super::driver::{Event, LeaseQuestion};
 use super::{Shared, request_timeout, whole};
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::rpc::header::Headers;
 use crate::watch::event::EventSource;
 use crate::watch::hub::Hub;
@@ -133,6 +134,12 @@ impl Member {
         (election_ms * 3).div_ceil(2 * 1000) as i64
     }
 
+    /// The metrics of this member.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
     pub(crate) fn hub(&self) -> Arc<Hub> {
         self.shared.hub.clone()
     }
@@ -257,18 +264,28 @@ impl Member {
         if !state::txn_is_serializable(&txn) {
             self.linearize().await?;
         }
+        let txn = Arc::new(txn);
         for _ in 0..limits::READ_ATTEMPTS_MAX {
-            let (shared, txn) = (self.shared.clone(), txn.clone());
-            let read = move || {
-                let state = shared.state.read();
-                state::read_txn(&state.mvcc, &state.leases, &shared.store, &txn)
-            };
-            match self.off_thread(read).await? {
+            match self.read_txn_once(&txn).await? {
                 Err(ReadError::Again) => {}
                 outcome => return outcome.map_err(|error| self.read_error(error)),
             }
         }
         Err(EtcdError::Compacted)
+    }
+
+    async fn read_txn_once(&self, txn: &Arc<Txn>) -> Result<Result<TxnOutcome, ReadError>, EtcdError> {
+        let (shared, txn) = (self.shared.clone(), txn.clone());
+        // Compares of values read records, and so may the ranges: not on a thread that serves sockets.
+        let read = move || {
+            let mut read = {
+                let state = shared.state.read();
+                state::ReadTxn::new(&state.mvcc, &state.leases, &shared.store, &txn)?
+            };
+            while read.step(&shared.state.read().mvcc, limits::SCAN_STEP_KEYS)? == ScanProgress::More {}
+            read.finish(&shared.store)
+        };
+        self.off_thread(read).await
     }
 
     fn read_error(&self, error: ReadError) -> EtcdError {

@@ -108,7 +108,7 @@ fn read(shared: &Shared, handles: &Handles) {
     handles.db_total_size_in_use.set(sizes.live_bytes as i64);
     handles.current_revision.set(state.mvcc.revision().0);
     handles.compact_revision.set(state.mvcc.compacted().0);
-    handles.mvcc_keys.set(state.mvcc.stats().keys as i64);
+    handles.mvcc_keys.set(state.mvcc.stats().live_keys as i64);
     handles.mvcc_watchers.set(watchers as i64);
     handles.mvcc_slow_watchers.set(behind as i64);
     let mut alarms = shared.alarms_shown.lock();

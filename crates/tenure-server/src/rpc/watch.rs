@@ -105,6 +105,7 @@ struct Over;
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.member.metrics().handles.mvcc_watch_streams.dec();
         for watcher in self.watchers.values() {
             self.hub.unsubscribe(watcher.slot);
         }
@@ -113,6 +114,7 @@ impl Drop for Session {
 
 impl Session {
     fn new(member: &Member, out: mpsc::Sender<Result<WatchResponse, Status>>) -> Self {
+        member.metrics().handles.mvcc_watch_streams.inc();
         Self {
             member: member.clone(),
             hub: member.hub(),
