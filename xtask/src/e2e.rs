@@ -14,8 +14,8 @@ pub struct Arguments {
     /// `etcd-3.4`, `etcd-3.5` or `tenured`.
     #[arg(long, default_value = "tenured")]
     target: Target,
-    /// Whose etcdctl speaks: `3.4` or `3.5`.
-    #[arg(long, default_value = "3.5", value_parser = ["3.4", "3.5"])]
+    /// Whose etcdctl speaks: `3.4`, `3.5` or `tenurectl`.
+    #[arg(long, default_value = "3.5", value_parser = ["3.4", "3.5", "tenurectl"])]
     ctl: String,
     /// The server's program instead of the usual one.
     #[arg(long)]
@@ -48,11 +48,15 @@ pub async fn run(arguments: &Arguments) -> Result<bool> {
         }
     };
     ensure!(program.exists(), "{} is not there", program.display());
-    let ctl = if arguments.ctl == "3.4" { Target::Etcd34 } else { Target::Etcd35 };
+    let ctl = match arguments.ctl.as_str() {
+        "3.4" => Target::Etcd34.directory().map(|directory| (Target::Etcd34, directory)),
+        "3.5" => Target::Etcd35.directory().map(|directory| (Target::Etcd35, directory)),
+        _ => Some((Target::Tenured, root().join("target/release"))),
+    };
     let options = Options {
         target: arguments.target,
         program,
-        ctl: ctl.directory().map(|directory| (ctl, directory)),
+        ctl,
         restorer: Target::Etcd35.directory(),
         update: arguments.update,
     };

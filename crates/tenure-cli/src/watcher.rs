@@ -39,13 +39,15 @@ pub struct Watcher {
     connection: Arc<Connection>,
     create: WatchCreateRequest,
     stream: Option<Stream>,
+    /// Progress was asked for while there was no stream to ask on.
+    progress_wanted: bool,
 }
 
 impl Watcher {
     /// A watcher that asks for what `create` describes.
     #[must_use]
     pub fn new(connection: Arc<Connection>, create: WatchCreateRequest) -> Self {
-        Watcher { connection, create, stream: None }
+        Watcher { connection, create, stream: None, progress_wanted: false }
     }
 
     /// What the watcher is told next. May be dropped and called again without losing anything.
@@ -56,6 +58,9 @@ impl Watcher {
                 None => match self.open().await {
                     Ok(stream) => {
                         self.stream = Some(stream);
+                        if std::mem::take(&mut self.progress_wanted) {
+                            self.request_progress().await;
+                        }
                         continue;
                     }
                     Err(status) => Err(status),
@@ -81,12 +86,14 @@ impl Watcher {
 
     /// Asks up to which revision the watcher was told everything. The answer comes as an answer without events, if the
     /// watcher is up to date.
-    pub async fn request_progress(&self) {
-        if let Some(stream) = &self.stream {
-            let request = WatchRequest { request_union: Some(ProgressRequest(WatchProgressRequest {})) };
-            // A stream that is just breaking has nobody to ask.
-            drop(stream.requests.send(request).await);
-        }
+    pub async fn request_progress(&mut self) {
+        let Some(stream) = &self.stream else {
+            self.progress_wanted = true;
+            return;
+        };
+        let request = WatchRequest { request_union: Some(ProgressRequest(WatchProgressRequest {})) };
+        // A stream that is just breaking has nobody to ask.
+        drop(stream.requests.send(request).await);
     }
 
     async fn open(&self) -> Result<Stream, Status> {

@@ -111,6 +111,12 @@ impl Method {
     pub fn is_server_streaming(&self) -> bool {
         self.0.is_server_streaming()
     }
+
+    /// Whether it takes a stream of requests.
+    #[must_use]
+    pub fn is_client_streaming(&self) -> bool {
+        self.0.is_client_streaming()
+    }
 }
 
 /// The type of a message by its name, with or without the package.
@@ -188,7 +194,9 @@ impl Stream {
                 client.streaming(Request::new(ReceiverStream::new(receiver)), path, BytesCodec).await;
             answer.map(tonic::Response::into_inner)
         });
-        Ok(Self { method, requests: Some(sender), answers: Answers::Calling(call) })
+        // Where only one request is allowed its stream ends with it, as every client's does.
+        let requests = method.is_client_streaming().then_some(sender);
+        Ok(Self { method, requests, answers: Answers::Calling(call) })
     }
 
     /// Sends one request.

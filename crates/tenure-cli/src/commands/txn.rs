@@ -54,12 +54,15 @@ fn run(call: &Call) -> Pending<'_> {
             false => Ok(()),
         };
         ask("compares:")?;
-        let compare = part()?.iter().map(|line| compare(line)).collect::<Result<_, _>>()?;
+        let mut conditions = Vec::new();
+        while let Some(line) = line()? {
+            conditions.push(compare(&line)?);
+        }
         ask("success requests (get, put, del):")?;
-        let success = operations(&part()?).await?;
+        let success = operations().await?;
         ask("failure requests (get, put, del):")?;
-        let failure = operations(&part()?).await?;
-        let response = connection.txn(TxnRequest { compare, success, failure }).await?;
+        let failure = operations().await?;
+        let response = connection.txn(TxnRequest { compare: conditions, success, failure }).await?;
         printer.print(&Answer::Txn(response))
     })
 }
@@ -68,21 +71,16 @@ fn invalid(message: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::InvalidInput, message)
 }
 
-/// The lines up to the next empty one.
-fn part() -> Result<Vec<String>, Failure> {
-    let mut lines = Vec::new();
-    loop {
-        let mut line = Vec::new();
-        std::io::stdin().lock().read_until(b'\n', &mut line).map_err(invalid)?;
-        if line.pop() != Some(b'\n') {
-            return Err(invalid("EOF"));
-        }
-        let line = String::from_utf8(line).map_err(|_| invalid("a line is not UTF-8"))?;
-        match line.trim() {
-            "" => return Ok(lines),
-            line => lines.push(line.to_owned()),
-        }
+/// The next line; nothing for an empty one, which ends a part.
+fn line() -> Result<Option<String>, Failure> {
+    let mut line = Vec::new();
+    std::io::stdin().lock().read_until(b'\n', &mut line).map_err(invalid)?;
+    if line.pop() != Some(b'\n') {
+        return Err(invalid("EOF"));
     }
+    let line = String::from_utf8(line).map_err(|_| invalid("a line is not UTF-8"))?;
+    let line = line.trim();
+    Ok((!line.is_empty()).then(|| line.to_owned()))
 }
 
 /// The condition of a line such as `mod("key") > "5"`.
@@ -141,10 +139,10 @@ fn operands(text: &str) -> Operands<'_> {
     Operands { key, operator, operand }
 }
 
-async fn operations(lines: &[String]) -> Result<Vec<RequestOp>, Failure> {
+async fn operations() -> Result<Vec<RequestOp>, Failure> {
     let mut operations = Vec::new();
-    for line in lines {
-        operations.push(RequestOp { request: Some(operation(line).await?) });
+    while let Some(line) = line()? {
+        operations.push(RequestOp { request: Some(operation(&line).await?) });
     }
     Ok(operations)
 }

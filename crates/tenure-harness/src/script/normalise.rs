@@ -69,8 +69,8 @@ impl Volatile {
         line = pattern!(r#"("raft_?[tT]erm"|"RaftTerm")( ?: ?)\d+"#)
             .replace_all(&line, "$1$2<term>")
             .into_owned();
-        line = pattern!(r#"took(":"| = |:| )[0-9.]+(ns|µs|ms|s)"#)
-            .replace_all(&line, "took$1<time>")
+        line = pattern!(r#"([Tt]ook)(":"|" : | = |:| )[0-9.]+(ns|µs|ms|s)"#)
+            .replace_all(&line, "$1$2<time>")
             .into_owned();
         line = pattern!(r"remaining\(\d+s\)").replace_all(&line, "remaining(<time>)").into_owned();
         line = pattern!(r"/[0-9a-f]{14,16}\b").replace_all(&line, "/<lease>").into_owned();
@@ -100,16 +100,16 @@ impl Volatile {
     #[must_use]
     pub fn status_line(&self, line: &str) -> String {
         let line = self.line(line);
-        if line.starts_with('|') {
-            return status_columns(&line, " | ", 1);
-        }
-        if line.contains(", ") && !line.starts_with('[') {
-            return status_columns(&line, ", ", 0);
+        if line.starts_with(['|', '│']) || line.contains(", ") && !line.starts_with('[') {
+            return status_columns(&line);
         }
         let line = pattern!(r#""(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex)":\d+"#)
             .replace_all(&line, "\"$1\":<n>");
-        let line = pattern!(r#""(DBSize|DBSizeInUse|RaftIndex|RaftTerm|RaftAppliedIndex)" : \d+"#)
-            .replace_all(&line, "\"$1\" : <n>");
+        let line = pattern!(r#""([sS]torageVersion)"( ?: ?)"[0-9.]*""#)
+            .replace_all(&line, "\"$1\"$2\"<storage-version>\"");
+        let line =
+            pattern!(r#""(DBSize|DBSizeInUse|DBSizeQuota|RaftIndex|RaftTerm|RaftAppliedIndex)" : \d+"#)
+                .replace_all(&line, "\"$1\" : <n>");
         pattern!(r#""([vV]ersion)"( ?: ?)"[0-9.]+""#).replace_all(&line, "\"$1\"$2\"<version>\"").into_owned()
     }
 
@@ -125,27 +125,54 @@ impl Volatile {
     }
 }
 
-/// Cells of a table without the padding, which follows from the volatile parts.
+/// Cells of a table without the padding, which follows from the volatile parts. Tables are drawn with ASCII before etcdctl
+/// 3.7.
 fn table_row(line: &str) -> String {
     if line.starts_with('+') && line.ends_with('+') && line.contains("--") {
         return "+--+".to_owned();
     }
-    if line.starts_with('|') && line.ends_with('|') && line.len() > 1 {
-        let cells: Vec<&str> = line[1..line.len() - 1].split('|').map(str::trim).collect();
-        return format!("| {} |", cells.join(" | "));
+    if let (Some(first @ ('┌' | '├' | '└')), Some(last)) = (line.chars().next(), line.chars().last()) {
+        return format!("{first}──{last}");
+    }
+    for bar in ['|', '│'] {
+        let cells = line.strip_prefix(bar).and_then(|rest| rest.strip_suffix(bar));
+        if let Some(cells) = cells {
+            let cells: Vec<&str> = cells.split(bar).map(str::trim).collect();
+            return format!("{bar} {} {bar}", cells.join(&format!(" {bar} ")));
+        }
     }
     line.to_owned()
 }
 
-fn status_columns(line: &str, separator: &str, edge: usize) -> String {
-    let trimmed = &line[edge * 2..line.len() - edge * 2];
-    let mut columns: Vec<&str> = trimmed.split(separator).collect();
+/// The columns of `endpoint status` before etcdctl 3.6, and since.
+const STATUS_COLUMNS: [&[(usize, &str)]; 2] = [
+    &[(2, "<version>"), (3, "<size>"), (6, "<term>"), (7, "<index>"), (8, "<index>")],
+    &[
+        (2, "<version>"),
+        (3, "<storage-version>"),
+        (4, "<size>"),
+        (5, "<size>"),
+        (6, "<percent>"),
+        (7, "<size>"),
+        (10, "<term>"),
+        (11, "<index>"),
+        (12, "<index>"),
+    ],
+];
+
+fn status_columns(line: &str) -> String {
+    let bar = line.chars().next().filter(|c| ['|', '│'].contains(c));
+    let separator = bar.map_or_else(|| ", ".to_owned(), |bar| format!(" {bar} "));
+    let edge = bar.map(|bar| format!("{bar} ")).unwrap_or_default();
+    let cells = line.strip_prefix(&edge).unwrap_or(line);
+    let end = bar.map(|bar| format!(" {bar}")).unwrap_or_default();
+    let cells = cells.strip_suffix(&end).unwrap_or(cells);
+    let mut columns: Vec<&str> = cells.split(&separator).collect();
     if columns.len() >= 9 && columns[2].starts_with(|c: char| c.is_ascii_digit()) {
-        let names = [(2, "<version>"), (3, "<size>"), (6, "<term>"), (7, "<index>"), (8, "<index>")];
-        names.into_iter().for_each(|(column, name)| columns[column] = name);
+        let names = STATUS_COLUMNS[usize::from(columns.len() >= 15)];
+        names.iter().for_each(|(column, name)| columns[*column] = name);
     }
-    let line = columns.join(separator);
-    if edge == 1 { format!("| {line} |") } else { line }
+    format!("{edge}{}{end}", columns.join(&separator))
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ pub struct Options {
     pub target: Target,
     /// Its program.
     pub program: PathBuf,
-    /// Which etcdctl, and the directory it is in. Without it scripts that need one are skipped.
+    /// Which etcdctl, and the directory it is in. `Target::Tenured` stands for `tenurectl`. Without one, scripts that need it
+    /// are skipped.
     pub ctl: Option<(Target, PathBuf)>,
     /// The directory of the newest etcdutl and of the etcd that serves what was restored.
     pub restorer: Option<PathBuf>,
@@ -43,7 +44,10 @@ pub struct Options {
 impl Options {
     /// The server, and the etcdctl if there is one.
     fn facts(&self) -> Vec<String> {
-        let ctl = self.ctl.as_ref().map(|(ctl, _)| ctl.to_string().replace("etcd", "ctl"));
+        let ctl = self.ctl.as_ref().map(|(ctl, _)| match ctl {
+            Target::Tenured => "tenurectl".to_owned(),
+            etcd => etcd.to_string().replace("etcd", "ctl"),
+        });
         [Some(self.target.to_string()), ctl].into_iter().flatten().collect()
     }
 }
@@ -379,12 +383,22 @@ impl<'a> Session<'a> {
             _ => self.options.ctl.as_ref().map(|(_, directory)| directory.as_path()),
         };
         let directory = directory.with_context(|| format!("{program} is not on this machine"))?;
-        let mut command = Command::new(directory.join(program));
-        if program == "etcdctl" {
+        let ours = self.options.ctl.as_ref().is_some_and(|(ctl, _)| *ctl == Target::Tenured);
+        let file = if ours && program == "etcdctl" { "tenurectl" } else { program };
+        let mut command = Command::new(directory.join(file));
+        let mut arguments = words(&self.expand(arguments, true))?;
+        // Variables stand before the arguments, as in a shell before the program.
+        while let Some((name, value)) = arguments.first().and_then(|word| word.split_once('='))
+            && name.starts_with("ETCDCTL_")
+        {
+            command.env(name, value);
+            arguments.remove(0);
+        }
+        if program == "etcdctl" && !arguments.iter().any(|word| word.starts_with("--endpoints")) {
             command.args(["--endpoints", &self.server.address()]);
         }
         command
-            .args(words(&self.expand(arguments, true))?)
+            .args(arguments)
             .env("ETCDCTL_API", "3")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
