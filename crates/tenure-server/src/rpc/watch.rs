@@ -192,7 +192,7 @@ impl Session {
             fragment: create.fragment,
             progress_notify: create.progress_notify,
             behind: (standing == Standing::Behind).then_some(start),
-            start,
+            start: Revision(create.start_revision),
             busy: false,
         };
         self.watchers.insert(watch_id, watcher);
@@ -246,7 +246,7 @@ impl Session {
 
     fn request_progress(&mut self) {
         let visible = self.member.revision();
-        let up_to_date = |watcher: &Watcher| watcher.behind.is_none() && watcher.start.0 <= visible.0 + 1;
+        let up_to_date = |watcher: &Watcher| watcher.behind.is_none() && watcher.start <= visible;
         if !self.watchers.is_empty() && self.watchers.values().all(up_to_date) {
             self.hub.progress(&self.mailbox, NO_WATCHER, visible);
             self.member.wake_hub();
@@ -257,7 +257,7 @@ impl Session {
         let visible = self.member.revision();
         for (watch_id, watcher) in &mut self.watchers {
             let quiet = !std::mem::take(&mut watcher.busy);
-            let reached = watcher.behind.is_none() && watcher.start.0 <= visible.0 + 1;
+            let reached = watcher.behind.is_none() && watcher.start <= visible;
             if watcher.progress_notify && quiet && reached {
                 self.hub.progress(&self.mailbox, *watch_id, visible);
                 self.member.wake_hub();
