@@ -106,12 +106,6 @@ impl Method {
         Ok(DynamicMessage::decode(self.0.output(), bytes)?)
     }
 
-    /// Whether the client sends a stream.
-    #[must_use]
-    pub fn is_client_streaming(&self) -> bool {
-        self.0.is_client_streaming()
-    }
-
     /// Whether the server sends a stream.
     #[must_use]
     pub fn is_server_streaming(&self) -> bool {

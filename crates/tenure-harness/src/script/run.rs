@@ -341,11 +341,7 @@ impl<'a> Session<'a> {
             rest.split_once(' ').map_or((rest, None), |(method, first)| (method, Some(first)));
         let method = Method::find(method)?;
         let first = first.map(|text| method.encode(&self.expand(text, false))).transpose()?;
-        let is_one_request = first.is_some() && !method.is_client_streaming();
-        let mut stream = Stream::open(self.channel.clone(), method, first).await?;
-        if is_one_request {
-            stream.close();
-        }
+        let stream = Stream::open(self.channel.clone(), method, first).await?;
         self.streams.insert(name.to_owned(), stream);
         Ok(Vec::new())
     }
