@@ -100,6 +100,12 @@ pub const WAL_JOBS_MAX: usize = 2 * PROPOSALS_MAX;
 /// Groups of entries that wait for the apply thread; as for the WAL thread.
 pub const APPLY_JOBS_MAX: usize = 2 * PROPOSALS_MAX;
 
+/// Bytes of records that a restart would have to make again from the log before a checkpoint is made.
+pub const BACKLOG_BYTES_MAX: u64 = 64 << 20;
+
+/// Changes of the small tables that wait in memory before a checkpoint is made.
+pub const BACKLOG_TABLE_CHANGES_MAX: usize = 50_000;
+
 /// Entries that are applied before those who wait for them are told.
 pub const APPLY_GROUP_ENTRIES: usize = 512;
 

@@ -154,6 +154,13 @@ async fn prepare(member: &Member, name: &str, client_urls: &[EndpointUrl]) -> Re
         client_urls: client_urls.iter().map(ToString::to_string).collect(),
     };
     let ready = async {
+        // First what the log holds beyond the store: while it is applied, commands are refused if it is much.
+        while let Err(error) = member.linearize().await {
+            match error {
+                EtcdError::Timeout => tracing::info!("still applying the log"),
+                error => return Err(error),
+            }
+        }
         member.propose(Command::MemberAttributesSet(attributes)).await?;
         member.cluster_version_decided().await
     };

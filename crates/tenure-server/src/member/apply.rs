@@ -8,7 +8,6 @@ use crate::limits;
 use crate::watch::event::RevisionEvents;
 use parking_lot::MutexGuard;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 use tenure_core::command::Request;
@@ -116,7 +115,7 @@ fn publish(shared: &Shared, group: Group, applying: MutexGuard<'_, ()>) {
         shared.cluster_version.send_replace(group.cluster_version);
     }
     shared.wake_hub();
-    if shared.checkpoint_due(group.applied) {
+    if shared.checkpoint_due() {
         begin_checkpoint(shared, &applying);
     }
     if group.compacted {
@@ -137,6 +136,5 @@ pub fn begin_checkpoint(shared: &Shared, _applying: &MutexGuard<'_, ()>) {
         term: state.applied_term(),
         conf_state: state.membership.conf_state().clone(),
     });
-    shared.checkpoint_begun.store(state.applied().0, Ordering::Relaxed);
     shared.upkeep_bell.ring();
 }

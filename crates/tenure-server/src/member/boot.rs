@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -131,7 +131,6 @@ pub fn boot(config: Arc<ServerConfig>, metrics: Arc<Metrics>) -> Result<Running,
         node_status: Mutex::new(node.status()),
         leads_alone: AtomicBool::new(false),
         checkpoint: Mutex::new(None),
-        checkpoint_begun: AtomicU64::new(opened.restored.applied.0),
         applying: Mutex::new(()),
         compacted: watch::Sender::new(tenure_core::mvcc::Mvcc::NEVER_COMPACTED),
         cluster_version: watch::Sender::new(opened.state.membership.cluster_version().map(str::to_owned)),

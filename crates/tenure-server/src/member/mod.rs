@@ -26,6 +26,7 @@ pub use boot::{BootError, Running, boot};
 pub use handle::{HashKvAnswer, LeaseError, LeaseFacts, Member, MemberStatus};
 
 use crate::config::ServerConfig;
+use crate::limits;
 use crate::metrics::Metrics;
 use crate::rpc::header::Headers;
 use crate::watch::hub::Hub;
@@ -36,11 +37,11 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use pending::{Admission, Pending};
 use reads::AppliedIndex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tenure_core::node;
 use tenure_core::state::{AlarmEntry, Halt, StateMachine};
-use tenure_core::types::{LogIndex, MemberId, Revision};
+use tenure_core::types::{MemberId, Revision};
 use tenure_storage::disk::{Disk, DiskLock};
 use tenure_storage::store::Store;
 use tokio::sync::watch;
@@ -65,8 +66,6 @@ pub(crate) struct Shared {
     leads_alone: AtomicBool,
     /// A checkpoint that waits for the upkeep thread.
     checkpoint: Mutex<Option<upkeep::CheckpointJob>>,
-    /// The index that the last checkpoint began at.
-    checkpoint_begun: AtomicU64,
     /// Held while entries are applied: between two groups store and state are at the same entry.
     applying: Mutex<()>,
     /// The revision of the last compaction that is through.
@@ -115,8 +114,12 @@ impl Shared {
         }
     }
 
-    fn checkpoint_due(&self, applied: LogIndex) -> bool {
-        applied.0 - self.checkpoint_begun.load(Ordering::Relaxed) >= self.config.snapshot_count_entries
+    /// Whether a restart would have to apply so much again that a checkpoint is worth it.
+    fn checkpoint_due(&self) -> bool {
+        let backlog = self.store.backlog();
+        backlog.entries >= self.config.snapshot_count_entries
+            || backlog.bytes >= limits::BACKLOG_BYTES_MAX
+            || backlog.table_changes >= limits::BACKLOG_TABLE_CHANGES_MAX
     }
 }
 
