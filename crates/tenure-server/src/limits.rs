@@ -147,6 +147,9 @@ pub const WATCH_RESPONSES_QUEUED_MAX: usize = 16;
 /// Responses of a keep-alive stream.
 pub const KEEP_ALIVE_RESPONSES_QUEUED_MAX: usize = 16;
 
+/// Responses of a health stream: the status, and the last one when the member stops.
+pub const HEALTH_RESPONSES_QUEUED_MAX: usize = 2;
+
 /// Responses of a stream that observes an election.
 pub const OBSERVE_RESPONSES_QUEUED_MAX: usize = 16;
 

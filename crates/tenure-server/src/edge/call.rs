@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
-use tenure_api::error::EtcdError;
+use tenure_api::error::{self, EtcdError, UnlistedError};
 use tokio::time::Sleep;
 use tonic::{Code, Status, body::Body};
 
@@ -88,11 +88,8 @@ impl hyper::body::Body for RequestBody {
         {
             let seen = self.framing.take(data);
             if seen.longest as usize > self.message_bytes_max {
-                let text = format!(
-                    "grpc: received message larger than max ({} vs. {})",
-                    seen.longest, self.message_bytes_max
-                );
-                return Poll::Ready(Some(Err(Status::resource_exhausted(text))));
+                let refusal = error::message_too_large(seen.longest as usize, self.message_bytes_max);
+                return Poll::Ready(Some(Err(refusal)));
             }
             if let Some((metrics, position)) = &self.counted {
                 metrics.handles.client_received_bytes.inc_by(seen.bytes);
@@ -229,7 +226,7 @@ where
         None => answer(answering.await),
         Some(deadline) => match tokio::time::timeout_at(deadline, answering).await {
             Ok(answered) => answer(answered),
-            Err(_) => Status::deadline_exceeded("context deadline exceeded").into_http(),
+            Err(_) => Status::from(UnlistedError::ContextDeadlineExceeded).into_http(),
         },
     };
     if kind == MethodType::Unary && call.begun.elapsed() > policy.slow_after {
@@ -276,10 +273,10 @@ fn unknown(path: &str) -> Option<Status> {
         return Some(Status::unimplemented(format!("malformed method name: {path:?}")));
     };
     if METHODS.iter().any(|known| known.service == service) {
-        return Some(Status::unimplemented(format!("unknown method {method} for service {service}")));
+        return Some(error::unknown_method(service, method));
     }
     let is_reflection = service.starts_with("grpc.reflection.");
-    (!is_reflection).then(|| Status::unimplemented(format!("unknown service {service}")))
+    (!is_reflection).then(|| error::unknown_service(service))
 }
 
 fn code_of(headers: &HeaderMap) -> Option<Code> {

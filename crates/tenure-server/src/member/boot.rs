@@ -34,6 +34,7 @@ use tenure_storage::store::{self, Restored, Store, StoreError, StoreOptions};
 use tenure_storage::wal::{self, Metadata, Replay, Wal, WalError, WalOptions};
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Why a member does not start. Nothing was changed unless the disk failed.
@@ -137,6 +138,7 @@ pub fn boot(config: Arc<ServerConfig>, metrics: Arc<Metrics>) -> Result<Running,
         hub_bell: Bell::default(),
         upkeep_bell: Bell::default(),
         stopping: AtomicBool::new(false),
+        stopped: CancellationToken::new(),
         halted: watch::Sender::new(None),
         state: RwLock::new(opened.state),
         store: opened.store,

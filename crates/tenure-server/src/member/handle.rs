@@ -487,6 +487,11 @@ impl Member {
         self.shared.inbox.send(Event::Stop);
     }
 
+    /// The member has stopped, for whatever reason.
+    pub(crate) async fn stopped(&self) {
+        self.shared.stopped.cancelled().await;
+    }
+
     /// Becomes `Some` when the member had to stop by itself.
     pub(crate) fn halted(&self) -> watch::Receiver<Option<Halt>> {
         self.shared.halted.subscribe()

@@ -45,6 +45,7 @@ use tenure_core::types::{MemberId, Revision};
 use tenure_storage::disk::{Disk, DiskLock};
 use tenure_storage::store::Store;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// What the threads of a member share.
 pub(crate) struct Shared {
@@ -74,6 +75,7 @@ pub(crate) struct Shared {
     hub_bell: Bell,
     upkeep_bell: Bell,
     stopping: AtomicBool,
+    stopped: CancellationToken,
     halted: watch::Sender<Option<Halt>>,
     metrics: Arc<Metrics>,
     /// The alarms that the last scrape showed.
@@ -97,6 +99,7 @@ impl Shared {
     /// Answers everybody who waits, and sees that nobody waits from now on.
     fn stop_waiting(&self) {
         self.stopping.store(true, Ordering::Release);
+        self.stopped.cancel();
         self.pending.close();
         self.applied.close();
         self.hub.close();

@@ -2,7 +2,7 @@
 
 use crate::limits;
 use crate::member::{LeaseError, Member};
-use tenure_api::error::EtcdError;
+use tenure_api::error::{EtcdError, UnlistedError};
 use tenure_api::etcdserverpb::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest,
     LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest,
@@ -142,7 +142,7 @@ impl From<LeaseError> for Status {
     fn from(error: LeaseError) -> Self {
         match error {
             LeaseError::Etcd(error) => error.into(),
-            LeaseError::NotPrimary => Status::unknown("not a primary lessor"),
+            LeaseError::NotPrimary => UnlistedError::NotPrimaryLessor.into(),
         }
     }
 }

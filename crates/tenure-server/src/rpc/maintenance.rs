@@ -2,7 +2,7 @@
 
 use crate::limits;
 use crate::member::Member;
-use tenure_api::error::EtcdError;
+use tenure_api::error::{EtcdError, UnlistedError};
 use tenure_api::etcdserverpb as pb;
 use tenure_api::server::etcdserverpb::maintenance_server::Maintenance;
 use tenure_core::command::{AlarmAction, AlarmCommand, Command};
@@ -29,8 +29,7 @@ impl MaintenanceService {
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
-        let command = AlarmCommand::from_wire(request.into_inner())
-            .ok_or_else(|| Status::unknown("etcdserver: unknown method"))?;
+        let command = AlarmCommand::from_wire(request.into_inner()).ok_or(UnlistedError::UnknownMethod)?;
         let (alarms, revision) = if command.action == AlarmAction::Get {
             (self.member.alarms(command.alarm), self.member.revision())
         } else {

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod election;
 pub mod encode;
 pub mod header;
+pub mod health;
 pub mod kv;
 pub mod lease;
 mod line;

@@ -3,6 +3,7 @@
 use super::encode;
 use crate::limits;
 use crate::member::Member;
+use tenure_api::error::UnlistedError;
 use tenure_api::wire;
 use tenure_core::command::RangeQuery;
 use tenure_core::mvcc::{RangeStream, StreamPage};
@@ -20,10 +21,10 @@ pub type Chunks = ReceiverStream<Result<wire::RangeStreamResponse, Status>>;
 /// `Unimplemented` for orders and filters that cannot be streamed.
 pub fn start(member: &Member, query: RangeQuery) -> Result<Chunks, Status> {
     if !RangeStream::allows_order_of(&query) {
-        return Err(Status::unimplemented("RangeStream does not support custom sort orders"));
+        return Err(UnlistedError::RangeStreamSort.into());
     }
     if !RangeStream::allows_filters_of(&query) {
-        return Err(Status::unimplemented("RangeStream does not support revision filters"));
+        return Err(UnlistedError::RangeStreamRevisionFilter.into());
     }
     let (out, chunks) = mpsc::channel(limits::RANGE_CHUNKS_QUEUED_MAX);
     let member = member.clone();

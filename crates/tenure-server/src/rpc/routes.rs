@@ -1,6 +1,6 @@
 //! All services as one router.
 
-use super::{auth, cluster, election, kv, lease, lock, maintenance, watch};
+use super::{auth, cluster, election, health, kv, lease, lock, maintenance, watch};
 use crate::limits;
 use crate::member::Member;
 use tenure_api::FILE_DESCRIPTOR_SET;
@@ -10,6 +10,7 @@ use tenure_api::server::etcdserverpb::kv_server::KvServer;
 use tenure_api::server::etcdserverpb::lease_server::LeaseServer;
 use tenure_api::server::etcdserverpb::maintenance_server::MaintenanceServer;
 use tenure_api::server::etcdserverpb::watch_server::WatchServer;
+use tenure_api::server::health::health_server::HealthServer;
 use tenure_api::server::v3electionpb::election_server::ElectionServer;
 use tenure_api::server::v3lockpb::lock_server::LockServer;
 use tonic::service::Routes;
@@ -29,15 +30,10 @@ pub fn routes(member: &Member) -> Result<Routes, tonic_reflection::server::Error
     }
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let reflection_alpha = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1alpha()?;
-    let health = tonic_health::server::HealthService::from_health_reporter(
-        tonic_health::server::HealthReporter::new(),
-    );
     let mut routes = Routes::builder();
     routes
         .add_service(sized!(KvServer::new(kv::KvService::new(member.clone()))))
@@ -48,7 +44,7 @@ pub fn routes(member: &Member) -> Result<Routes, tonic_reflection::server::Error
         .add_service(sized!(AuthServer::new(auth::AuthService::new(member.clone()))))
         .add_service(sized!(LockServer::new(lock::LockService::new(member.clone()))))
         .add_service(sized!(ElectionServer::new(election::ElectionService::new(member.clone()))))
-        .add_service(tonic_health::pb::health_server::HealthServer::new(health))
+        .add_service(sized!(HealthServer::new(health::HealthService::new(member.clone()))))
         .add_service(reflection)
         .add_service(reflection_alpha);
     Ok(routes.routes())

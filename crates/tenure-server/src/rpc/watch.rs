@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tenure_api::error::EtcdError;
+use tenure_api::error::{EtcdError, WatchCancelReason};
 use tenure_api::etcdserverpb::{
     WatchCreateRequest, WatchRequest, watch_create_request::FilterType, watch_request::RequestUnion,
 };
@@ -199,15 +199,15 @@ impl Session {
         self.send(WatchResponse { watch_id, created: true, ..self.empty(visible) }).await
     }
 
-    fn refusal(&self, range: &KeyRange, start_revision: i64, watch_id: i64) -> Option<&'static str> {
+    fn refusal(&self, range: &KeyRange, start_revision: i64, watch_id: i64) -> Option<WatchCancelReason> {
         if matches!(range.end, RangeEnd::Before(_)) && range.is_empty() {
-            return Some("mvcc: watcher range is empty");
+            return Some(WatchCancelReason::EmptyRange);
         }
         if start_revision < 0 {
-            return Some(EtcdError::Compacted.text());
+            return Some(WatchCancelReason::Compacted);
         }
         if watch_id != 0 && self.watchers.contains_key(&watch_id) {
-            return Some("mvcc: duplicate watch ID provided on the WatchStream");
+            return Some(WatchCancelReason::DuplicateId);
         }
         None
     }
@@ -223,12 +223,12 @@ impl Session {
         self.next_id - 1
     }
 
-    async fn refuse(&mut self, visible: Revision, reason: &str) -> Result<(), Over> {
+    async fn refuse(&mut self, visible: Revision, reason: WatchCancelReason) -> Result<(), Over> {
         let response = WatchResponse {
             watch_id: NO_WATCHER,
             created: true,
             canceled: true,
-            cancel_reason: reason.to_owned(),
+            cancel_reason: reason.to_string(),
             ..self.empty(visible)
         };
         self.send(response).await
