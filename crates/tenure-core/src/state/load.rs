@@ -19,11 +19,14 @@ pub struct LoadRun {
     /// The keys, one after the other.
     keys: Vec<u8>,
     records: Vec<Loaded>,
-    order: Vec<Sorted>,
 }
 
-/// A record without its value. The length of the key is the distance to the next.
+/// A run in the order of its keys.
 #[derive(Debug)]
+pub struct SortedRun(LoadRun);
+
+/// A record without its value. The length of the key is the distance to the next.
+#[derive(Clone, Copy, Debug)]
 struct Loaded {
     key_at: usize,
     version: Version,
@@ -76,11 +79,24 @@ impl LoadRun {
     }
 
     /// Puts the records in the order of their keys, those of one key in the order of their addresses.
-    pub fn sort(&mut self) {
+    #[must_use]
+    pub fn sorted(self) -> SortedRun {
+        let order = self.order();
+        let mut sorted =
+            Self { keys: Vec::with_capacity(self.keys.len()), records: Vec::with_capacity(order.len()) };
+        for one in order {
+            let record = self.records[one.record as usize];
+            sorted.records.push(Loaded { key_at: sorted.keys.len(), ..record });
+            sorted.keys.extend_from_slice(self.key(one.record));
+        }
+        SortedRun(sorted)
+    }
+
+    fn order(&self) -> Vec<Sorted> {
         let mut order: Vec<Sorted> =
             (0..self.records.len() as u32).map(|record| Sorted { head: 0, record }).collect();
         self.sort_group(&mut order, 0, STEPS_MAX);
-        self.order = order;
+        order
     }
 
     fn key(&self, record: u32) -> &[u8] {
@@ -135,12 +151,12 @@ fn head(key: &[u8], depth: usize) -> u64 {
 }
 
 impl StateMachine {
-    /// Takes up the records of a run that was sorted. Every record of a run is above those of the runs before
-    /// it, and the tables have been taken up before the first.
-    pub fn load_run(&mut self, run: &LoadRun) {
-        for one in &run.order {
-            let record = &run.records[one.record as usize];
-            self.load(run.key(one.record), record.version, record.lease);
+    /// Takes up the records of a run. Every record of a run is above those of the runs before it, and the tables
+    /// have been taken up before the first.
+    pub fn load_run(&mut self, run: &SortedRun) {
+        let SortedRun(run) = run;
+        for (at, record) in run.records.iter().enumerate() {
+            self.load(run.key(at as u32), record.version, record.lease);
         }
     }
 }
@@ -157,7 +173,6 @@ mod tests {
             let version = Version { at, created: at.main, version: 1 };
             run.push(at, false, &KvBytes::encode(key, &version, b"value", None)).unwrap();
         }
-        run.sort();
         run
     }
 
@@ -178,7 +193,10 @@ mod tests {
             let mut expected: Vec<(&[u8], u32)> =
                 keys.iter().enumerate().map(|(index, key)| (&key[..], index as u32)).collect();
             expected.sort();
-            let sorted: Vec<_> = run.order.iter().map(|one| (run.key(one.record), one.record)).collect();
+            let SortedRun(run) = run.sorted();
+            let sorted: Vec<_> = (0..run.len() as u32)
+                .map(|at| (run.key(at), run.records[at as usize].version.at.main.0 as u32 - 2))
+                .collect();
             prop_assert_eq!(sorted, expected);
         }
     }

@@ -24,7 +24,7 @@ pub use crate::effects::{
     AlarmEntry, DeleteOutcome, Effects, Halt, LeaseEntry, LeaseEvent, OpOutcome, Outcome, PutOutcome,
     RangeOutcome, Response, TableChange, TxnOutcome, WriteBatch,
 };
-pub use load::LoadRun;
+pub use load::{LoadRun, SortedRun};
 pub use quota::cost;
 pub use txn::{ReadTxn, read_txn, txn_is_read_only, txn_is_serializable};
 

@@ -3,7 +3,7 @@
 use super::{RecordScan, Restored, Store, StoreError};
 use std::sync::mpsc;
 use std::thread;
-use tenure_core::state::{LoadRun, StateMachine};
+use tenure_core::state::{LoadRun, SortedRun, StateMachine};
 use tenure_core::types::{RecordRevision, Revision};
 
 /// Records that are sorted by their keys at a time: enough for neighbours among a million keys, few enough to
@@ -42,7 +42,7 @@ pub fn restore(store: &Store, restored: &Restored, state: &mut StateMachine) -> 
 }
 
 /// The next records, sorted; none at the end.
-fn next_run(scan: &mut RecordScan) -> Result<Option<LoadRun>, StoreError> {
+fn next_run(scan: &mut RecordScan) -> Result<Option<SortedRun>, StoreError> {
     let mut run = LoadRun::default();
     while run.len() < RUN_RECORDS && run.key_bytes() < RUN_KEY_BYTES {
         let Some(chunk) = scan.next_chunk() else { break };
@@ -51,6 +51,5 @@ fn next_run(scan: &mut RecordScan) -> Result<Option<LoadRun>, StoreError> {
             pushed.map_err(|fault| scan.damaged(record.at, &fault.to_string()))?;
         }
     }
-    run.sort();
-    Ok(Some(run).filter(|run| !run.is_empty()))
+    Ok((!run.is_empty()).then(|| run.sorted()))
 }

@@ -89,6 +89,11 @@ impl Heads {
         (self.heads.get(at) == Some(&head) && keys.key(at) == key).then_some(at)
     }
 
+    /// Whether the key at `at` can be `key`; without a look at it.
+    pub(super) fn may_be(&self, at: usize, key: &[u8]) -> bool {
+        key.get(self.common..).is_some_and(|rest| self.heads.get(at) == Some(&head(rest)))
+    }
+
     fn partition(&self, keys: &(impl Keys + ?Sized), key: &[u8], before: impl Fn(&[u8]) -> bool) -> usize {
         if self.heads.is_empty() {
             return 0;

@@ -250,7 +250,8 @@ fn push(node: &mut Node, key: &[u8], version: Version) -> Pushed {
 
 fn push_into_leaf(leaf: &mut Leaf, key: &[u8], version: Version) -> Pushed {
     let at = leaf.lower_bound(key);
-    if let Some(entry) = leaf.entries.get_mut(at).filter(|entry| entry.key() == key) {
+    let may_be = leaf.heads.may_be(at, key);
+    if let Some(entry) = leaf.entries.get_mut(at).filter(|entry| may_be && entry.key() == key) {
         let before = Sum::of_entry(entry);
         entry.push(version);
         return Pushed { key_is_new: false, before, after: Sum::of_entry(entry), split: None };
