@@ -46,8 +46,8 @@ struct Clearing {
 pub(super) struct Barrier {
     /// The last of them: before it is applied no lease can be called unknown.
     pub(super) index: LogIndex,
-    /// Whether earlier leaders have logged some: these may have found a lease expired, and it ends though this leader has given it a new life.
-    /// What this leader has logged itself it knows.
+    /// Whether earlier leaders have logged some: these may have found a lease expired, and it ends though
+    /// this leader has given it a new life. What this leader has logged itself it knows.
     pub(super) ends_leases: bool,
 }
 
