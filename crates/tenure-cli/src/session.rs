@@ -49,7 +49,18 @@ pub struct Place {
     pub key: Vec<u8>,
     /// The revision that created it.
     pub revision: i64,
+    /// The revision of the store when the place was taken or found.
+    taken: i64,
     prefix: Vec<u8>,
+}
+
+/// The first place in line.
+#[derive(Clone, Debug)]
+pub struct First {
+    /// The revision of the store when it became the first.
+    pub revision: i64,
+    /// Its pair; without pairs if it was lost meanwhile.
+    pub pairs: RangeResponse,
 }
 
 impl Session {
@@ -108,16 +119,16 @@ impl Session {
             Some(Response::ResponseRange(range)) => range.kvs.first().map(|pair| pair.create_revision),
             _ => None,
         });
-        let revision = found.unwrap_or_else(|| response.header.unwrap_or_default().revision);
-        Ok(Place { key, revision, prefix })
+        let taken = response.header.unwrap_or_default().revision;
+        Ok(Place { key, revision: found.unwrap_or(taken), taken, prefix })
     }
 
-    /// Waits until everybody who stood in line before `place` is gone, and answers the pair of the place; without pairs if the
-    /// place was lost meanwhile.
+    /// Waits until everybody who stood in line before `place` is gone.
     ///
     /// # Errors
     /// The server refuses, or does not answer in time.
-    pub async fn wait_first(&self, place: &Place) -> Result<RangeResponse, Failure> {
+    pub async fn wait_first(&self, place: &Place) -> Result<First, Failure> {
+        let mut waited = false;
         loop {
             let before = self.connection.range(last_created(&place.prefix, place.revision - 1)).await?;
             let Some(pair) = before.kvs.first() else { break };
@@ -127,8 +138,12 @@ impl Session {
                 ..Default::default()
             };
             wait_deleted(Watcher::new(self.connection.clone(), create)).await?;
+            waited = true;
         }
-        self.connection.range(RangeRequest { key: place.key.clone().into(), ..Default::default() }).await
+        let key = place.key.clone().into();
+        let pairs = self.connection.range(RangeRequest { key, ..Default::default() }).await?;
+        let now = pairs.header.unwrap_or_default().revision;
+        Ok(First { revision: if waited { now } else { place.taken }, pairs })
     }
 }
 

@@ -62,15 +62,15 @@ async fn campaign(
 ) -> Result<(), Failure> {
     let session = Session::start(connection.clone(), TTL_SECONDS).await?;
     let place = session.line_up(name, value).await?;
-    let pairs = tokio::select! {
-        pairs = session.wait_first(&place) => pairs?,
+    let first = tokio::select! {
+        first = session.wait_first(&place) => first?,
         signal = interrupted() => {
             signal?;
             session.end().await?;
             return Err(Failure::new(Exit::Error, UnlistedError::ContextCanceled));
         }
     };
-    printer.print(&Answer::Range(pairs))?;
+    printer.print(&Answer::Range(first.pairs))?;
     tokio::select! {
         signal = interrupted() => signal?,
         () = session.lost() => return Err(Failure::new(Exit::Error, "elect: session expired")),

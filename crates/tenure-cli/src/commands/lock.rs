@@ -5,7 +5,7 @@ use crate::{
     command_line::{Call, Flag, Group, Kind, Pending, Spec},
     exit::{Exit, Failure},
     output::Answer,
-    session::{Place, Session},
+    session::{First, Place, Session},
 };
 use std::{
     ffi::OsString,
@@ -14,7 +14,7 @@ use std::{
     process::{Command, ExitStatus},
     sync::Arc,
 };
-use tenure_api::{error::UnlistedError, etcdserverpb::RangeResponse};
+use tenure_api::error::UnlistedError;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// `lock`.
@@ -39,15 +39,14 @@ fn run(call: &Call) -> Pending<'_> {
         let ttl = call.int("ttl");
         let ttl = if ttl > 0 { ttl } else { 60 };
         let session = Session::start(Arc::new(connection), ttl).await?;
-        let (place, pairs) = acquire(&session, name).await?;
+        let (place, first) = acquire(&session, name).await?;
         if let Some((program, arguments)) = command.split_first() {
-            let revision = pairs.header.unwrap_or_default().revision;
-            let outcome = execute(program, arguments, &place, revision).await;
+            let outcome = execute(program, arguments, &place, first.revision).await;
             // The lock is free when this program ends; why the command failed matters more.
             let end = session.end().await;
             return outcome.and(end);
         }
-        printer.print(&Answer::Range(pairs))?;
+        printer.print(&Answer::Range(first.pairs))?;
         tokio::select! {
             signal = interrupted() => signal?,
             () = session.lost() => return Err(Failure::new(Exit::Error, "session expired")),
@@ -56,20 +55,20 @@ fn run(call: &Call) -> Pending<'_> {
     })
 }
 
-/// Waits for the lock. Answers its place in line and its pair.
-async fn acquire(session: &Session, name: &[u8]) -> Result<(Place, RangeResponse), Failure> {
+/// Waits for the lock. Answers the place in line that holds it.
+async fn acquire(session: &Session, name: &[u8]) -> Result<(Place, First), Failure> {
     let place = session.line_up(name, b"").await?;
-    let pairs = tokio::select! {
-        pairs = session.wait_first(&place) => pairs?,
+    let first = tokio::select! {
+        first = session.wait_first(&place) => first?,
         signal = interrupted() => {
             signal?;
             session.end().await?;
             return Err(Failure::new(Exit::Error, UnlistedError::ContextCanceled));
         }
     };
-    match pairs.kvs.is_empty() {
+    match first.pairs.kvs.is_empty() {
         true => Err(Failure::new(Exit::Error, UnlistedError::MutexSessionExpired)),
-        false => Ok((place, pairs)),
+        false => Ok((place, first)),
     }
 }
 
