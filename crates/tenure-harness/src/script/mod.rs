@@ -95,14 +95,14 @@ impl Script {
         })
     }
 
-    /// Whether a command needs etcd's own command-line tools.
+    /// Whether a command is one of these programs.
     #[must_use]
-    pub fn needs_etcdctl(&self) -> bool {
+    pub fn needs(&self, programs: &[&str]) -> bool {
         self.blocks().any(|block| {
             let mut words = block.command[0].split_whitespace();
             let first = words.next().unwrap_or_default();
             let program = if first == "spawn" { words.nth(1).unwrap_or_default() } else { first };
-            ["etcdctl", "etcdutl", "serve-restored"].contains(&program)
+            programs.contains(&program)
         })
     }
 
@@ -270,8 +270,8 @@ $ grpc KV/Put key: \"a\"
         let script = Script::parse(TEXT).unwrap();
         assert_eq!(script.flags(), ["--max-txn-ops=4", "--name=x"]);
         assert!(script.is_for(&facts(&["tenured"])) && !script.is_for(&facts(&["etcd-3.4"])));
-        assert!(!script.needs_etcdctl());
-        assert!(Script::parse("$ spawn a etcdctl lock x").unwrap().needs_etcdctl());
+        assert!(!script.needs(&["etcdctl"]));
+        assert!(Script::parse("$ spawn a etcdctl lock x").unwrap().needs(&["etcdctl"]));
     }
 
     #[test]

@@ -73,8 +73,11 @@ pub async fn run_file(path: &Path, options: &Options) -> Result<Outcome> {
     if !script.is_for(&options.facts()) {
         return Ok(Outcome::Skipped(format!("not for {}", options.facts().join(" with "))));
     }
-    if script.needs_etcdctl() && options.ctl.is_none() {
+    if script.needs(&["etcdctl"]) && options.ctl.is_none() {
         return Ok(Outcome::Skipped("etcdctl is not on this machine".to_owned()));
+    }
+    if script.needs(&["etcdutl", "serve-restored"]) && options.restorer.is_none() {
+        return Ok(Outcome::Skipped("etcdutl is not on this machine".to_owned()));
     }
     let directory = TempDir::new()?;
     let server = Server::start(&options.program, &directory.path().join("data"), &script.flags()).await?;
