@@ -49,8 +49,8 @@ pub struct Place {
     pub key: Vec<u8>,
     /// The revision that created it.
     pub revision: i64,
-    /// The revision of the store when the place was taken or found.
-    taken: i64,
+    /// The revision of the store when the place was taken or found, if it was the first then.
+    first_at: Option<i64>,
     prefix: Vec<u8>,
 }
 
@@ -109,18 +109,22 @@ impl Session {
             ..Default::default()
         };
         let get = RangeRequest { key: key.clone().into(), ..Default::default() };
+        let op = |request| RequestOp { request: Some(request) };
+        let first = || op(Request::RequestRange(first_created(&prefix)));
         let txn = TxnRequest {
             compare: vec![absent(&key)],
-            success: vec![RequestOp { request: Some(Request::RequestPut(put)) }],
-            failure: vec![RequestOp { request: Some(Request::RequestRange(get)) }],
+            success: vec![op(Request::RequestPut(put)), first()],
+            failure: vec![op(Request::RequestRange(get)), first()],
         };
         let response = self.connection.txn(txn).await?;
-        let found = response.responses.first().and_then(|op| match &op.response {
+        let created = |at: usize| match response.responses.get(at).and_then(|op| op.response.as_ref()) {
             Some(Response::ResponseRange(range)) => range.kvs.first().map(|pair| pair.create_revision),
             _ => None,
-        });
-        let taken = response.header.unwrap_or_default().revision;
-        Ok(Place { key, revision: found.unwrap_or(taken), taken, prefix })
+        };
+        let now = response.header.unwrap_or_default().revision;
+        let revision = created(0).unwrap_or(now);
+        let first_at = (created(1) == Some(revision)).then_some(now);
+        Ok(Place { key, revision, first_at, prefix })
     }
 
     /// Waits until everybody who stood in line before `place` is gone.
@@ -128,8 +132,7 @@ impl Session {
     /// # Errors
     /// The server refuses, or does not answer in time.
     pub async fn wait_first(&self, place: &Place) -> Result<First, Failure> {
-        let mut waited = false;
-        loop {
+        while place.first_at.is_none() {
             let before = self.connection.range(last_created(&place.prefix, place.revision - 1)).await?;
             let Some(pair) = before.kvs.first() else { break };
             let create = WatchCreateRequest {
@@ -138,12 +141,11 @@ impl Session {
                 ..Default::default()
             };
             wait_deleted(Watcher::new(self.connection.clone(), create)).await?;
-            waited = true;
         }
         let key = place.key.clone().into();
         let pairs = self.connection.range(RangeRequest { key, ..Default::default() }).await?;
         let now = pairs.header.unwrap_or_default().revision;
-        Ok(First { revision: if waited { now } else { place.taken }, pairs })
+        Ok(First { revision: place.first_at.unwrap_or(now), pairs })
     }
 }
 

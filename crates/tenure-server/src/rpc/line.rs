@@ -62,6 +62,8 @@ pub(super) struct Place {
     pub created: Revision,
     /// The revision when the place was taken or found.
     pub revision: Revision,
+    /// Whether it was the first then.
+    pub is_first: bool,
     /// The pair that was found; nothing if the place was taken just now.
     pub found: Option<KeyValue>,
     prefix: Bytes,
@@ -102,22 +104,31 @@ impl Line {
                 target: CompareTarget::Create(0),
                 result: Some(CompareResult::Equal),
             }],
-            success: vec![Op::Put(put)],
-            failure: vec![Op::Range(RangeQuery::of(only))],
+            success: vec![Op::Put(put), Op::Range(self.by_creation(&prefix, SortOrder::Ascend))],
+            failure: vec![
+                Op::Range(RangeQuery::of(only)),
+                Op::Range(self.by_creation(&prefix, SortOrder::Ascend)),
+            ],
         };
         let outcome = self.txn(txn).await?;
         let revision = outcome.revision;
-        let found = match outcome.responses.into_iter().next() {
-            Some(OpOutcome::Range(range)) => first_pair(range)?,
-            _ => None,
-        };
+        let mut pairs = outcome.responses.into_iter().map(|response| match response {
+            OpOutcome::Range(range) => first_pair(range),
+            _ => Ok(None),
+        });
+        let found = pairs.next().transpose()?.flatten();
+        let first = pairs.next().transpose()?.flatten();
         let created = found.as_ref().map_or(revision, |pair| Revision(pair.create_revision));
-        Ok(Place { key, created, revision, found, prefix })
+        let is_first = first.is_some_and(|pair| pair.create_revision == created.0);
+        Ok(Place { key, created, revision, is_first, found, prefix })
     }
 
     /// Waits until everybody who lined up before is gone. Keeps the lease alive meanwhile if it was made for this call.
-    /// Answers whether anybody had to be waited for. If the caller goes away the place is given up.
-    pub(super) async fn wait_first(&self, place: &Place, session: Session) -> Result<bool, Status> {
+    /// If the caller goes away the place is given up.
+    pub(super) async fn wait_first(&self, place: &Place, session: Session) -> Result<(), Status> {
+        if place.is_first {
+            return Ok(());
+        }
         let mut leave = Leave { line: self.clone(), command: self.give_up(place, session) };
         let outcome = tokio::select! {
             outcome = self.wait_all_before(place) => outcome,
@@ -127,15 +138,13 @@ impl Line {
         outcome
     }
 
-    async fn wait_all_before(&self, place: &Place) -> Result<bool, Status> {
-        let mut waited = false;
+    async fn wait_all_before(&self, place: &Place) -> Result<(), Status> {
         loop {
             let mut query = self.by_creation(&place.prefix, SortOrder::Descend);
             query.max_create_revision = place.created.0 - 1;
             let before = self.range(query).await?;
             let revision = before.revision;
-            let Some(pair) = first_pair(before)? else { return Ok(waited) };
-            waited = true;
+            let Some(pair) = first_pair(before)? else { return Ok(()) };
             self.wait_deleted(pair.key, revision.next()).await?;
         }
     }

@@ -27,8 +27,9 @@ impl Lock for LockService {
         let LockRequest { name, lease } = request.into_inner();
         let session = self.line.session(lease).await?;
         let place = self.line.line_up(&name, session, Vec::new().into()).await?;
+        self.line.wait_first(&place, session).await?;
         let mut revision = place.revision;
-        if self.line.wait_first(&place, session).await? {
+        if !place.is_first {
             // The lease may have ended while others held the lock.
             let (now, pair) = self.line.pair(place.key.clone()).await?;
             if pair.is_none_or(|pair| pair.create_revision != place.created.0) {
