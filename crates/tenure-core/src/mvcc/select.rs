@@ -5,6 +5,9 @@ use crate::command::{RangeQuery, SortOrder, SortTarget};
 use crate::types::{KvBytes, KvView, LeaseId, RecordRevision, RecordSource, Revision, Version};
 use std::cmp::Ordering;
 
+/// Records that are asked for with one call.
+const RECORDS_AT_ONCE: usize = 4096;
+
 /// The order of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
@@ -112,11 +115,25 @@ impl Selection {
         }
         self.sort();
         self.found.truncate(limit);
-        let kvs = self.found.iter().map(|found| match &found.key {
-            Some(key) => Ok(KvBytes::encode(key, &found.version, &[], None)),
-            None => Ok(records.record(found.version.at)?),
-        });
-        Ok((kvs.collect::<Result<_, ReadError>>()?, more))
+        Ok((self.pairs(records)?, more))
+    }
+
+    /// The pairs that were found, a run of records with one call: a source that knows where they lie reads neighbours at once.
+    fn pairs(&self, records: &dyn RecordSource) -> Result<Vec<KvBytes>, ReadError> {
+        if let [Found { version, key: None }] = &self.found[..] {
+            return Ok(vec![records.record(version.at)?]);
+        }
+        let mut kvs = Vec::with_capacity(self.found.len());
+        for run in self.found.chunks(RECORDS_AT_ONCE) {
+            let from_index = run.iter().filter_map(|found| Some((found.key.as_ref()?, &found.version)));
+            kvs.extend(from_index.map(|(key, version)| KvBytes::encode(key, version, &[], None)));
+            let read = run.iter().filter(|found| found.key.is_none()).map(|found| found.version.at);
+            let at: Vec<RecordRevision> = read.collect();
+            if !at.is_empty() {
+                kvs.extend(records.records(&at)?);
+            }
+        }
+        Ok(kvs)
     }
 
     fn sort(&mut self) {
@@ -142,8 +159,7 @@ impl Selection {
         limit: usize,
     ) -> Result<Vec<KvBytes>, ReadError> {
         let mut pairs = Vec::with_capacity(self.found.len());
-        for found in &self.found {
-            let kv = records.record(found.version.at)?;
+        for kv in self.pairs(records)? {
             let view = kv.view().map_err(|malformed| ReadError::Damaged(malformed.to_string()))?;
             pairs.push((kv, view));
         }
