@@ -1,4 +1,5 @@
 //! A slice of `cargo xtask crash`: `tenured` is killed under load, and nothing acknowledged is missing afterwards.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{path::Path, time::Duration};
 use tempfile::TempDir;

@@ -1,5 +1,6 @@
 //! The golden scripts of `e2e/scripts` against `tenured` as a process. The same scripts run against real etcd servers:
 //! `cargo xtask e2e --target etcd-3.5`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use tenure_harness::{
