@@ -18,7 +18,7 @@ async fn run(folder: &str, ctl: Target) {
         update: false,
     };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../e2e/scripts").join(folder);
-    let results = run_directory(&scripts, "", 4, &options).await.unwrap();
+    let results = run_directory(&scripts, "", 4, &options).await.expect("the scripts can be read");
     assert!(!results.is_empty(), "{} has no scripts", scripts.display());
     let mut failed = Vec::new();
     for (path, outcome) in results {
