@@ -3,6 +3,7 @@
 //! ```text
 //! # P4: the first put makes revision 2.            a comment
 //! #! flags --max-txn-ops=4                         flags for the server
+//! #! flags-on tenured --log-level=debug            flags for one of them
 //! #! only etcd-3.5, tenured: 3.4 has no RPC for it
 //!
 //! $ grpc KV/Put key: "a"                           a command
@@ -80,10 +81,14 @@ impl Script {
         text
     }
 
-    /// Flags for the server: everything after `#! flags`.
+    /// Flags for a server: everything after `#! flags` and after `#! flags-on SERVER`.
     #[must_use]
-    pub fn flags(&self) -> Vec<String> {
-        self.directives("flags").flat_map(|rest| rest.split_whitespace().map(str::to_owned)).collect()
+    pub fn flags(&self, server: &str) -> Vec<String> {
+        let own = self.directives("flags-on").filter_map(|rest| rest.strip_prefix(server)?.strip_prefix(' '));
+        self.directives("flags")
+            .chain(own)
+            .flat_map(|rest| rest.split_whitespace().map(str::to_owned))
+            .collect()
     }
 
     /// Whether each `#! only` names the server or the client it is run with.
@@ -234,6 +239,7 @@ mod tests {
     const TEXT: &str = "\
 # a comment
 #! flags --max-txn-ops=4 --name=x
+#! flags-on tenured --only-here
 #! only etcd-3.5, tenured: 3.4 has none
 
 $ grpc KV/Put key: \"a\"
@@ -268,7 +274,8 @@ $ grpc KV/Put key: \"a\"
     #[test]
     fn directives_are_read() {
         let script = Script::parse(TEXT).unwrap();
-        assert_eq!(script.flags(), ["--max-txn-ops=4", "--name=x"]);
+        assert_eq!(script.flags("tenured"), ["--max-txn-ops=4", "--name=x", "--only-here"]);
+        assert_eq!(script.flags("etcd-3.5"), ["--max-txn-ops=4", "--name=x"]);
         assert!(script.is_for(&facts(&["tenured"])) && !script.is_for(&facts(&["etcd-3.4"])));
         assert!(!script.needs(&["etcdctl"]));
         assert!(Script::parse("$ spawn a etcdctl lock x").unwrap().needs(&["etcdctl"]));

@@ -80,7 +80,12 @@ pub async fn run_file(path: &Path, options: &Options) -> Result<Outcome> {
         return Ok(Outcome::Skipped("etcdutl is not on this machine".to_owned()));
     }
     let directory = TempDir::new()?;
-    let server = Server::start(&options.program, &directory.path().join("data"), &script.flags()).await?;
+    let server = Server::start(
+        &options.program,
+        &directory.path().join("data"),
+        &script.flags(&options.target.to_string()),
+    )
+    .await?;
     let mut session = Session::new(options, directory, server).await?;
     let mut differences = String::new();
     for block in script.blocks_mut() {
