@@ -138,7 +138,7 @@ impl World {
             _ => Some(Fault::Full),
         };
         if let Some(fault) = fault {
-            let range = *self.random.pick(&[25, 200, 500]);
+            let range = *self.random.pick(&[10, 30, 200, 500]);
             let after = self.random.below(range);
             self.trace.note(format!("{fault:?} after {after} changes"));
             self.disk.inject(fault, after);

@@ -35,7 +35,7 @@ pub enum Crash {
 pub enum Fault {
     /// Power fails: this change may have happened, no later one does.
     PowerFails,
-    /// Power fails at the next sync of a file from this change on, when there is most to lose.
+    /// Power fails at the next sync from this change on, when there is most to lose.
     PowerFailsInSync,
     /// The next sync from this change on fails.
     SyncFails,
@@ -178,13 +178,17 @@ impl State {
         self.fault.is_some_and(|(at, planned)| planned == fault && self.changes >= at)
     }
 
-    /// Whether a sync is to fail now. It does so once.
-    fn sync_fails(&mut self) -> bool {
+    /// Whether a sync is to fail now, which it does once, or the power.
+    fn sync_fails(&mut self) -> io::Result<bool> {
+        if self.is_due(Fault::PowerFailsInSync) {
+            self.is_off = true;
+            return Err(power_is_off());
+        }
         let fails = self.is_due(Fault::SyncFails);
         if fails {
             self.fault = None;
         }
-        fails
+        Ok(fails)
     }
 
     fn dir(&mut self, inode: u64) -> Option<&mut Dir> {
@@ -349,7 +353,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.change(|state| {
-            let fails = state.sync_fails();
+            let fails = state.sync_fails()?;
             state.find_dir(dir)?.sync(fails)
         })
     }
@@ -412,11 +416,7 @@ impl DiskFile for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.disk.change(|state| {
-            if state.is_due(Fault::PowerFailsInSync) {
-                state.is_off = true;
-                return Err(power_is_off());
-            }
-            let fails = state.sync_fails();
+            let fails = state.sync_fails()?;
             state.file(self.inode)?.sync(fails)
         })
     }
