@@ -284,7 +284,7 @@ impl State {
         Ok(())
     }
 
-    /// Drops what no name leads to. Only after a crash, when no handle is left.
+    /// Drops what no name leads to, nor can lead to after another crash. Only after a crash, when no handle is left.
     fn forget_unreachable(&mut self) {
         let mut reachable = BTreeSet::new();
         let mut todo = vec![ROOT];
@@ -292,7 +292,7 @@ impl State {
             if reachable.insert(inode)
                 && let Some(Inode::Dir(dir)) = self.inodes.get(&inode)
             {
-                todo.extend(dir.entries.values());
+                todo.extend(dir.inodes());
             }
         }
         self.inodes.retain(|inode, _| reachable.contains(inode));

@@ -60,6 +60,15 @@ impl Dir {
         self.pending.push(change);
     }
 
+    /// What is in it, or will be if a crash takes back what happened since the last sync.
+    pub fn inodes(&self) -> impl Iterator<Item = u64> + '_ {
+        let pending = self.pending.iter().filter_map(|change| match change {
+            NameChange::Link { inode, .. } | NameChange::Rename { inode, .. } => Some(*inode),
+            NameChange::Unlink { .. } => None,
+        });
+        self.entries.values().chain(self.durable.values()).copied().chain(pending)
+    }
+
     pub fn sync(&mut self, fails: bool) -> io::Result<()> {
         if fails {
             self.sync_failed = true;
