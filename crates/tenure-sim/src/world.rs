@@ -313,7 +313,10 @@ impl World {
         while let Some(seen) = self.member()?.seen.pop_front() {
             match seen {
                 Seen::LeaseLogged(id, known) => {
-                    self.trace.note(format!("logged {id:x?} about leases, knowing entry {known}"));
+                    self.trace.note(format!(
+                        "logged {id:x?} at {} about leases, knowing entry {known}",
+                        self.now.0.as_millis()
+                    ));
                     self.lease_entries.insert(id, known);
                 }
                 Seen::Applied { entry, request, outcome } => self.applied(entry, request, outcome)?,
@@ -406,6 +409,7 @@ impl World {
 
     /// The same of a checkpoint: one that was meant for an earlier lease shortens the life of this one.
     fn take_checkpoint(&mut self, id: RequestId, leases: &[LeaseRemaining]) -> Result<(), Failure> {
+        self.trace.note(format!("{leases:?} at {}", self.now.0.as_millis()));
         let known = self.lease_entries.get(&id).copied().ok_or("a checkpoint was never logged")?;
         for LeaseRemaining { id, remaining_ttl_seconds } in leases {
             if let Some((until, granted)) = self.lives_until.get_mut(id)
@@ -427,7 +431,7 @@ impl World {
 
     fn renewed(&mut self, ticket: LeaseTicket, ttl_seconds: Option<i64>) -> Result<(), Failure> {
         let lease = self.renewals.remove(&ticket).ok_or("a renewal is answered twice")?;
-        self.trace.note(format!("renewed {lease}: {ttl_seconds:?}"));
+        self.trace.note(format!("renewed {lease} at {}: {ttl_seconds:?}", self.now.0.as_millis()));
         if let (Some(ttl_seconds), Some((until, _))) = (ttl_seconds, self.lives_until.get_mut(&lease)) {
             *until = self.now + Duration::from_secs(ttl_seconds as u64);
         }

@@ -78,9 +78,6 @@ impl Node {
     pub(super) fn note_applied(&mut self, applied: Applied) {
         if let Some(leases) = applied.replaced {
             self.leases.replace(leases, &mut self.out);
-            if self.is_leader() {
-                self.leases.promote(self.now, self.limits.election_timeout);
-            }
         }
         if applied.index <= self.applied {
             return;
@@ -98,8 +95,24 @@ impl Node {
         if applied.cluster_version.is_some() {
             self.version.cluster = applied.cluster_version;
         }
-        self.leases.note(self.now, &applied.leases, applied.index, &mut self.out);
+        self.leases.note(self.now, &applied.leases, &mut self.out);
+        self.start_leases();
+        self.leases.answer_behind(self.now, applied.index, &mut self.out);
         self.compact();
+    }
+
+    /// Whether everything is applied that leaders of earlier terms have logged.
+    fn has_caught_up(&self) -> bool {
+        let raft = &self.raw.raft;
+        raft.raft_log.term(self.applied.0) == Ok(raft.term)
+    }
+
+    /// Lets the lives of leases run on a leader that has caught up. Earlier the state can hold a life that an entry still to be applied
+    /// has renewed.
+    fn start_leases(&mut self) {
+        if self.is_leader() && self.has_caught_up() && !self.leases.is_primary() {
+            self.leases.promote(self.now, self.limits.election_timeout);
+        }
     }
 
     pub(super) fn ask_lease(&mut self, question: Question, lease: LeaseId, ticket: LeaseTicket) {
@@ -107,8 +120,8 @@ impl Node {
         // A new leader may not have applied all that earlier ones have granted.
         let known =
             if raft.commit_to_current_term() { self.commit() } else { LogIndex(raft.raft_log.last_index()) };
-        let ends_leases = self.is_leader() && raft.raft_log.term(self.applied.0) != Ok(raft.term);
-        let barrier = (known > self.applied).then_some(Barrier { index: known, ends_leases });
+        let is_new_leader = self.is_leader() && !self.has_caught_up();
+        let barrier = (known > self.applied).then_some(Barrier { index: known, is_new_leader });
         self.leases.ask(self.now, question, lease, ticket, barrier, &mut self.out);
     }
 
@@ -309,9 +322,7 @@ impl Node {
         if was_leader {
             self.leases.demote(&mut self.out);
         }
-        if self.is_leader() {
-            self.leases.promote(self.now, self.limits.election_timeout);
-        }
+        self.start_leases();
     }
 
     fn do_duties(&mut self) {

@@ -46,9 +46,8 @@ struct Clearing {
 pub(super) struct Barrier {
     /// The last of them: before it is applied no lease can be called unknown.
     pub(super) index: LogIndex,
-    /// Whether earlier leaders have logged some: these may have found a lease expired, and it ends though
-    /// this leader has given it a new life. What this leader has logged itself it knows.
-    pub(super) ends_leases: bool,
+    /// Whether earlier leaders have logged some, which can renew a lease or end it: before they are applied nothing is known of any.
+    pub(super) is_new_leader: bool,
 }
 
 /// What is asked about a lease.
@@ -71,6 +70,11 @@ impl LeaseDesk {
             waiting: 0,
             to_clear: Vec::new(),
         }
+    }
+
+    /// Whether the clock runs.
+    pub(super) fn is_primary(&self) -> bool {
+        self.clock.is_primary()
     }
 
     pub(super) fn promote(&mut self, now: Moment, extend: Duration) {
@@ -113,7 +117,7 @@ impl LeaseDesk {
         barrier: Option<Barrier>,
         out: &mut Vec<Output>,
     ) {
-        if let (Question::Renew, Some(Barrier { index, ends_leases: true })) = (question, barrier) {
+        if let Some(Barrier { index, is_new_leader: true }) = barrier {
             return self.wait_for_entry(index, question, lease, ticket, out);
         }
         let refusal = match question {
@@ -189,13 +193,7 @@ impl LeaseDesk {
     }
 
     /// What applied entries did to leases, and the answers that follow.
-    pub(super) fn note(
-        &mut self,
-        now: Moment,
-        events: &[LeaseEvent],
-        applied: LogIndex,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn note(&mut self, now: Moment, events: &[LeaseEvent], out: &mut Vec<Output>) {
         for event in events {
             self.clock.note(now, *event);
             let (id, renewed) = match event {
@@ -214,6 +212,10 @@ impl LeaseDesk {
                 out.push(refuse(Question::Renew, ticket, LeaseRefusal::NotFound));
             }
         }
+    }
+
+    /// Answers what waited for an entry that is applied.
+    pub(super) fn answer_behind(&mut self, now: Moment, applied: LogIndex, out: &mut Vec<Output>) {
         while let Some(entry) = self.behind.first_entry().filter(|entry| *entry.key() <= applied) {
             for (question, lease, ticket) in entry.remove() {
                 self.waiting -= 1;
