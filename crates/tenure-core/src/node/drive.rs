@@ -97,7 +97,9 @@ impl Node {
         }
         self.leases.note(self.now, &applied.leases, &mut self.out);
         self.start_leases();
-        self.leases.answer_behind(self.now, applied.index, &mut self.out);
+        for (question, lease, ticket) in self.leases.take_behind(applied.index) {
+            self.ask_lease(question, lease, ticket);
+        }
         self.compact();
     }
 
@@ -121,7 +123,10 @@ impl Node {
         let known =
             if raft.commit_to_current_term() { self.commit() } else { LogIndex(raft.raft_log.last_index()) };
         let is_new_leader = self.is_leader() && !self.has_caught_up();
-        let barrier = (known > self.applied).then_some(Barrier { index: known, is_new_leader });
+        // A shorter life that is logged but not applied would outlast the renewal: it has to be seen first, to be cleared.
+        let noted = if matches!(question, Question::Renew) { self.leases.noted() } else { LogIndex(0) };
+        let barrier = Barrier { index: known.max(noted), binds_all: is_new_leader || noted > self.applied };
+        let barrier = (barrier.index > self.applied).then_some(barrier);
         self.leases.ask(self.now, question, lease, ticket, barrier, &mut self.out);
     }
 
@@ -440,12 +445,16 @@ impl Node {
             return;
         }
         let mut entries = Vec::with_capacity(commands.len());
+        let notes_lives = commands.iter().any(|command| matches!(command, Command::LeaseCheckpoint(_)));
         for command in commands {
             let header = RequestHeader { id: self.request_ids.next_id(), ..RequestHeader::default() };
             entries.push(proposal_entry(Request { header, command }.encode()));
         }
         // Whatever is refused is proposed again when its time comes.
         drop(self.step_entries(entries));
+        if notes_lives {
+            self.leases.note_lives(LogIndex(self.raw.raft.raft_log.last_index()));
+        }
     }
 
     fn drop_proposal(&mut self, proposal: &Proposal, reason: DropReason) {

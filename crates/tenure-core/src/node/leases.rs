@@ -31,6 +31,8 @@ pub(super) struct LeaseDesk {
     /// Questions that can only be answered for sure once this entry is applied.
     behind: BTreeMap<LogIndex, Vec<(Question, LeaseId, LeaseTicket)>>,
     waiting: usize,
+    /// Up to here the log can hold lives that this leader has noted.
+    noted: LogIndex,
     /// To be cleared by the next checkpoint.
     to_clear: Vec<LeaseRemaining>,
 }
@@ -46,8 +48,8 @@ struct Clearing {
 pub(super) struct Barrier {
     /// The last of them: before it is applied no lease can be called unknown.
     pub(super) index: LogIndex,
-    /// Whether earlier leaders have logged some, which can renew a lease or end it: before they are applied nothing is known of any.
-    pub(super) is_new_leader: bool,
+    /// Whether they can change the answer about a lease that is known, too.
+    pub(super) binds_all: bool,
 }
 
 /// What is asked about a lease.
@@ -68,6 +70,7 @@ impl LeaseDesk {
             ending: BTreeMap::new(),
             behind: BTreeMap::new(),
             waiting: 0,
+            noted: LogIndex(0),
             to_clear: Vec::new(),
         }
     }
@@ -86,6 +89,7 @@ impl LeaseDesk {
     pub(super) fn demote(&mut self, out: &mut Vec<Output>) {
         self.clock.demote();
         self.to_clear.clear();
+        self.noted = LogIndex(0);
         let clearing = std::mem::take(&mut self.clearing).into_values().flat_map(|clearing| clearing.tickets);
         let ending = std::mem::take(&mut self.ending).into_values().flatten();
         let behind = std::mem::take(&mut self.behind).into_values().flatten();
@@ -117,7 +121,7 @@ impl LeaseDesk {
         barrier: Option<Barrier>,
         out: &mut Vec<Output>,
     ) {
-        if let Some(Barrier { index, is_new_leader: true }) = barrier {
+        if let Some(Barrier { index, binds_all: true }) = barrier {
             return self.wait_for_entry(index, question, lease, ticket, out);
         }
         let refusal = match question {
@@ -214,14 +218,22 @@ impl LeaseDesk {
         }
     }
 
-    /// Answers what waited for an entry that is applied.
-    pub(super) fn answer_behind(&mut self, now: Moment, applied: LogIndex, out: &mut Vec<Output>) {
-        while let Some(entry) = self.behind.first_entry().filter(|entry| *entry.key() <= applied) {
-            for (question, lease, ticket) in entry.remove() {
-                self.waiting -= 1;
-                self.ask(now, question, lease, ticket, None, out);
-            }
-        }
+    /// The questions that waited for an entry that is applied, to be asked again.
+    pub(super) fn take_behind(&mut self, applied: LogIndex) -> Vec<(Question, LeaseId, LeaseTicket)> {
+        let later = self.behind.split_off(&applied.next());
+        let ready: Vec<_> = std::mem::replace(&mut self.behind, later).into_values().flatten().collect();
+        self.waiting -= ready.len();
+        ready
+    }
+
+    /// The last entry in which this leader has noted how much life leases have left.
+    pub(super) fn noted(&self) -> LogIndex {
+        self.noted
+    }
+
+    /// This leader has noted how much life leases have left, at the latest in the entry at `last`.
+    pub(super) fn note_lives(&mut self, last: LogIndex) {
+        self.noted = last;
     }
 
     /// What the leader has to propose for its leases now.
