@@ -62,8 +62,8 @@ pub enum Seen {
     ReadDropped(Vec<ReadTicket>),
     /// This proposal is refused.
     Dropped(RequestId, DropReason),
-    /// A lease has its whole life again, or not.
-    LeaseRenewed(LeaseTicket, Result<i64, LeaseRefusal>),
+    /// A lease has its whole life again, or not, as far as the node knew what was applied.
+    LeaseRenewed(LeaseTicket, Result<i64, LeaseRefusal>, LogIndex),
     /// The member leads, in this term, or does not.
     Leads(Option<Term>),
     /// Everything is noted that should be before a stop.
@@ -225,7 +225,8 @@ impl Member {
             Output::ReadDropped(tickets) => self.seen.push_back(Seen::ReadDropped(tickets)),
             Output::Dropped { id, reason } => self.seen.push_back(Seen::Dropped(id, reason)),
             Output::LeaseRenewed { ticket, ttl_seconds } => {
-                self.seen.push_back(Seen::LeaseRenewed(ticket, ttl_seconds));
+                let known = self.node.status().applied;
+                self.seen.push_back(Seen::LeaseRenewed(ticket, ttl_seconds, known));
             }
             Output::LeaderChanged { leader, term } => self.seen.push_back(Seen::Leads(leader.map(|_| term))),
             Output::StopReady => self.seen.push_back(Seen::StopReady),

@@ -335,7 +335,9 @@ impl World {
                         .ok_or_else(|| format!("{id:x?} is dropped, but was not proposed"))?;
                     self.refused.insert(id);
                 }
-                Seen::LeaseRenewed(ticket, ttl_seconds) => self.renewed(ticket, ttl_seconds.ok())?,
+                Seen::LeaseRenewed(ticket, ttl_seconds, known) => {
+                    self.renewed(ticket, ttl_seconds.ok(), known)?
+                }
                 Seen::Leads(term) => self.trace.note(format!("leads in {term:?}")),
                 Seen::StopReady => self.trace.note("ready to stop".into()),
             }
@@ -429,10 +431,17 @@ impl World {
         }
     }
 
-    fn renewed(&mut self, ticket: LeaseTicket, ttl_seconds: Option<i64>) -> Result<(), Failure> {
+    fn renewed(
+        &mut self,
+        ticket: LeaseTicket,
+        ttl_seconds: Option<i64>,
+        known: LogIndex,
+    ) -> Result<(), Failure> {
         let lease = self.renewals.remove(&ticket).ok_or("a renewal is answered twice")?;
         self.trace.note(format!("renewed {lease} at {}: {ttl_seconds:?}", self.now.0.as_millis()));
-        if let (Some(ttl_seconds), Some((until, _))) = (ttl_seconds, self.lives_until.get_mut(&lease)) {
+        if let (Some(ttl_seconds), Some((until, granted))) = (ttl_seconds, self.lives_until.get_mut(&lease))
+            && known >= *granted
+        {
             *until = self.now + Duration::from_secs(ttl_seconds as u64);
         }
         Ok(())
