@@ -40,7 +40,7 @@ pub(super) struct LeaseDesk {
 #[derive(Default)]
 struct Clearing {
     proposed: Moment,
-    tickets: Vec<(LeaseTicket, i64)>,
+    tickets: Vec<LeaseTicket>,
 }
 
 /// Entries that are not applied yet.
@@ -93,8 +93,7 @@ impl LeaseDesk {
         let clearing = std::mem::take(&mut self.clearing).into_values().flat_map(|clearing| clearing.tickets);
         let ending = std::mem::take(&mut self.ending).into_values().flatten();
         let behind = std::mem::take(&mut self.behind).into_values().flatten();
-        let renewals =
-            clearing.map(|(ticket, _)| ticket).chain(ending).map(|ticket| (Question::Renew, ticket));
+        let renewals = clearing.chain(ending).map(|ticket| (Question::Renew, ticket));
         for (question, ticket) in renewals.chain(behind.map(|(question, _, ticket)| (question, ticket))) {
             out.push(refuse(question, ticket, LeaseRefusal::NotPrimary));
         }
@@ -137,8 +136,8 @@ impl LeaseDesk {
                 Renewal::Renewed { ttl_seconds, clears_checkpoint: false } => {
                     return out.push(Output::LeaseRenewed { ticket, ttl_seconds: Ok(ttl_seconds) });
                 }
-                Renewal::Renewed { ttl_seconds, clears_checkpoint: true } if self.may_wait() => {
-                    return self.wait_for_clear(now, lease, ticket, ttl_seconds);
+                Renewal::Renewed { clears_checkpoint: true, .. } if self.may_wait() => {
+                    return self.wait_for_clear(now, lease, ticket);
                 }
                 Renewal::Expiring if self.may_wait() => {
                     self.waiting += 1;
@@ -176,14 +175,14 @@ impl LeaseDesk {
         self.waiting < self.waiting_max
     }
 
-    fn wait_for_clear(&mut self, now: Moment, lease: LeaseId, ticket: LeaseTicket, ttl_seconds: i64) {
+    fn wait_for_clear(&mut self, now: Moment, lease: LeaseId, ticket: LeaseTicket) {
         self.waiting += 1;
         let clearing = self.clearing.entry(lease).or_default();
         if clearing.tickets.is_empty() {
             clearing.proposed = now;
             self.to_clear.push(LeaseRemaining { id: lease, remaining_ttl_seconds: 0 });
         }
-        clearing.tickets.push((ticket, ttl_seconds));
+        clearing.tickets.push(ticket);
     }
 
     /// Proposals can get lost without a change of the leader.
@@ -205,13 +204,15 @@ impl LeaseDesk {
                 LeaseEvent::Granted(entry) if entry.remaining_ttl_seconds == 0 => (entry.id, true),
                 LeaseEvent::Granted(_) => continue,
             };
-            for (ticket, ttl_seconds) in self.clearing.remove(&id).unwrap_or_default().tickets {
-                self.waiting -= 1;
-                let ttl_seconds = if renewed { Ok(ttl_seconds) } else { Err(LeaseRefusal::NotFound) };
-                out.push(Output::LeaseRenewed { ticket, ttl_seconds });
+            let clearing = self.clearing.remove(&id).unwrap_or_default().tickets;
+            if renewed {
+                // Renewed anew: its whole life counts from the answer, whenever the client asked.
+                let again = clearing.into_iter().map(|ticket| (Question::Renew, id, ticket));
+                self.behind.entry(LogIndex(0)).or_default().extend(again);
+                continue;
             }
-            let ending = if renewed { None } else { self.ending.remove(&id) };
-            for ticket in ending.unwrap_or_default() {
+            let ending = self.ending.remove(&id).unwrap_or_default();
+            for ticket in clearing.into_iter().chain(ending) {
                 self.waiting -= 1;
                 out.push(refuse(Question::Renew, ticket, LeaseRefusal::NotFound));
             }
