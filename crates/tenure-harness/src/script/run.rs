@@ -16,12 +16,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::LazyLock,
+    sync::{LazyLock, OnceLock},
 };
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
+    signal::unix::{Signal, SignalKind, signal},
 };
 use tonic::transport::Channel;
 
@@ -469,6 +470,7 @@ impl<'a> Session<'a> {
         let mut parts = rest.splitn(3, ' ');
         let name = parts.next().context("spawn NAME PROGRAM")?;
         let program = parts.next().context("spawn NAME PROGRAM")?;
+        make_interruptible()?;
         let mut child = self.command(program, parts.next().unwrap_or_default())?.spawn()?;
         let lines = BufReader::new(child.stdout.take().context("standard output is piped")?).lines();
         self.background.insert(name.to_owned(), Background { child, lines });
@@ -625,6 +627,32 @@ fn revision(message: &DynamicMessage) -> i64 {
     let revision =
         header.as_deref().and_then(Value::as_message).and_then(|header| header.get_field_by_name("revision"));
     revision.as_deref().and_then(Value::as_i64).unwrap_or_default()
+}
+
+/// Has SIGINT end this process, which it does in any case, but for one that a shell started in the background: there it is
+/// ignored, and every program started from here would ignore it too. A signal that is handled is not ignored by them.
+fn make_interruptible() -> Result<()> {
+    static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+    let done = DONE.get_or_init(|| {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let waits = || -> Result<(tokio::runtime::Runtime, Signal)> {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let signal = runtime.block_on(async { signal(SignalKind::interrupt()) })?;
+                Ok((runtime, signal))
+            };
+            match waits() {
+                Ok((runtime, mut signal)) => {
+                    sender.send(Ok(())).ok();
+                    runtime.block_on(signal.recv());
+                    std::process::exit(130);
+                }
+                Err(error) => sender.send(Err(format!("{error:#}"))).ok(),
+            }
+        });
+        receiver.recv().unwrap_or_else(|error| Err(error.to_string()))
+    });
+    done.clone().map_err(anyhow::Error::msg)
 }
 
 fn status_line(status: &tonic::Status) -> String {
