@@ -125,7 +125,7 @@ pub fn boot(config: Arc<ServerConfig>, metrics: Arc<Metrics>) -> Result<Running,
         headers: Headers::new(metadata.cluster, metadata.member),
         tail: Tail::new(revision),
         hub: Arc::new(Hub::new(revision)),
-        pending: Pending::new(limits::PROPOSALS_MAX),
+        pending: Pending::new(limits::PROPOSALS_MAX, wait_ticks(&config)),
         admission: Admission::new(limits::PROPOSAL_BYTES_MAX),
         inbox: Inbox::new(limits::PROPOSALS_MAX),
         applied: super::reads::AppliedIndex::new(opened.restored.applied),
@@ -265,7 +265,7 @@ fn make_node(
         (config.election_timeout.as_millis() / config.heartbeat_interval.as_millis().max(1)).max(2) as usize;
     node.pre_vote = config.pre_vote;
     node.catchup_entries_max = usize::try_from(config.snapshot_catchup_entries).unwrap_or(usize::MAX);
-    node.request_timeout = super::request_timeout(config);
+    node.request_timeout = config.request_timeout();
     Ok(Node::new(Moment::default(), node, restart)?)
 }
 
@@ -288,6 +288,12 @@ fn start_threads(
         spawn("upkeep", Box::new(move || upkeep::run(&c, &wal_sender)))?,
         spawn("wal", Box::new(move || wal_thread::run(&d, wal, &wal_jobs)))?,
     ])
+}
+
+/// Ticks of the driver that make up the time that a request may take.
+fn wait_ticks(config: &ServerConfig) -> u64 {
+    let tick = config.heartbeat_interval.as_millis().max(1);
+    u64::try_from(config.request_timeout().as_millis().div_ceil(tick)).unwrap_or(u64::MAX)
 }
 
 fn directory(config: &ServerConfig) -> PathBuf {

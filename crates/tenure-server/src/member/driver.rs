@@ -122,6 +122,7 @@ impl Driver {
             // A loop that was held up does not make up for lost ticks: they would only start elections.
             self.next_tick = now + self.tick;
             self.hand_in(Input::Tick)?;
+            self.shared.pending.tick();
         }
         *self.shared.node_status.lock() = self.node.status();
         Ok(())

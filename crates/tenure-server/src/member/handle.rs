@@ -1,7 +1,7 @@
 //! The handle that services use: cheap to clone, nothing in it blocks a task for long.
 
 use super::driver::{Event, LeaseQuestion};
-use super::{Shared, request_timeout, whole};
+use super::{Shared, whole};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::rpc::header::Headers;
@@ -171,12 +171,13 @@ impl Member {
         if self.shared.inbox.propose(Proposal { id, data }).is_err() {
             self.shared.pending.answer(vec![(id, Err(EtcdError::RequestTooManyRequests))]);
         }
-        self.within_deadline(answer).await?
+        // The driver's clock ends the wait (`Pending::tick`).
+        answer.await.map_err(|_| EtcdError::Stopped)?
     }
 
     /// Waits for an answer as long as etcd does.
     async fn within_deadline<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, EtcdError> {
-        match tokio::time::timeout(request_timeout(&self.shared.config), answer).await {
+        match tokio::time::timeout(self.shared.config.request_timeout(), answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(EtcdError::Stopped),
             Err(_) => Err(EtcdError::Timeout),
@@ -435,7 +436,7 @@ impl Member {
     pub async fn cluster_version_decided(&self) -> Result<String, EtcdError> {
         let mut decided = self.shared.cluster_version.subscribe();
         let wait = decided.wait_for(Option::is_some);
-        match tokio::time::timeout(request_timeout(&self.shared.config), wait).await {
+        match tokio::time::timeout(self.shared.config.request_timeout(), wait).await {
             Ok(Ok(version)) => Ok(version.clone().unwrap_or_default()),
             Ok(Err(_)) => Err(EtcdError::Stopped),
             Err(_) => Err(EtcdError::Timeout),

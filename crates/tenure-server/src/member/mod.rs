@@ -38,7 +38,6 @@ use pending::{Admission, Pending};
 use reads::AppliedIndex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tenure_core::node;
 use tenure_core::state::{AlarmEntry, Halt, StateMachine};
 use tenure_core::types::{MemberId, Revision};
@@ -124,11 +123,6 @@ impl Shared {
             || backlog.bytes >= limits::BACKLOG_BYTES_MAX
             || backlog.table_changes >= limits::BACKLOG_TABLE_CHANGES_MAX
     }
-}
-
-/// How long etcd waits for a request to be replicated.
-fn request_timeout(config: &ServerConfig) -> Duration {
-    Duration::from_secs(5) + 2 * config.election_timeout
 }
 
 /// Runs a thread's work; an error stops the member.

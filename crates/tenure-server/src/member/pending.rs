@@ -50,19 +50,31 @@ impl Drop for Permit {
 pub struct Pending {
     waiting: Mutex<Waiting>,
     proposals_max: usize,
+    /// Ticks that a proposal may wait.
+    wait_ticks: u64,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    replies: HashMap<RequestId, (oneshot::Sender<Outcome>, Permit)>,
+    replies: HashMap<RequestId, Waiter>,
+    ticks: u64,
     closed: bool,
 }
 
+#[derive(Debug)]
+struct Waiter {
+    reply: oneshot::Sender<Outcome>,
+    permit: Permit,
+    /// The tick at which it has waited long enough.
+    until_tick: u64,
+}
+
 impl Pending {
-    /// For at most `proposals_max` proposals at once.
+    /// For at most `proposals_max` proposals at once, each waiting for `wait_ticks` calls of [`Pending::tick`] at most. One clock for
+    /// all: a timer of its own would be a fair part of what a put costs.
     #[must_use]
-    pub fn new(proposals_max: usize) -> Self {
-        Self { waiting: Mutex::default(), proposals_max }
+    pub fn new(proposals_max: usize, wait_ticks: u64) -> Self {
+        Self { waiting: Mutex::default(), proposals_max, wait_ticks }
     }
 
     /// Waits for a proposal's answer.
@@ -78,7 +90,8 @@ impl Pending {
             return Err(EtcdError::RequestTooManyRequests);
         }
         let (reply, answer) = oneshot::channel();
-        waiting.replies.insert(id, (reply, permit));
+        let until_tick = waiting.ticks + self.wait_ticks;
+        waiting.replies.insert(id, Waiter { reply, permit, until_tick });
         Ok(answer)
     }
 
@@ -88,7 +101,7 @@ impl Pending {
         {
             let mut waiting = self.waiting.lock();
             for (id, outcome) in outcomes {
-                if let Some((reply, permit)) = waiting.replies.remove(&id) {
+                if let Some(Waiter { reply, permit, .. }) = waiting.replies.remove(&id) {
                     ready.push((reply, outcome, permit));
                 }
             }
@@ -96,6 +109,23 @@ impl Pending {
         for (reply, outcome, _permit) in ready {
             // The client may have gone: the command is done all the same.
             reply.send(outcome).ok();
+        }
+    }
+
+    /// A tick of the driver's clock: who has waited long enough is told so. The command may still take effect.
+    pub fn tick(&self) {
+        let expired: Vec<Waiter> = {
+            let mut waiting = self.waiting.lock();
+            waiting.ticks += 1;
+            let ticks = waiting.ticks;
+            waiting
+                .replies
+                .extract_if(|_, waiter| waiter.until_tick <= ticks)
+                .map(|(_, waiter)| waiter)
+                .collect()
+        };
+        for waiter in expired {
+            waiter.reply.send(Err(EtcdError::Timeout)).ok();
         }
     }
 
@@ -109,8 +139,31 @@ impl Pending {
     pub fn close(&self) {
         let mut waiting = self.waiting.lock();
         waiting.closed = true;
-        for (_, (reply, _permit)) in waiting.replies.drain() {
-            reply.send(Err(EtcdError::Stopped)).ok();
+        for (_, waiter) in waiting.replies.drain() {
+            waiter.reply.send(Err(EtcdError::Stopped)).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_too_long_is_told_and_gives_its_room_back() {
+        let admission = Admission::new(100);
+        let pending = Pending::new(10, 3);
+        let mut early = pending.wait(RequestId(1), admission.admit(60).expect("room")).expect("waits");
+        pending.tick();
+        let mut late = pending.wait(RequestId(2), admission.admit(40).expect("room")).expect("waits");
+        assert!(admission.admit(1).is_none(), "all room is taken");
+        pending.tick();
+        assert!(early.try_recv().is_err(), "two ticks are not three");
+        pending.tick();
+        assert_eq!(early.try_recv(), Ok(Err(EtcdError::Timeout)));
+        assert!(late.try_recv().is_err() && pending.len() == 1);
+        assert!(admission.admit(60).is_some());
+        pending.close();
+        assert_eq!(late.try_recv(), Ok(Err(EtcdError::Stopped)));
     }
 }
