@@ -69,8 +69,12 @@ fn compact(shared: &Shared, wal: &SyncSender<WalJob>, finished: Revision) -> Res
         shared.store.mark_dead(&step.removed);
         removed += step.removed.len();
         resume = step.resume;
-        if resume.is_none() || shared.is_stopping() {
+        if resume.is_none() {
             break;
+        }
+        if shared.is_stopping() {
+            // Not through: the next start goes on, and nobody is told that it is finished.
+            return Ok(finished);
         }
         // What a compaction writes to memory, readers have to fetch: they go first.
         std::thread::sleep(shared.config.compaction_sleep_interval.min(limits::COMPACT_PAUSE_MAX));
