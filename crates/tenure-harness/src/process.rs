@@ -262,6 +262,22 @@ impl Server {
         Ok(())
     }
 
+    /// SIGSTOP: the process stands still, its connections stay open.
+    ///
+    /// # Errors
+    /// The server does not run.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT: goes on after [`Server::freeze`].
+    ///
+    /// # Errors
+    /// The server does not run.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
     /// SIGTERM, and waits for the end. Returns how it ended: an etcd that was asked to stop ends by the signal itself.
     ///
     /// # Errors

@@ -1,0 +1,274 @@
+//! The client: a handle that is cheap to clone.
+
+use crate::{
+    ClientConfig, Endpoint, Error, IntoBytes, Result, Revision,
+    config::parse_endpoints,
+    kv::{Call, Compact, Delete, Get, GetResponse, Kv, Op, OpResponse, Put, TxnCall, TxnResponse},
+    namespace::Namespace,
+    rpc::{Rpc, method},
+};
+use futures::Stream;
+use std::sync::Arc;
+use tenure_api::etcdserverpb as pb;
+
+/// A connection to a cluster: all services, over all endpoints. Cheap to clone; clones share the connections.
+///
+/// Connections are looked after as long as a clone lives: those that break are made anew, requests go to those that are open
+/// in turn. A call is given up by dropping its future.
+///
+/// ```no_run
+/// # async fn example() -> tenure_client::Result<()> {
+/// use tenure_client::Client;
+///
+/// let client = Client::connect(["127.0.0.1:2379"]).await?;
+/// client.put("greeting", "hello").await?;
+/// let answer = client.get("greeting").await?;
+/// assert_eq!(answer.kvs[0].value, "hello");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    namespace: Option<Arc<Namespace>>,
+}
+
+/// What all clones of a client share.
+pub(crate) struct Shared {
+    pub(crate) rpc: Arc<Rpc>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("endpoints", &self.endpoints()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Connects with a [`ClientConfig`], or with the endpoints alone and the default of everything else.
+    ///
+    /// Comes back when one endpoint has answered, and, with a user and a password, when the token is there.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the configuration cannot be used, [`Error::Unreachable`] if no endpoint answers within the dial
+    /// timeout, [`Error::OldCluster`] if such are rejected, and whatever the server says to user and password.
+    pub async fn connect(config: impl Into<ClientConfig>) -> Result<Self> {
+        let config = config.into();
+        let rpc = Arc::new(Rpc::new(&config)?);
+        rpc.pool().connection().await?;
+        rpc.log_in().await?;
+        let client = Client { shared: Arc::new(Shared { rpc }), namespace: None };
+        Ok(client)
+    }
+
+    /// Closes the connections. Calls under way on this client and its clones fail, later ones with [`Error::Closed`].
+    /// Dropping the last clone does the same.
+    pub fn close(&self) {
+        self.rpc().pool().close();
+    }
+
+    /// The endpoints in use, as they were given.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<String> {
+        self.rpc().pool().endpoints()
+    }
+
+    /// Uses these endpoints from now on. Connections to those that stay are kept; calls under way on others fail as if the
+    /// connection had broken.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is none, or one is malformed; then nothing is changed.
+    pub fn set_endpoints<E: Into<String>>(&self, endpoints: impl IntoIterator<Item = E>) -> Result<()> {
+        let names: Vec<String> = endpoints.into_iter().map(Into::into).collect();
+        let endpoints = parse_endpoints(&names)?;
+        for endpoint in &endpoints {
+            self.rpc().pool().dialer().check(endpoint)?;
+        }
+        self.rpc().pool().set_endpoints(endpoints);
+        Ok(())
+    }
+
+    /// A handle to the same connections that puts `prefix` before every key, and takes it from every key that comes back: in
+    /// requests, leases' keys, watches, and everything that is built on them, such as locks. Namespaces can be nested.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let app = client.with_namespace("app/");
+    /// app.put("mode", "on").await?;
+    /// assert_eq!(client.get("app/mode").await?.count, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_namespace(&self, prefix: impl IntoBytes) -> Self {
+        let prefix = prefix.into_bytes();
+        let prefix = match &self.namespace {
+            Some(namespace) => namespace.prefix_key(&prefix),
+            None => prefix,
+        };
+        let namespace = (!prefix.is_empty()).then(|| Arc::new(Namespace::new(prefix)));
+        Client { shared: self.shared.clone(), namespace }
+    }
+
+    pub(crate) fn rpc(&self) -> &Arc<Rpc> {
+        &self.shared.rpc
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The namespace, if there is one.
+    pub(crate) fn namespace_of_keys(&self) -> Option<&Arc<Namespace>> {
+        self.namespace.as_ref()
+    }
+
+    pub(crate) fn endpoint(&self, name: &str) -> Result<Endpoint> {
+        name.parse()
+    }
+}
+
+/// Keys.
+impl Client {
+    /// Writes `value` to `key`: `client.put("k", "v").await?`. Options come in between:
+    /// `client.put("k", "v").lease(id).prev_kv().await?`.
+    ///
+    /// # Errors
+    /// Among others [`LeaseNotFound`](crate::EtcdError::LeaseNotFound), [`NoSpace`](crate::EtcdError::NoSpace),
+    /// [`RequestTooLarge`](crate::EtcdError::RequestTooLarge).
+    pub fn put(&self, key: impl IntoBytes, value: impl IntoBytes) -> Call<'_, Client, Put> {
+        Kv::put(self, key, value)
+    }
+
+    /// Reads `key`, or with an option a range: `client.get("app/").prefix().limit(100).await?`. That a key does not exist is
+    /// no error: the answer has no pairs.
+    ///
+    /// # Errors
+    /// Among others [`Compacted`](crate::EtcdError::Compacted) and [`FutureRev`](crate::EtcdError::FutureRev).
+    pub fn get(&self, key: impl IntoBytes) -> Call<'_, Client, Get> {
+        Kv::get(self, key)
+    }
+
+    /// Reads a large range in parts, all of one revision: each item is an answer with some of the pairs. With etcd 3.7 and Tenure the
+    /// server sends one part after the other; older servers are asked for pages of 1000 keys, unless the range is to be sorted.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use futures::{StreamExt, pin_mut};
+    /// use tenure_client::Op;
+    ///
+    /// let parts = client.get_stream(Op::get("logs/").prefix());
+    /// pin_mut!(parts);
+    /// while let Some(part) = parts.next().await {
+    ///     for pair in part?.kvs {
+    ///         println!("{}", pair.key_text());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::get`]; the stream ends with the error. What was told before stays true.
+    pub fn get_stream(&self, get: Get) -> impl Stream<Item = Result<GetResponse>> + Send + use<> {
+        crate::kv::get_stream(self.clone(), get)
+    }
+
+    /// Deletes `key`, or with an option a range: `client.delete("app/").prefix().await?`. That there is nothing to delete is
+    /// no error.
+    ///
+    /// # Errors
+    /// The server refuses, or cannot be reached.
+    pub fn delete(&self, key: impl IntoBytes) -> Call<'_, Client, Delete> {
+        Kv::delete(self, key)
+    }
+
+    /// A transaction:
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Compare, Op};
+    ///
+    /// let answer = client
+    ///     .txn()
+    ///     .when([Compare::missing("leader")])
+    ///     .and_then([Op::put("leader", "me")])
+    ///     .or_else([Op::get("leader")])
+    ///     .commit()
+    ///     .await?;
+    /// println!("{}", if answer.succeeded { "I lead" } else { "somebody else leads" });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn txn(&self) -> TxnCall<'_, Client> {
+        Kv::txn(self)
+    }
+
+    /// Carries out any operation. Go's `Do`.
+    ///
+    /// # Errors
+    /// As those of the operation.
+    pub async fn execute(&self, op: impl Into<Op>) -> Result<OpResponse> {
+        Kv::execute(self, op.into()).await
+    }
+
+    /// Gives up the history before `revision`, which must not be in the future: `client.compact(100).physical().await?`.
+    ///
+    /// # Errors
+    /// Among others [`Compacted`](crate::EtcdError::Compacted) if it is given up already, and
+    /// [`FutureRev`](crate::EtcdError::FutureRev).
+    pub fn compact(&self, revision: Revision) -> Compact<'_> {
+        Compact::new(self, revision)
+    }
+}
+
+impl Kv for Client {
+    async fn execute(&self, op: Op) -> Result<OpResponse> {
+        let Some(namespace) = &self.namespace else { return carry_out(&self.shared.rpc, op).await };
+        let mut response = carry_out(&self.shared.rpc, namespace.prefix_op(op)).await?;
+        namespace.strip_response(&mut response);
+        Ok(response)
+    }
+}
+
+async fn carry_out(rpc: &Rpc, op: Op) -> Result<OpResponse> {
+    let is_read_only = op.is_read_only();
+    Ok(match op {
+        Op::Get(get) => {
+            let response: pb::RangeResponse = rpc.unary(&method::RANGE, &get.request()?).await?;
+            OpResponse::Get(response.into())
+        }
+        Op::Put(put) => {
+            let response: pb::PutResponse = rpc.unary(&method::PUT, &put.request()?).await?;
+            OpResponse::Put(response.into())
+        }
+        Op::Delete(delete) => {
+            let response: pb::DeleteRangeResponse =
+                rpc.unary(&method::DELETE_RANGE, &delete.request()?).await?;
+            OpResponse::Delete(response.into())
+        }
+        Op::Txn(txn) => {
+            let method = if is_read_only { &method::READ_ONLY_TXN } else { &method::TXN };
+            let response: pb::TxnResponse = rpc.unary(method, &txn.request()?).await?;
+            OpResponse::Txn(TxnResponse::try_from(response)?)
+        }
+    })
+}
+
+impl<E: Into<String>, const N: usize> From<[E; N]> for ClientConfig {
+    fn from(endpoints: [E; N]) -> Self {
+        ClientConfig::new(endpoints)
+    }
+}
+
+impl<E: Into<String>> From<Vec<E>> for ClientConfig {
+    fn from(endpoints: Vec<E>) -> Self {
+        ClientConfig::new(endpoints)
+    }
+}
+
+impl From<&str> for ClientConfig {
+    fn from(endpoint: &str) -> Self {
+        ClientConfig::new([endpoint])
+    }
+}

@@ -1,0 +1,112 @@
+//! Ranges of keys.
+
+use crate::IntoBytes;
+use bytes::Bytes;
+
+/// One key, or all keys from one to another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyRange {
+    /// The key, or the first of the range.
+    pub key: Bytes,
+    /// The first key after the range. Empty for one key alone; one zero byte for a range without end.
+    pub end: Bytes,
+}
+
+/// What stands for "no end", and for the smallest of all keys.
+pub(crate) const ZERO: Bytes = Bytes::from_static(b"\0");
+
+impl KeyRange {
+    /// One key.
+    #[must_use]
+    pub fn key(key: impl IntoBytes) -> Self {
+        KeyRange { key: key.into_bytes(), end: Bytes::new() }
+    }
+
+    /// From `key` to `end`, which is not part of it.
+    #[must_use]
+    pub fn between(key: impl IntoBytes, end: impl IntoBytes) -> Self {
+        KeyRange { key: key.into_bytes(), end: end.into_bytes() }
+    }
+
+    /// All keys that begin with `prefix`. The empty prefix is that of all keys.
+    ///
+    /// ```
+    /// use tenure_client::KeyRange;
+    ///
+    /// assert_eq!(KeyRange::prefix("app/"), KeyRange::between("app/", "app0"));
+    /// assert_eq!(KeyRange::prefix(""), KeyRange::all());
+    /// ```
+    #[must_use]
+    pub fn prefix(prefix: impl IntoBytes) -> Self {
+        let prefix = prefix.into_bytes();
+        match prefix.is_empty() {
+            true => KeyRange::all(),
+            false => KeyRange { end: prefix_end(&prefix), key: prefix },
+        }
+    }
+
+    /// `key` and all keys after it.
+    #[must_use]
+    pub fn from_key(key: impl IntoBytes) -> Self {
+        let key = key.into_bytes();
+        KeyRange { key: if key.is_empty() { ZERO } else { key }, end: ZERO }
+    }
+
+    /// All keys.
+    #[must_use]
+    pub fn all() -> Self {
+        KeyRange { key: ZERO, end: ZERO }
+    }
+
+    /// Whether `key` is in the range.
+    #[must_use]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        match &self.end[..] {
+            b"" => key == &self.key[..],
+            b"\0" => key >= &self.key[..],
+            end => key >= &self.key[..] && key < end,
+        }
+    }
+
+    pub(crate) fn is_single(&self) -> bool {
+        self.end.is_empty()
+    }
+}
+
+/// The first key after all keys that begin with `prefix`; one zero byte, which stands for "no end", if there is none.
+///
+/// ```
+/// assert_eq!(&tenure_client::prefix_end(b"a")[..], b"b");
+/// assert_eq!(&tenure_client::prefix_end(b"\xff")[..], b"\0");
+/// ```
+#[must_use]
+pub fn prefix_end(prefix: &[u8]) -> Bytes {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return end.into();
+        }
+    }
+    ZERO
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix() {
+        assert_eq!(&prefix_end(b"a\xff\xff")[..], b"b");
+        assert_eq!(&prefix_end(b"")[..], b"\0");
+    }
+
+    #[test]
+    fn what_a_range_contains() {
+        assert!(KeyRange::key("a").contains(b"a") && !KeyRange::key("a").contains(b"ab"));
+        assert!(KeyRange::prefix("a").contains(b"ab") && !KeyRange::prefix("a").contains(b"b"));
+        assert!(KeyRange::from_key("b").contains(b"c") && !KeyRange::from_key("b").contains(b"a"));
+        assert!(KeyRange::between("a", "c").contains(b"b") && !KeyRange::between("a", "c").contains(b"c"));
+        assert!(KeyRange::all().contains(b"\0"));
+    }
+}

@@ -1,0 +1,47 @@
+//! Requests that are encoded once, however often they are sent.
+
+use bytes::{BufMut, Bytes};
+use prost::Message;
+use std::marker::PhantomData;
+use tonic::{
+    Status,
+    codec::{Codec, EncodeBuf, Encoder},
+};
+use tonic_prost::ProstDecoder;
+
+/// Sends bytes as they are, and reads answers of type `R`.
+pub(super) struct Encoded<R>(PhantomData<R>);
+
+impl<R> Default for Encoded<R> {
+    fn default() -> Self {
+        Encoded(PhantomData)
+    }
+}
+
+impl<R: Message + Default + Send + 'static> Codec for Encoded<R> {
+    type Encode = Bytes;
+    type Decode = R;
+    type Encoder = AsIs;
+    type Decoder = ProstDecoder<R>;
+
+    fn encoder(&mut self) -> AsIs {
+        AsIs
+    }
+
+    fn decoder(&mut self) -> ProstDecoder<R> {
+        ProstDecoder::default()
+    }
+}
+
+pub(super) struct AsIs;
+
+impl Encoder for AsIs {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.reserve(message.len());
+        buffer.put(message);
+        Ok(())
+    }
+}

@@ -1,0 +1,356 @@
+//! Calls: which connection, how often, with which token.
+//!
+//! * `method`: the table of methods, and which of them may be repeated.
+//! * `codec`: requests that are encoded once.
+//! * `token`: who the client is.
+//! * `retry`: what to do about a failure.
+
+mod codec;
+pub(crate) mod method;
+mod retry;
+mod token;
+
+use crate::{
+    ClientConfig, Endpoint, Error, Result,
+    transport::{Connection, Dialer, Pool},
+};
+use bytes::Bytes;
+use codec::Encoded;
+use http::uri::PathAndQuery;
+use method::Method;
+use prost::Message;
+use retry::{Next, Retries};
+use std::time::Duration;
+use token::Token;
+use tokio::time::timeout;
+use tokio_stream::Stream;
+use tonic::{
+    Request, Status, Streaming,
+    client::Grpc,
+    metadata::{Ascii, MetadataMap, MetadataValue},
+};
+use tonic_prost::ProstCodec;
+
+/// The version of etcd's client whose behaviour this one follows, as servers count it in their metrics.
+pub(crate) const CLIENT_API_VERSION: &str = "3.7.1";
+
+/// Everything that calls need.
+pub(crate) struct Rpc {
+    pool: Pool,
+    token: Token,
+    retry: crate::config::RetryConfig,
+    request_timeout: Option<Duration>,
+    request_bytes_max: usize,
+    response_bytes_max: usize,
+}
+
+/// What a call carries beside its message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CallOptions {
+    /// Fail, or end the stream, when the member that serves it has no leader.
+    pub requires_leader: bool,
+}
+
+/// A failed attempt, with what is needed to decide whether there is another one.
+pub(super) struct Attempt {
+    error: Error,
+    /// The request may have reached the server.
+    was_sent: bool,
+    /// No answer came: the transport failed.
+    is_transport: bool,
+}
+
+impl Rpc {
+    /// Starts to connect. Nothing is sent yet.
+    pub(crate) fn new(config: &ClientConfig) -> Result<Self> {
+        let endpoints = config.parsed_endpoints()?;
+        let dialer = Dialer::new(config);
+        for endpoint in &endpoints {
+            dialer.check(endpoint)?;
+        }
+        Ok(Rpc {
+            token: Token::new(config.credentials()?)?,
+            pool: Pool::new(dialer, endpoints),
+            retry: config.retry,
+            request_timeout: config.request_timeout,
+            request_bytes_max: config.request_bytes_max,
+            response_bytes_max: config.response_bytes_max,
+        })
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Pauses between the attempts of a stream to come back, by the same rules as those of requests.
+    pub(crate) fn backoff(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+        retry::backoff(&self.retry)
+    }
+
+    /// A call with one request and one answer, repeated as its method allows.
+    pub(crate) async fn unary<Q, R>(&self, method: &'static Method, request: &Q) -> Result<R>
+    where
+        Q: Message,
+        R: Message + Default + 'static,
+    {
+        self.unary_with(method, request, CallOptions::default()).await
+    }
+
+    /// [`Rpc::unary`] with options.
+    pub(crate) async fn unary_with<Q, R>(
+        &self,
+        method: &'static Method,
+        request: &Q,
+        options: CallOptions,
+    ) -> Result<R>
+    where
+        Q: Message,
+        R: Message + Default + 'static,
+    {
+        let request = self.encoded(request)?;
+        self.in_time(async {
+            let mut retries = Retries::new(&self.retry, self.pool.len());
+            loop {
+                let connection = self.pool.connection().await?;
+                let token = self.token.current();
+                let failed = match self.attempt(connection, method, request.clone(), &token, options).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failed) => failed,
+                };
+                match retries.next(method, &failed, self.token.can_be_renewed()) {
+                    Next::Fail => return Err(failed.error),
+                    Next::Again(pause) => tokio::time::sleep(pause).await,
+                    Next::AgainWithNewToken => self.renew_token(&token).await?,
+                }
+            }
+        })
+        .await
+    }
+
+    /// A call to this endpoint and no other. It is sent again only with a new token.
+    pub(crate) async fn unary_to<Q, R>(
+        &self,
+        endpoint: &Endpoint,
+        method: &'static Method,
+        request: &Q,
+    ) -> Result<R>
+    where
+        Q: Message,
+        R: Message + Default + 'static,
+    {
+        let request = self.encoded(request)?;
+        self.in_time(async {
+            let (connection, _driven) = self.pool.connection_to(endpoint).await?;
+            let mut is_renewed = false;
+            loop {
+                let token = self.token.current();
+                let options = CallOptions::default();
+                let connection = connection.clone();
+                match self.attempt(connection, method, request.clone(), &token, options).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failed) if !is_renewed && self.token.is_refused(&failed.error) => {
+                        self.renew_token(&token).await?;
+                        is_renewed = true;
+                    }
+                    Err(failed) => return Err(failed.error),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Opens a stream of answers to one request. Opening is tried again; what breaks later is the caller's.
+    pub(crate) async fn server_stream<Q, R>(&self, method: &'static Method, request: &Q) -> Result<Answers<R>>
+    where
+        Q: Message,
+        R: Message + Default + 'static,
+    {
+        let request = self.encoded(request)?;
+        let mut retries = Retries::new(&self.retry, self.pool.len());
+        loop {
+            let connection = self.pool.connection().await?;
+            let token = self.token.current();
+            let codec = Encoded::default();
+            let message = with_metadata(request.clone(), &token, CallOptions::default());
+            let endpoint = connection.endpoint().clone();
+            let opened = self.grpc(connection).server_streaming(message, method.path(), codec).await;
+            let failed = match opened {
+                Ok(answers) => return Ok(Answers { stream: answers.into_inner(), taken: None, endpoint }),
+                Err(status) => Attempt::from(status),
+            };
+            match retries.next(method, &failed, self.token.can_be_renewed()) {
+                Next::Fail => return Err(failed.error),
+                Next::Again(pause) => tokio::time::sleep(pause).await,
+                Next::AgainWithNewToken => self.renew_token(&token).await?,
+            }
+        }
+    }
+
+    /// Opens a stream both ways on the next connection, once. The first request must be ready in `requests` if the server
+    /// answers nothing before it, as it is with watches and lease renewals.
+    ///
+    /// A token that is refused is renewed, and the failure is told: the caller opens the stream again.
+    pub(crate) async fn bidi_stream<Q, R>(
+        &self,
+        method: &'static Method,
+        requests: impl Stream<Item = Q> + Send + 'static,
+        options: CallOptions,
+    ) -> Result<Answers<R>>
+    where
+        Q: Message + 'static,
+        R: Message + Default + 'static,
+    {
+        let connection = self.pool.connection().await?;
+        let token = self.token.current();
+        let endpoint = connection.endpoint().clone();
+        let message = with_metadata(requests, &token, options);
+        let opened = self.grpc(connection).streaming(message, method.path(), ProstCodec::default()).await;
+        match opened {
+            Ok(answers) => Ok(Answers { stream: answers.into_inner(), taken: None, endpoint }),
+            Err(status) => {
+                let failed = Attempt::from(status);
+                if self.token.is_refused(&failed.error) {
+                    self.renew_token(&token).await?;
+                }
+                Err(failed.error)
+            }
+        }
+    }
+
+    /// Renews the token after a stream was told that it is not valid.
+    ///
+    /// Returns whether there was something to renew, so that trying again makes sense.
+    pub(crate) async fn renew_after(&self, error: &Error) -> Result<bool> {
+        if !self.token.is_refused(error) {
+            return Ok(false);
+        }
+        let token = self.token.current();
+        self.renew_token(&token).await?;
+        Ok(true)
+    }
+
+    /// Fetches a token if the client has a user and a password.
+    pub(crate) async fn log_in(&self) -> Result<()> {
+        if self.token.can_be_renewed() { self.renew_token(&None).await } else { Ok(()) }
+    }
+
+    async fn renew_token(&self, refused: &Option<MetadataValue<Ascii>>) -> Result<()> {
+        self.token
+            .renew(refused, |request| async move {
+                let request = self.encoded(&request)?;
+                let mut retries = Retries::new(&self.retry, self.pool.len());
+                loop {
+                    let connection = self.pool.connection().await?;
+                    let options = CallOptions::default();
+                    let method = &method::AUTHENTICATE;
+                    match self.attempt(connection, method, request.clone(), &None, options).await {
+                        Ok(answer) => return Ok(answer),
+                        // To log in twice does no harm.
+                        Err(failed) => match retries.next(&method::LOG_IN, &failed, false) {
+                            Next::Again(pause) => tokio::time::sleep(pause).await,
+                            _ => return Err(failed.error),
+                        },
+                    }
+                }
+            })
+            .await
+    }
+
+    async fn attempt<R>(
+        &self,
+        connection: Connection,
+        method: &'static Method,
+        request: Bytes,
+        token: &Option<MetadataValue<Ascii>>,
+        options: CallOptions,
+    ) -> Result<R, Attempt>
+    where
+        R: Message + Default + 'static,
+    {
+        let message = with_metadata(request, token, options);
+        let answered = self.grpc(connection).unary(message, method.path(), Encoded::default()).await;
+        Ok(answered.map_err(Attempt::from)?.into_inner())
+    }
+
+    fn grpc(&self, connection: Connection) -> Grpc<Connection> {
+        let origin = connection.origin().clone();
+        Grpc::with_origin(connection, origin).max_decoding_message_size(self.response_bytes_max)
+    }
+
+    fn encoded(&self, request: &impl Message) -> Result<Bytes> {
+        let request_bytes = request.encoded_len();
+        let request_bytes_max = self.request_bytes_max;
+        if request_bytes > request_bytes_max {
+            return Err(Error::RequestTooLarge { request_bytes, request_bytes_max });
+        }
+        Ok(request.encode_to_vec().into())
+    }
+
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        match self.request_timeout {
+            None => call.await,
+            Some(limit) => timeout(limit, call).await.unwrap_or(Err(Error::Timeout { waited: limit })),
+        }
+    }
+}
+
+/// A stream of answers, and where it comes from.
+pub(crate) struct Answers<R> {
+    stream: Streaming<R>,
+    /// An answer that was looked at and is still to be told.
+    taken: Option<R>,
+    endpoint: std::sync::Arc<str>,
+}
+
+impl<R> Answers<R> {
+    /// The endpoint that serves the stream.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The same stream with an answer that was already taken from it.
+    pub(crate) fn preceded_by(mut self, answer: R) -> Self {
+        self.taken = Some(answer);
+        self
+    }
+
+    /// The next answer; nothing when the server has ended the stream.
+    pub(crate) async fn next(&mut self) -> Result<Option<R>> {
+        if let Some(answer) = self.taken.take() {
+            return Ok(Some(answer));
+        }
+        self.stream.message().await.map_err(|status| Attempt::from(status).error)
+    }
+}
+
+fn with_metadata<T>(message: T, token: &Option<MetadataValue<Ascii>>, options: CallOptions) -> Request<T> {
+    let mut request = Request::new(message);
+    let metadata: &mut MetadataMap = request.metadata_mut();
+    metadata.insert("client-api-version", MetadataValue::from_static(CLIENT_API_VERSION));
+    if let Some(token) = token {
+        metadata.insert("token", token.clone());
+    }
+    if options.requires_leader {
+        metadata.insert("hasleader", MetadataValue::from_static("true"));
+    }
+    request
+}
+
+impl Method {
+    fn path(&self) -> PathAndQuery {
+        PathAndQuery::from_static(self.path)
+    }
+}
+
+impl From<Status> for Attempt {
+    fn from(status: Status) -> Self {
+        match retry::transport_failure(&status) {
+            None => Attempt { error: status.into(), was_sent: true, is_transport: false },
+            Some(failure) => Attempt {
+                error: Error::ConnectionLost { reason: failure.reason.into() },
+                was_sent: failure.was_sent,
+                is_transport: true,
+            },
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! HTTP/2 over one connection.
+
+use super::stream::Stream;
+use http::{HeaderValue, Request, Response, Uri, header::USER_AGENT};
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{self, SendRequest},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tonic::body::Body;
+
+/// Bytes that a server may send ahead on one stream, and on one connection.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+const USER_AGENT_VALUE: &str = concat!("tenure-client/", env!("CARGO_PKG_VERSION"));
+
+/// A request did not come back with an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub(crate) struct TransportError {
+    /// The request may have reached the server.
+    pub was_sent: bool,
+    #[source]
+    error: hyper::Error,
+}
+
+/// An HTTP/2 connection. Cheap to clone; requests run side by side.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    requests: SendRequest<Body>,
+    endpoint: Arc<str>,
+    origin: Uri,
+}
+
+/// What drives a connection: it ends when the connection does.
+pub(super) type Driver = Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>;
+
+impl Connection {
+    /// Starts HTTP/2 on a socket.
+    pub(super) async fn start(
+        stream: Stream,
+        endpoint: Arc<str>,
+        origin: Uri,
+        keep_alive: Option<(Duration, Duration)>,
+    ) -> Result<(Self, Driver), hyper::Error> {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_header_list_size(64 * 1024);
+        if let Some((interval, timeout)) = keep_alive {
+            builder.keep_alive_interval(interval).keep_alive_timeout(timeout);
+        }
+        let (requests, driver) = builder.handshake(TokioIo::new(stream)).await?;
+        Ok((Connection { requests, endpoint, origin }, Box::pin(driver)))
+    }
+
+    /// The endpoint, as it was configured.
+    pub(crate) fn endpoint(&self) -> &Arc<str> {
+        &self.endpoint
+    }
+
+    pub(crate) fn origin(&self) -> &Uri {
+        &self.origin
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        !self.requests.is_closed()
+    }
+}
+
+impl tower_service::Service<Request<Body>> for Connection {
+    type Response = Response<Incoming>;
+    type Error = TransportError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // A closed connection refuses the request itself, and gives it back.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
+        let answer = self.requests.try_send_request(request);
+        Box::pin(async move {
+            answer.await.map_err(|mut failed| {
+                let given_back = failed.take_message().is_some();
+                let error = failed.into_error();
+                TransportError { was_sent: !given_back && !was_refused(&error), error }
+            })
+        })
+    }
+}
+
+/// The server said that it did not look at the request.
+fn was_refused(error: &hyper::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.is_remote()
+                && error.is_reset()
+                && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,0 +1,100 @@
+//! Making one connection.
+
+use super::{
+    connection::{Connection, Driver},
+    stream::{Socket, Stream},
+};
+use crate::{ClientConfig, Endpoint, Error, Result, TlsConfig, endpoint::Address, error::causes};
+use std::{io, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    sync::Notify,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+/// What is needed to connect to an endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialer {
+    dial_timeout: Duration,
+    keep_alive: Option<(Duration, Duration)>,
+    tls: Option<TlsConfig>,
+}
+
+impl Dialer {
+    pub(crate) fn new(config: &ClientConfig) -> Self {
+        Dialer { dial_timeout: config.dial_timeout, keep_alive: config.keep_alive, tls: config.tls.clone() }
+    }
+
+    /// How long a server may take to answer.
+    pub(crate) fn dial_timeout(&self) -> Duration {
+        self.dial_timeout
+    }
+
+    /// Whether `endpoint` can be dialled at all: its certificates can be read, its name can be in one.
+    pub(crate) fn check(&self, endpoint: &Endpoint) -> Result<()> {
+        if endpoint.is_tls(self.tls.is_some()) {
+            let tls = self.tls.clone().unwrap_or_default();
+            tls.load()?;
+            tls.name_of(endpoint.host())?;
+        }
+        endpoint.origin(false).map(drop)
+    }
+
+    /// Connects, and waits until the server has sent its first bytes. The connection works as long as its driver is polled.
+    ///
+    /// # Errors
+    /// A text for people: why it cannot be connected to, or that the dial timeout has passed.
+    pub(super) async fn dial(&self, endpoint: &Endpoint) -> Result<(Connection, Driver), String> {
+        match timeout(self.dial_timeout, self.connect(endpoint)).await {
+            Ok(outcome) => outcome.map_err(|error| causes(&error)),
+            Err(_) => Err(format!("no answer within {:?}", self.dial_timeout)),
+        }
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<(Connection, Driver)> {
+        let failed = |error: io::Error| Error::io("connect", error);
+        let is_tls = endpoint.is_tls(self.tls.is_some());
+        let socket: Box<dyn Socket> = match &endpoint.address {
+            Address::Tcp { host, port } => {
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let socket = TcpStream::connect((host, *port)).await.map_err(failed)?;
+                socket.set_nodelay(true).map_err(failed)?;
+                self.secured(endpoint, is_tls, socket).await?
+            }
+            Address::Unix(path) => {
+                let socket = UnixStream::connect(path).await.map_err(failed)?;
+                self.secured(endpoint, is_tls, socket).await?
+            }
+        };
+        let answered = Arc::new(Notify::new());
+        let stream = Stream::new(socket, answered.clone());
+        let name: Arc<str> = endpoint.as_str().into();
+        let started = Connection::start(stream, name, endpoint.origin(is_tls)?, self.keep_alive).await;
+        let (connection, mut driver) =
+            started.map_err(|error| Error::ConnectionLost { reason: causes(&error).into() })?;
+        tokio::select! {
+            () = answered.notified() => Ok((connection, driver)),
+            ended = &mut driver => {
+                let reason = ended.err().map_or_else(|| "the server closed the connection".into(), |error| causes(&error));
+                Err(Error::ConnectionLost { reason: reason.into() })
+            }
+        }
+    }
+
+    async fn secured<S: Socket + 'static>(
+        &self,
+        endpoint: &Endpoint,
+        is_tls: bool,
+        socket: S,
+    ) -> Result<Box<dyn Socket>> {
+        if !is_tls {
+            return Ok(Box::new(socket));
+        }
+        let tls = self.tls.clone().unwrap_or_default();
+        let name = tls.name_of(endpoint.host())?;
+        let connector = TlsConnector::from(tls.load()?);
+        let socket = connector.connect(name, socket).await.map_err(|error| Error::io("TLS", error))?;
+        Ok(Box::new(socket))
+    }
+}

@@ -1,0 +1,15 @@
+//! Connections: how they are made, kept and chosen.
+//!
+//! * `dial`: one connection to one endpoint, over TCP or a Unix socket, with or without TLS.
+//! * `stream`: the socket of a connection, whose writes are collected.
+//! * `connection`: HTTP/2 on it; knows of a failed request whether it was sent.
+//! * `pool`: a connection to each endpoint, made anew whenever it breaks; requests take them in turn.
+
+mod connection;
+mod dial;
+mod pool;
+mod stream;
+
+pub(crate) use connection::{Connection, TransportError};
+pub(crate) use dial::Dialer;
+pub(crate) use pool::Pool;

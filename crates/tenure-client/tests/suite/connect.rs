@@ -1,0 +1,184 @@
+//! Connections: made, broken, made anew.
+
+use crate::support::{PATIENCE, Proxy, TestServer, config, eventually, soon};
+use std::time::{Duration, Instant};
+use tenure_client::{Client, ClientConfig, Code, Error};
+use tokio::net::TcpListener;
+
+#[tokio::test]
+async fn nobody_there_is_an_error_after_the_dial_timeout() {
+    let nobody = ClientConfig::new(["127.0.0.1:1"]).dial_timeout(Duration::from_millis(200));
+    let started = Instant::now();
+    let error = Client::connect(nobody).await.unwrap_err();
+    assert!(started.elapsed() >= Duration::from_millis(200));
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert_eq!(error.code(), Code::Unavailable);
+    assert!(error.to_string().contains("127.0.0.1:1: connect: Connection refused"), "{error}");
+}
+
+#[tokio::test]
+async fn who_accepts_connections_and_says_nothing_is_nobody() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let error = Client::connect(config(address).dial_timeout(Duration::from_millis(200))).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn one_endpoint_of_several_is_enough() {
+    let server = TestServer::start().await;
+    let endpoints = ["127.0.0.1:1".to_owned(), server.endpoint(), "127.0.0.1:2".to_owned()];
+    let client = soon(Client::connect(ClientConfig::new(endpoints))).await.unwrap();
+    for number in 0..10 {
+        client.put("k", format!("{number}")).await.unwrap();
+    }
+    assert_eq!(client.endpoints().len(), 3);
+}
+
+#[tokio::test]
+async fn configurations_that_cannot_be_used_are_refused() {
+    let refused = async |config: ClientConfig| Client::connect(config).await.unwrap_err().to_string();
+    assert!(refused(ClientConfig::new(Vec::<String>::new())).await.contains("no available endpoints"));
+    assert!(refused(ClientConfig::new(["ftp://x"])).await.contains("unknown scheme"));
+    let both = ClientConfig::new(["x:1"]).user("root", "p").token("t");
+    assert!(refused(both).await.contains("not both"));
+}
+
+#[tokio::test]
+async fn a_cut_connection_is_made_anew() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let client = Client::connect(config(proxy.endpoint())).await.unwrap();
+    client.put("k", "v").await.unwrap();
+    for _ in 0..5 {
+        proxy.cut();
+        // A read is repeated until it is answered.
+        assert_eq!(soon(client.get("k")).await.unwrap().count, 1);
+    }
+    assert!(proxy.accepted() > 1);
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_cut_off_is_told_as_such_and_not_repeated() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let client = Client::connect(config(proxy.endpoint())).await.unwrap();
+    client.put("k", "1").await.unwrap();
+    proxy.cut_after(5);
+    let error = soon(client.put("k", "2")).await.unwrap_err();
+    assert!(matches!(error, Error::ConnectionLost { .. }), "{error}");
+    assert!(error.may_have_taken_effect());
+    proxy.resume();
+    // It was carried out once; who cannot bear twice can see that it was.
+    let got = eventually("the write", async || {
+        let got = client.get("k").await.unwrap();
+        (got.kvs[0].value == "2").then_some(got)
+    })
+    .await;
+    assert_eq!(got.kvs[0].version, 2);
+}
+
+#[tokio::test]
+async fn a_read_whose_answer_is_cut_off_is_repeated() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let client = Client::connect(config(proxy.endpoint())).await.unwrap();
+    client.put("k", vec![b'x'; 500_000]).await.unwrap();
+    proxy.cut_after(100_000);
+    let reading = tokio::spawn({
+        let client = client.clone();
+        async move { client.get("k").await }
+    });
+    eventually("the cut", async || (proxy.accepted() > 1).then_some(())).await;
+    proxy.resume();
+    assert_eq!(soon(reading).await.unwrap().unwrap().kvs[0].value.len(), 500_000);
+}
+
+#[tokio::test]
+async fn a_request_without_a_connection_waits_and_then_says_why() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let impatient = config(proxy.endpoint()).dial_timeout(Duration::from_millis(300));
+    let client = Client::connect(impatient).await.unwrap();
+    proxy.down();
+    let error = soon(client.put("k", "v")).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. } | Error::ConnectionLost { .. }), "{error}");
+    let error = soon(client.put("k", "v")).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert!(!error.may_have_taken_effect());
+    proxy.resume();
+    eventually("the connection", async || client.put("k", "v").await.ok()).await;
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_given_up() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let impatient = config(proxy.endpoint()).request_timeout(Duration::from_millis(200));
+    let client = Client::connect(impatient).await.unwrap();
+    proxy.silence();
+    let error = soon(client.get("k")).await.unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    assert_eq!(error.code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn requests_survive_a_restart_of_the_server() {
+    let mut server = TestServer::start().await;
+    let client = server.client().await;
+    client.put("k", "v").await.unwrap();
+    server.stop().await;
+    let reading = tokio::spawn({
+        let client = client.clone();
+        async move { client.get("k").await }
+    });
+    server.start_again().await;
+    assert_eq!(soon(reading).await.unwrap().unwrap().count, 1);
+    eventually("a write", async || client.put("k", "w").await.ok()).await;
+}
+
+#[tokio::test]
+async fn a_closed_client_says_so() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let clone = client.clone();
+    client.close();
+    assert!(matches!(clone.get("k").await, Err(Error::Closed)));
+}
+
+#[tokio::test]
+async fn endpoints_can_be_replaced() {
+    let first = TestServer::start().await;
+    let second = TestServer::start().await;
+    let client = first.client().await;
+    client.put("where", "first").await.unwrap();
+    second.client().await.put("where", "second").await.unwrap();
+    client.set_endpoints([second.endpoint()]).unwrap();
+    assert_eq!(client.get("where").await.unwrap().kvs[0].value, "second");
+    assert!(client.set_endpoints(Vec::<String>::new()).is_err());
+    assert_eq!(client.endpoints(), [second.endpoint()]);
+}
+
+#[tokio::test]
+async fn a_frozen_member_is_left_in_bounded_time() {
+    let (Some(mut frozen), Some(other)) = (TestServer::any_process().await, TestServer::any_process().await)
+    else {
+        return;
+    };
+    let endpoints = [frozen.endpoint(), other.endpoint()];
+    let config = ClientConfig::new(endpoints).keep_alive(Duration::from_secs(10), Duration::from_secs(2));
+    let client = Client::connect(config).await.unwrap();
+    // Both are connected: each answers with its own id.
+    let mut members = std::collections::HashSet::new();
+    eventually("both members", async || {
+        members.insert(client.get("k").await.unwrap().header.member_id);
+        (members.len() == 2).then_some(())
+    })
+    .await;
+    frozen.as_process().freeze().unwrap();
+    for _ in 0..4 {
+        let answer = tokio::time::timeout(PATIENCE, async { client.get("k").await }).await;
+        answer.expect("within the keep-alive interval and its timeout").unwrap();
+    }
+    frozen.as_process().thaw().unwrap();
+}

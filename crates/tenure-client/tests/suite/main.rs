@@ -1,0 +1,6 @@
+//! The suite of the client, against the server that `TENURE_TARGET` names: `embedded` (a Tenure inside this process, the
+//! default), `tenured` (the program of this workspace, which must be built), `etcd-3.4`, `etcd-3.5`.
+
+mod connect;
+mod kv;
+mod support;

@@ -1,0 +1,35 @@
+//! Servers to test against, and a wire that can be cut.
+
+mod proxy;
+mod server;
+
+pub use proxy::Proxy;
+pub use server::TestServer;
+
+use std::{future::IntoFuture, time::Duration};
+use tenure_client::ClientConfig;
+
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for what must come.
+pub async fn soon<T>(what: impl IntoFuture<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what.into_future()).await.expect("it comes in time")
+}
+
+/// Asks again and again until the answer is there.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The configuration of a client that gives up soon.
+pub fn config(endpoint: impl Into<String>) -> ClientConfig {
+    ClientConfig::new([endpoint]).dial_timeout(Duration::from_secs(5))
+}
