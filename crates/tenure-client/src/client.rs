@@ -1,11 +1,13 @@
 //! The client: a handle that is cheap to clone.
 
 use crate::{
-    ClientConfig, Endpoint, Error, IntoBytes, Result, Revision,
+    ClientConfig, IntoBytes, Result, Revision,
     config::parse_endpoints,
     kv::{Call, Compact, Delete, Get, GetResponse, Kv, Op, OpResponse, Put, TxnCall, TxnResponse},
+    lease::Renewals,
     namespace::Namespace,
     rpc::{Rpc, method},
+    watch::Watches,
 };
 use futures::Stream;
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub struct Client {
 /// What all clones of a client share.
 pub(crate) struct Shared {
     pub(crate) rpc: Arc<Rpc>,
+    pub(crate) watches: Watches,
+    pub(crate) renewals: Renewals,
 }
 
 impl std::fmt::Debug for Client {
@@ -50,18 +54,19 @@ impl Client {
     /// Comes back when one endpoint has answered, and, with a user and a password, when the token is there.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the configuration cannot be used, [`Error::Unreachable`] if no endpoint answers within the dial
-    /// timeout, [`Error::OldCluster`] if such are rejected, and whatever the server says to user and password.
+    /// [`Error::Invalid`](crate::Error::Invalid) if the configuration cannot be used, [`Error::Unreachable`](crate::Error::Unreachable) if no endpoint answers within the dial
+    /// timeout, [`Error::OldCluster`](crate::Error::OldCluster) if such are rejected, and whatever the server says to user and password.
     pub async fn connect(config: impl Into<ClientConfig>) -> Result<Self> {
         let config = config.into();
         let rpc = Arc::new(Rpc::new(&config)?);
         rpc.pool().connection().await?;
         rpc.log_in().await?;
-        let client = Client { shared: Arc::new(Shared { rpc }), namespace: None };
+        let (watches, renewals) = (Watches::new(rpc.clone()), Renewals::new(rpc.clone()));
+        let client = Client { shared: Arc::new(Shared { rpc, watches, renewals }), namespace: None };
         Ok(client)
     }
 
-    /// Closes the connections. Calls under way on this client and its clones fail, later ones with [`Error::Closed`].
+    /// Closes the connections. Calls under way on this client and its clones fail, later ones with [`Error::Closed`](crate::Error::Closed).
     /// Dropping the last clone does the same.
     pub fn close(&self) {
         self.rpc().pool().close();
@@ -77,7 +82,7 @@ impl Client {
     /// connection had broken.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if there is none, or one is malformed; then nothing is changed.
+    /// [`Error::Invalid`](crate::Error::Invalid) if there is none, or one is malformed; then nothing is changed.
     pub fn set_endpoints<E: Into<String>>(&self, endpoints: impl IntoIterator<Item = E>) -> Result<()> {
         let names: Vec<String> = endpoints.into_iter().map(Into::into).collect();
         let endpoints = parse_endpoints(&names)?;
@@ -121,10 +126,6 @@ impl Client {
     /// The namespace, if there is one.
     pub(crate) fn namespace_of_keys(&self) -> Option<&Arc<Namespace>> {
         self.namespace.as_ref()
-    }
-
-    pub(crate) fn endpoint(&self, name: &str) -> Result<Endpoint> {
-        name.parse()
     }
 }
 

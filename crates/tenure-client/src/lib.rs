@@ -2,16 +2,27 @@
 //!
 //! Start with [`Client::connect`].
 
+mod auth;
+pub mod cache;
 mod client;
+mod cluster;
+pub mod concurrency;
 mod config;
 mod endpoint;
 mod error;
 pub mod kv;
+mod lease;
+pub mod leasing;
+mod maintenance;
+pub mod mirror;
 mod namespace;
+pub mod naming;
+pub mod ordering;
 mod rpc;
 mod tls;
 mod transport;
 mod types;
+mod watch;
 
 pub use client::Client;
 pub use config::ClientConfig;

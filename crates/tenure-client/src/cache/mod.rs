@@ -1,0 +1,1 @@
+//! A local copy of a prefix that answers reads and watches.

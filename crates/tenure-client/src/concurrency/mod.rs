@@ -1,0 +1,1 @@
+//! What several programs do together: sessions, locks, elections, transactional memory, barriers, queues.

@@ -1,0 +1,1 @@
+//! Keys that a client owns and reads from its memory.

@@ -1,0 +1,1 @@
+//! Alarms, status, backups and other work of operators.

@@ -1,0 +1,1 @@
+//! A copy of a prefix that follows its changes.

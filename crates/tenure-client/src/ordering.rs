@@ -1,0 +1,1 @@
+//! Reads that never go back in time, over several members.

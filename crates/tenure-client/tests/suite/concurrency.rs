@@ -1,0 +1,1 @@
+//! Sessions, locks, elections, transactional memory and recipes.

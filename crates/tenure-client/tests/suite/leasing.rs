@@ -1,0 +1,1 @@
+//! Keys read from memory.
