@@ -54,8 +54,9 @@ impl Client {
     /// Comes back when one endpoint has answered, and, with a user and a password, when the token is there.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) if the configuration cannot be used, [`Error::Unreachable`](crate::Error::Unreachable) if no endpoint answers within the dial
-    /// timeout, [`Error::OldCluster`](crate::Error::OldCluster) if such are rejected, and whatever the server says to user and password.
+    /// [`Invalid`](crate::Error::Invalid) if the configuration cannot be used, [`Unreachable`](crate::Error::Unreachable) if no
+    /// endpoint answers within the dial timeout, [`OldCluster`](crate::Error::OldCluster) if such are rejected, and whatever the
+    /// server says to user and password.
     pub async fn connect(config: impl Into<ClientConfig>) -> Result<Self> {
         let config = config.into();
         let rpc = Arc::new(Rpc::new(&config)?);
