@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what an operation costs a server, alone or beside another one.
 
+mod clients;
 mod histogram;
 mod load;
 
@@ -19,7 +20,8 @@ use tenure_harness::{
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// What the clients do, several names separated by commas: put, get, get-serializable, range, txn, lease, keepalive,
-    /// watch, mixed; `load` loads the keys, and tells memory and the time of a restart.
+    /// watch, mixed; `load` loads the keys, and tells memory and the time of a restart; `client` measures not the server but the
+    /// client library, beside the crate `etcd-client`.
     #[arg(long, value_delimiter = ',', default_value = "put,get,txn")]
     work: Vec<String>,
     /// A running server, `http://HOST:PORT`. Its cpu time is read from its /metrics.
@@ -228,7 +230,10 @@ pub async fn run(arguments: &Arguments) -> Result<bool> {
         }
     }
     for work in &arguments.work {
-        if work == "load" {
+        if work == "client" {
+            let address = subjects[0].url.trim_start_matches("http://");
+            clients::measure(address, arguments.clients, arguments.seconds, arguments.rounds)?;
+        } else if work == "load" {
             for subject in &mut subjects {
                 subject.load(arguments).await?;
             }

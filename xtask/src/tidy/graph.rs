@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use std::{path::Path, process::Command};
 
 /// What must not be found below a crate, each crate looked at by itself (features that another crate turns on do not count).
-const ABSENT: [(&str, &[&str]); 8] = [
+const ABSENT: [(&str, &[&str]); 9] = [
     ("tenure-api", &["tenure-core", "tenure-storage", "tenure-server", "tenure-harness"]),
     (
         "tenure-core",
@@ -13,6 +13,7 @@ const ABSENT: [(&str, &[&str]); 8] = [
     ("tenure-storage", &["tokio", "tonic", "hyper", "h2", "tenure-server"]),
     ("tenure-sim", &["tokio", "tonic", "tenure-server"]),
     ("tenure-server", &["tenure-cli", "tenure-sim", "tenure-harness"]),
+    ("tenure-client", &["tenure-core", "tenure-storage", "tenure-server", "tenure-harness", "axum", "tower"]),
     ("tenure-cli", &["tenure-core", "tenure-storage", "tenure-server"]),
     ("tenure-harness", &["tenure-core", "tenure-storage", "tenure-server"]),
     ("xtask", &["tenure-core", "tenure-storage", "tenure-server"]),
