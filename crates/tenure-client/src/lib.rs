@@ -10,6 +10,7 @@ pub mod concurrency;
 mod config;
 mod endpoint;
 mod error;
+pub mod kubernetes;
 pub mod kv;
 mod lease;
 pub mod leasing;

@@ -15,6 +15,7 @@ mod txn;
 pub use call::{Call, Compact, CompactResponse, TxnCall};
 pub use compare::{Compare, Comparison};
 pub use op::{Delete, Get, Op, Operation, Put, SortOrder, SortTarget};
+pub(crate) use range::ZERO;
 pub use range::{KeyRange, prefix_end};
 pub use response::{DeleteResponse, GetResponse, OpResponse, PutResponse, TxnResponse};
 pub(crate) use stream::get_stream;

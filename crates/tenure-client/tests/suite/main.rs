@@ -6,6 +6,7 @@ mod cache;
 mod cluster;
 mod concurrency;
 mod connect;
+mod kubernetes;
 mod kv;
 mod lease;
 mod leasing;
