@@ -7,8 +7,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 skip() { echo "skipped: $1"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
-install() { apt-get update && apt-get install -y --no-install-recommends protobuf-compiler; }
-if ! command -v protoc >/dev/null; then
+install() { apt-get update && apt-get install -y --no-install-recommends protobuf-compiler libprotobuf-dev; }
+if ! command -v protoc >/dev/null || [ ! -e /usr/include/google/protobuf/descriptor.proto ]; then
   { command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; } || skip "no protoc, and no apt-get as root to get it"
   { install || { sleep 2; install; }; } >"$work/log" 2>&1 || skip "protoc cannot be had: $(tail -1 "$work/log")"
 fi

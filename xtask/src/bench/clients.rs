@@ -52,7 +52,7 @@ fn build() -> Result<PathBuf> {
     let root = crate::root();
     if Command::new("protoc").arg("--version").output().is_err() {
         bail!(
-            "the crate etcd-client is built with protoc: install it (Debian: protobuf-compiler) and run again"
+            "the crate etcd-client is built with protoc: install it (Debian: protobuf-compiler and libprotobuf-dev) and run again"
         );
     }
     let target = root.join("target/interop-client-bench");
