@@ -110,6 +110,12 @@ pub enum Error {
     /// Nobody leads.
     #[error("election: no leader")]
     NoLeader,
+    /// A transaction of [`Stm`](crate::concurrency::Stm) was given up: others changed its keys while each of its attempts ran.
+    #[error("the keys were changed by others in each of {attempts} attempts; nothing was written")]
+    Conflict {
+        /// How often it was tried.
+        attempts: u32,
+    },
     /// No member has the revision that this client has already seen.
     #[error("no endpoint has a revision at least as new as one already read")]
     NoGreaterRevision,
@@ -158,6 +164,7 @@ impl Error {
                 Code::FailedPrecondition
             }
             Error::SessionExpired => Code::NotFound,
+            Error::Conflict { .. } => Code::Aborted,
             Error::NoGreaterRevision => Code::Unavailable,
             Error::Protocol(_) | Error::Io { .. } => Code::Internal,
         }

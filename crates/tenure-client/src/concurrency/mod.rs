@@ -1,1 +1,18 @@
 //! What several programs do together: sessions, locks, elections, transactional memory, barriers, queues.
+//!
+//! * [`Stm`]: reads and writes of an async closure as one transaction, run again when others changed what it read.
+
+mod stm;
+
+pub use stm::{Isolation, Stm, StmResponse, StmTxn};
+
+use crate::{
+    Error, Result,
+    kv::{Kv, Operation},
+};
+
+/// Carries out an operation over anything that can.
+async fn carry_out<O: Operation>(kv: &impl Kv, op: O) -> Result<O::Response> {
+    let response = kv.execute(op.into()).await?;
+    O::response(response).ok_or(Error::Protocol("an answer of another kind than its request"))
+}

@@ -1,1 +1,3 @@
-//! Sessions, locks, elections, transactional memory and recipes.
+//! What several programs do together.
+
+mod stm;

@@ -29,6 +29,8 @@ struct State {
     is_refusing: AtomicBool,
     /// Nothing passes any more, and nobody is told.
     is_silent: watch::Sender<bool>,
+    /// What the server says is held back.
+    is_mute: watch::Sender<bool>,
     /// Bytes from the server that still pass before the connection is cut.
     response_bytes_left: AtomicU64,
     accepted: AtomicU64,
@@ -44,6 +46,7 @@ impl Proxy {
             cuts: watch::Sender::new(0),
             is_refusing: AtomicBool::new(false),
             is_silent: watch::Sender::new(false),
+            is_mute: watch::Sender::new(false),
             response_bytes_left: AtomicU64::new(u64::MAX),
             accepted: AtomicU64::new(0),
         });
@@ -80,6 +83,11 @@ impl Proxy {
         self.state.is_silent.send_replace(true);
     }
 
+    /// Lets requests pass and holds back the answers, until [`Proxy::resume`]. With [`Proxy::cut`] they are lost.
+    pub fn mute(&self) {
+        self.state.is_mute.send_replace(true);
+    }
+
     /// Lets so many bytes from the server pass, then cuts the connection.
     pub fn cut_after(&self, response_bytes: u64) {
         self.state.response_bytes_left.store(response_bytes, Ordering::SeqCst);
@@ -90,6 +98,7 @@ impl Proxy {
         self.state.response_bytes_left.store(u64::MAX, Ordering::SeqCst);
         self.state.is_refusing.store(false, Ordering::SeqCst);
         self.state.is_silent.send_replace(false);
+        self.state.is_mute.send_replace(false);
     }
 
     /// How many connections were passed on so far.
@@ -108,7 +117,7 @@ async fn pass(state: Arc<State>, client: TcpStream) {
             let mut buffer = vec![0; 64 * 1024];
             loop {
                 let Ok(read @ 1..) = from_client.read(&mut buffer).await else { return };
-                heard(&state).await;
+                ended(&state.is_silent).await;
                 if to_server.write_all(&buffer[..read]).await.is_err() {
                     return;
                 }
@@ -118,7 +127,8 @@ async fn pass(state: Arc<State>, client: TcpStream) {
             let mut buffer = vec![0; 64 * 1024];
             loop {
                 let Ok(read @ 1..) = from_server.read(&mut buffer).await else { return };
-                heard(&state).await;
+                ended(&state.is_silent).await;
+                ended(&state.is_mute).await;
                 let left = state.response_bytes_left.load(Ordering::SeqCst);
                 let passed = read.min(usize::try_from(left).unwrap_or(usize::MAX));
                 if left != u64::MAX {
@@ -135,13 +145,15 @@ async fn pass(state: Arc<State>, client: TcpStream) {
         }
     };
     tokio::select! {
-        () = passing => {}
+        // What was held back when the wire was cut is lost, even if it may pass by now.
+        biased;
         _ = cuts.changed() => {}
+        () = passing => {}
     }
 }
 
-/// Waits until the wire is not silent.
-async fn heard(state: &State) {
-    // The sender is in the same state.
-    drop(state.is_silent.subscribe().wait_for(|silent| !silent).await);
+/// Waits until that is over.
+async fn ended(trouble: &watch::Sender<bool>) {
+    // The sender is borrowed, so it is there.
+    drop(trouble.subscribe().wait_for(|is_on| !is_on).await);
 }
