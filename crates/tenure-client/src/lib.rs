@@ -35,3 +35,4 @@ pub use kv::{
 };
 pub use tls::{Pem, TlsConfig};
 pub use types::{IntoBytes, KeyValue, LeaseId, MemberId, ResponseHeader, Revision};
+pub use watch::{Event, EventKind, Watch, WatchResponse, WatchStream, Watcher};

@@ -1,5 +1,6 @@
 //! Requests that are encoded once, however often they are sent.
 
+use crate::{Error, Result};
 use bytes::{BufMut, Bytes};
 use prost::Message;
 use std::marker::PhantomData;
@@ -42,6 +43,23 @@ impl Encoder for AsIs {
     fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         buffer.reserve(message.len());
         buffer.put(message);
+        Ok(())
+    }
+}
+
+impl super::Rpc {
+    /// The largest message that is received.
+    pub(crate) fn response_bytes_max(&self) -> usize {
+        self.response_bytes_max
+    }
+
+    /// Refuses a request that is larger than the configured limit.
+    pub(crate) fn check_size(&self, request: &impl Message) -> Result<()> {
+        let request_bytes = request.encoded_len();
+        let request_bytes_max = self.request_bytes_max;
+        if request_bytes > request_bytes_max {
+            return Err(Error::RequestTooLarge { request_bytes, request_bytes_max });
+        }
         Ok(())
     }
 }

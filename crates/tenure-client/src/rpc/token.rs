@@ -64,6 +64,13 @@ impl Token {
     }
 }
 
+impl super::Rpc {
+    /// Whether a token that is refused can be replaced.
+    pub(crate) fn can_renew_token(&self) -> bool {
+        self.token.can_be_renewed()
+    }
+}
+
 fn value(token: &str) -> Result<MetadataValue<Ascii>> {
     let mut value: MetadataValue<Ascii> =
         token.parse().map_err(|_| Error::invalid("the token holds characters that no header can carry"))?;

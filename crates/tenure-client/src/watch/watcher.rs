@@ -1,0 +1,65 @@
+//! What concerns all watches of a client.
+
+use super::Watch;
+use crate::{Client, IntoBytes};
+
+/// The watches of a client, from [`Client::watcher`].
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let mut changes = client.watcher().watch("key").await?;
+/// client.watcher().request_progress().await;
+/// while let Some(response) = changes.next().await {
+///     let response = response?;
+///     if response.is_progress_notify() {
+///         println!("nothing up to revision {}", response.header.revision);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Watcher {
+    client: Client,
+}
+
+impl Client {
+    /// The watches of this client.
+    #[must_use]
+    pub fn watcher(&self) -> Watcher {
+        Watcher { client: self.clone() }
+    }
+
+    /// Watches `key`, or with an option a range: `client.watch("app/").prefix().await?`. See [`WatchStream`](crate::WatchStream) for what is told,
+    /// and what happens when connections break.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::Error::Unreachable) if no endpoint can be connected to within the dial timeout, and the server's
+    /// refusal: among others [`PermissionDenied`](crate::EtcdError::PermissionDenied), and code `InvalidArgument` for a range
+    /// that ends before it begins.
+    pub fn watch(&self, key: impl IntoBytes) -> Watch<'_> {
+        Watch::new(self, key)
+    }
+}
+
+impl Watcher {
+    /// As [`Client::watch`].
+    ///
+    /// # Errors
+    /// As [`Client::watch`].
+    pub fn watch(&self, key: impl IntoBytes) -> Watch<'_> {
+        self.client.watch(key)
+    }
+
+    /// Asks how far each watch of this client has come: see [`WatchStream::request_progress`](crate::WatchStream::request_progress).
+    #[expect(clippy::unused_async, reason = "so that it may wait some day")]
+    pub async fn request_progress(&self) {
+        self.client.shared().watches.request_progress();
+    }
+
+    /// Ends all watches of this client, its clones included, with [`Error::Closed`](crate::Error::Closed). New ones can be
+    /// started.
+    pub fn close(&self) {
+        self.client.shared().watches.close();
+    }
+}
