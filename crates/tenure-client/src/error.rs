@@ -101,6 +101,12 @@ pub enum Error {
     /// The lock is held by another session.
     #[error("mutex: Locked by another session")]
     Locked,
+    /// A lease could not be renewed before its end: it is not to be relied on any more, though it may still be there for a moment.
+    #[error("the lease could not be renewed before its end, it runs out with its keys: {reason}")]
+    LeaseExpired {
+        /// What went wrong last.
+        reason: Arc<str>,
+    },
     /// The session's lease is gone: what it held is lost.
     #[error("the session's lease is gone: locks and leaderships that it held are lost")]
     SessionExpired,
@@ -156,7 +162,7 @@ impl Error {
             Error::Etcd { code, .. } | Error::Rpc { code, .. } => *code,
             Error::Compacted { .. } => Code::OutOfRange,
             Error::Unreachable { .. } | Error::ConnectionLost { .. } => Code::Unavailable,
-            Error::Timeout { .. } => Code::DeadlineExceeded,
+            Error::Timeout { .. } | Error::LeaseExpired { .. } => Code::DeadlineExceeded,
             Error::RequestTooLarge { .. } => Code::ResourceExhausted,
             Error::Invalid(_) => Code::InvalidArgument,
             Error::Closed => Code::Cancelled,

@@ -33,6 +33,10 @@ pub use kv::{
     Compare, Delete, DeleteResponse, Get, GetResponse, KeyRange, Kv, Op, OpResponse, Put, PutResponse,
     SortOrder, SortTarget, Txn, TxnResponse, prefix_end,
 };
+pub use lease::{
+    Lease, LeaseGrant, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseKeeper, LeaseLeasesResponse,
+    LeaseRevokeResponse, LeaseTimeToLive, LeaseTimeToLiveResponse,
+};
 pub use tls::{Pem, TlsConfig};
 pub use types::{IntoBytes, KeyValue, LeaseId, MemberId, ResponseHeader, Revision};
 pub use watch::{Event, EventKind, Watch, WatchResponse, WatchStream, Watcher};

@@ -1,9 +1,12 @@
 //! What several programs do together: sessions, locks, elections, transactional memory, barriers, queues.
 //!
+//! * [`Session`]: a lease that is kept alive, on which the others hold what they hold.
 //! * [`Stm`]: reads and writes of an async closure as one transaction, run again when others changed what it read.
 
+mod session;
 mod stm;
 
+pub use session::{Session, SessionBuilder};
 pub use stm::{Isolation, Stm, StmResponse, StmTxn};
 
 use crate::{

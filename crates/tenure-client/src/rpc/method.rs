@@ -53,6 +53,7 @@ methods! {
         LOG_IN = "/etcdserverpb.Auth/Authenticate",
     }
     IfWithoutEffect {
+        LEASE_GRANT_CHOSEN = "/etcdserverpb.Lease/LeaseGrant",
         PUT = "/etcdserverpb.KV/Put",
         DELETE_RANGE = "/etcdserverpb.KV/DeleteRange",
         TXN = "/etcdserverpb.KV/Txn",

@@ -128,11 +128,19 @@ impl Pool {
 
     /// The next open connection.
     fn open(&self) -> Option<Connection> {
+        self.open_beside(&[])
+    }
+
+    /// The next open connection that is not to one of these endpoints.
+    fn open_beside(&self, endpoints: &[Arc<str>]) -> Option<Connection> {
         let links = self.links.load();
         (0..links.len()).find_map(|_| {
             let number = self.next.fetch_add(1, Ordering::Relaxed) % links.len();
             let open = links[number].link.open.load();
-            open.as_ref().filter(|connection| connection.is_open()).map(|connection| (**connection).clone())
+            let wanted = |connection: &&Arc<Connection>| {
+                connection.is_open() && !endpoints.contains(connection.endpoint())
+            };
+            open.as_ref().filter(wanted).map(|connection| (**connection).clone())
         })
     }
 
@@ -141,6 +149,15 @@ impl Pool {
         match self.open() {
             Some(connection) => Ok(connection),
             None => self.wait(|pool| pool.open(), |_| true).await,
+        }
+    }
+
+    /// The next open connection that is not to one of these endpoints, which did not serve well; to one of them if there is
+    /// no other. Waits as [`Pool::connection`] does.
+    pub(crate) async fn connection_beside(&self, endpoints: &[Arc<str>]) -> Result<Connection> {
+        match self.open_beside(endpoints) {
+            Some(connection) => Ok(connection),
+            None => self.connection().await,
         }
     }
 

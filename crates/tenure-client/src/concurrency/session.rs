@@ -1,0 +1,200 @@
+//! A lease that is kept alive, for what is held together with it.
+
+use crate::{Client, Error, EtcdError, LeaseId, LeaseKeeper, Result};
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
+
+/// How long a session's lease lives after its holder is gone, unless told otherwise.
+const TTL_SECONDS: i64 = 60;
+
+/// How long closing takes at most. What cannot be revoked runs out by itself.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A lease that is kept alive, on which locks, leaderships and the like are held. Clones share it.
+///
+/// When the program ends without closing it, or is cut off from the servers, everything it holds is let go at the end of the
+/// lease: the TTL is how long others then have to wait, and how long an interruption may last without anything being lost.
+///
+/// **Dropping** the last clone closes the session in the background, if it granted its lease itself: the lease is revoked, as
+/// far as there is a Tokio runtime and a server to do so, and otherwise runs out. A lease that was given to
+/// [`SessionBuilder::lease`] is just not kept alive any more. Locks and the like hold clones.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::concurrency::Session;
+///
+/// let session = Session::builder(&client).ttl(10).open().await?;
+/// client.put("workers/7", "busy").lease(session.lease()).await?;
+/// tokio::select! {
+///     () = session.expired() => println!("cut off: others may have taken over"),
+///     () = work() => {}
+/// }
+/// session.close().await?;
+/// # Ok(())
+/// # }
+/// # async fn work() {}
+/// ```
+#[derive(Clone)]
+pub struct Session {
+    held: Arc<Held>,
+}
+
+/// What the clones of a session share.
+struct Held {
+    client: Client,
+    keeper: LeaseKeeper,
+    /// The session granted the lease itself.
+    is_own: bool,
+    /// Orphaned or closed: dropping it does nothing any more.
+    is_let_go: AtomicBool,
+}
+
+/// How a session is to be; from [`Session::builder`].
+#[derive(Debug)]
+#[must_use = "nothing happens until it is opened"]
+pub struct SessionBuilder {
+    client: Client,
+    ttl_seconds: i64,
+    lease: Option<LeaseId>,
+}
+
+impl SessionBuilder {
+    /// How long the lease lives without being renewed, in seconds. Default: 60, as well for 0 and less. It is of no account
+    /// together with [`SessionBuilder::lease`].
+    pub fn ttl(mut self, seconds: i64) -> Self {
+        self.ttl_seconds = if seconds > 0 { seconds } else { TTL_SECONDS };
+        self
+    }
+
+    /// Keeps this lease alive instead of granting one. 0 grants one.
+    pub fn lease(mut self, id: LeaseId) -> Self {
+        self.lease = (id != LeaseId(0)).then_some(id);
+        self
+    }
+
+    /// Opens the session. If the future is dropped before, a lease may be left that runs out by itself.
+    ///
+    /// # Errors
+    /// Those of [`Lease::grant`](crate::Lease::grant) and [`Lease::keep_alive`](crate::Lease::keep_alive).
+    pub async fn open(self) -> Result<Session> {
+        let lease = self.client.lease();
+        let keeper = match self.lease {
+            Some(id) => lease.keep_alive(id).await?,
+            None => {
+                let since = Instant::now();
+                let granted = lease.grant(self.ttl_seconds).await?;
+                lease.keep_alive_granted(&granted, since).await?
+            }
+        };
+        let is_own = self.lease.is_none();
+        let held = Held { client: self.client, keeper, is_own, is_let_go: AtomicBool::new(false) };
+        Ok(Session { held: Arc::new(held) })
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("lease", &self.lease())
+            .field("is_expired", &self.is_expired())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// A session with a lease of 60 s.
+    ///
+    /// # Errors
+    /// As [`SessionBuilder::open`].
+    pub async fn open(client: &Client) -> Result<Self> {
+        Session::builder(client).open().await
+    }
+
+    /// A session with options: `Session::builder(&client).ttl(10).open().await?`.
+    pub fn builder(client: &Client) -> SessionBuilder {
+        SessionBuilder { client: client.clone(), ttl_seconds: TTL_SECONDS, lease: None }
+    }
+
+    /// The client that it was opened with.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.held.client
+    }
+
+    /// Its lease.
+    #[must_use]
+    pub fn lease(&self) -> LeaseId {
+        self.held.keeper.id()
+    }
+
+    /// Ends when the lease is not kept alive any more: it was revoked, ran out, or could not be renewed before its end; or the
+    /// session was closed or orphaned. What was held is lost, or will be. See [`LeaseKeeper::lost`] for what the end is.
+    pub async fn expired(&self) {
+        self.held.keeper.lost().await;
+    }
+
+    /// Whether [`Session::expired`] would end at once.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.held.keeper.is_lost()
+    }
+
+    /// Stops keeping the lease alive, for all clones. It runs out by itself, and what is held with it.
+    pub fn orphan(&self) {
+        self.held.is_let_go.store(true, Ordering::Release);
+        self.held.keeper.stop();
+    }
+
+    /// Closes the session for all clones: revokes the lease, even one that was given to it, so that everything held with it is
+    /// let go at once. That the lease is gone already is no error. Takes 10 s at most, or the lease's TTL if that is less.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] and whatever else keeps the lease from being revoked. Then it runs out by itself, as it does if the future
+    /// is dropped.
+    pub async fn close(self) -> Result<()> {
+        self.orphan();
+        self.held.revoke().await
+    }
+}
+
+impl Held {
+    /// Revokes the lease, in bounded time. It may be dropped meanwhile.
+    fn revoke(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (lease, id) = (self.client.lease(), self.keeper.id());
+        let limit = self.keeper.ttl().min(CLOSE_TIMEOUT);
+        async move {
+            match timeout(limit, lease.revoke(id)).await {
+                Ok(Err(error)) if error.is(EtcdError::LeaseNotFound) => Ok(()),
+                Ok(answer) => answer.map(drop),
+                Err(_) => Err(Error::Timeout { waited: limit }),
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.is_let_go.load(Ordering::Acquire) || !self.is_own {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            let revoke = self.revoke();
+            runtime.spawn(async move {
+                if let Err(error) = revoke.await {
+                    tracing::debug!(%error, "a session's lease was not revoked and runs out");
+                }
+            });
+        }
+    }
+}

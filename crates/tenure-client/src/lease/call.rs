@@ -1,0 +1,191 @@
+//! Requests about leases, and their answers.
+
+use crate::{
+    Client, Code, EtcdError, LeaseId, ResponseHeader, Result,
+    rpc::{Rpc, method},
+    types::header,
+};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use std::future::IntoFuture;
+use tenure_api::etcdserverpb as pb;
+
+/// A lease on its way, from [`Lease::grant`](super::Lease::grant).
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct LeaseGrant {
+    client: Client,
+    ttl_seconds: i64,
+    id: LeaseId,
+}
+
+impl LeaseGrant {
+    pub(super) fn new(client: Client, ttl_seconds: i64) -> Self {
+        LeaseGrant { client, ttl_seconds, id: LeaseId(0) }
+    }
+
+    /// Gives the lease this id; 0 leaves it to the server.
+    ///
+    /// With an id of one's own, a request whose answer was lost is repeated as well: there will be one lease at most. If the
+    /// repetition says [`LeaseExist`](EtcdError::LeaseExist), nobody knows whether the lease is that of the first request or somebody
+    /// else's; then the error is what happened to the first request, such as [`ConnectionLost`](crate::Error::ConnectionLost).
+    pub fn id(mut self, id: LeaseId) -> Self {
+        self.id = id;
+        self
+    }
+}
+
+impl IntoFuture for LeaseGrant {
+    type Output = Result<LeaseGrantResponse>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let request = pb::LeaseGrantRequest { ttl: self.ttl_seconds, id: self.id.0 };
+            let rpc = self.client.rpc();
+            let answer = match self.id {
+                LeaseId(0) => rpc.unary(&method::LEASE_GRANT, &request).await?,
+                _ => grant_chosen(rpc, &request).await?,
+            };
+            Ok(answer.into())
+        })
+    }
+}
+
+/// Grants a lease with the caller's id.
+async fn grant_chosen(rpc: &Rpc, request: &pb::LeaseGrantRequest) -> Result<pb::LeaseGrantResponse> {
+    let first = match rpc.unary(&method::LEASE_GRANT_CHOSEN, request).await {
+        Err(error) if error.code() == Code::Unavailable && error.may_have_taken_effect() => error,
+        answer => return answer,
+    };
+    match rpc.unary(&method::LEASE_GRANT, request).await {
+        Err(error) if error.is(EtcdError::LeaseExist) => Err(first),
+        answer => answer,
+    }
+}
+
+/// A question about a lease on its way, from [`Lease::time_to_live`](super::Lease::time_to_live).
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct LeaseTimeToLive {
+    client: Client,
+    id: LeaseId,
+    with_keys: bool,
+}
+
+impl LeaseTimeToLive {
+    pub(super) fn new(client: Client, id: LeaseId) -> Self {
+        LeaseTimeToLive { client, id, with_keys: false }
+    }
+
+    /// Asks for the keys of the lease as well. A client with a namespace sees those of the namespace alone.
+    pub fn keys(mut self) -> Self {
+        self.with_keys = true;
+        self
+    }
+}
+
+impl IntoFuture for LeaseTimeToLive {
+    type Output = Result<LeaseTimeToLiveResponse>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let request = pb::LeaseTimeToLiveRequest { id: self.id.0, keys: self.with_keys };
+            let answer: pb::LeaseTimeToLiveResponse =
+                self.client.rpc().unary(&method::LEASE_TIME_TO_LIVE, &request).await?;
+            let keys = match self.client.namespace_of_keys() {
+                None => answer.keys,
+                Some(namespace) => {
+                    let mine = answer.keys.iter().filter(|key| key.starts_with(namespace.prefix()));
+                    mine.map(|key| namespace.strip_key(key)).collect()
+                }
+            };
+            Ok(LeaseTimeToLiveResponse {
+                header: header(answer.header),
+                id: LeaseId(answer.id),
+                ttl_seconds: answer.ttl,
+                granted_ttl_seconds: answer.granted_ttl,
+                keys,
+            })
+        })
+    }
+}
+
+/// A lease is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaseGrantResponse {
+    /// Server and store. The revision is the current one: a lease makes none.
+    pub header: ResponseHeader,
+    /// The lease.
+    pub id: LeaseId,
+    /// How long it lives without being renewed, in seconds: as asked for, or the least that the server grants.
+    pub ttl_seconds: i64,
+}
+
+impl From<pb::LeaseGrantResponse> for LeaseGrantResponse {
+    fn from(answer: pb::LeaseGrantResponse) -> Self {
+        LeaseGrantResponse { header: header(answer.header), id: LeaseId(answer.id), ttl_seconds: answer.ttl }
+    }
+}
+
+/// A lease is ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaseRevokeResponse {
+    /// Server and store. The revision is that at which the keys were deleted; a lease without keys makes none.
+    pub header: ResponseHeader,
+}
+
+/// What is left of a lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaseTimeToLiveResponse {
+    /// Server and store.
+    pub header: ResponseHeader,
+    /// The lease that was asked about.
+    pub id: LeaseId,
+    /// Seconds that it lives without being renewed; -1 if there is no such lease.
+    pub ttl_seconds: i64,
+    /// Seconds that it was granted, and is given again with each renewal; 0 if there is no such lease.
+    pub granted_ttl_seconds: i64,
+    /// Its keys, if they were asked for.
+    pub keys: Vec<Bytes>,
+}
+
+/// A lease is renewed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaseKeepAliveResponse {
+    /// Server and store.
+    pub header: ResponseHeader,
+    /// The lease.
+    pub id: LeaseId,
+    /// Seconds that it lives from now on.
+    pub ttl_seconds: i64,
+}
+
+impl From<pb::LeaseKeepAliveResponse> for LeaseKeepAliveResponse {
+    fn from(answer: pb::LeaseKeepAliveResponse) -> Self {
+        LeaseKeepAliveResponse {
+            header: header(answer.header),
+            id: LeaseId(answer.id),
+            ttl_seconds: answer.ttl,
+        }
+    }
+}
+
+/// All leases.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaseLeasesResponse {
+    /// Server and store.
+    pub header: ResponseHeader,
+    /// Those that end first at the front.
+    pub leases: Vec<LeaseId>,
+}
+
+impl From<pb::LeaseLeasesResponse> for LeaseLeasesResponse {
+    fn from(answer: pb::LeaseLeasesResponse) -> Self {
+        LeaseLeasesResponse {
+            header: header(answer.header),
+            leases: answer.leases.into_iter().map(|lease| LeaseId(lease.id)).collect(),
+        }
+    }
+}
