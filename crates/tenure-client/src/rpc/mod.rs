@@ -1,7 +1,8 @@
 //! Calls: which connection, how often, with which token.
 //!
 //! * `method`: the table of methods, and which of them may be repeated.
-//! * `codec`: requests that are encoded once.
+//! * `unary`: one request and one answer on a connection.
+//! * `codec`: requests of streams, encoded once.
 //! * `token`: who the client is.
 //! * `retry`: what to do about a failure.
 
@@ -9,6 +10,7 @@ mod codec;
 pub(crate) mod method;
 mod retry;
 mod token;
+mod unary;
 
 use crate::{
     ClientConfig, Endpoint, Error, Result,
@@ -171,7 +173,8 @@ impl Rpc {
             let connection = self.pool.connection().await?;
             let token = self.token.current();
             let codec = Encoded::default();
-            let message = with_metadata(request.clone(), &token, CallOptions::default());
+            let message = request.slice(unary::PREFIX_BYTES..);
+            let message = with_metadata(message, &token, CallOptions::default());
             let endpoint = connection.endpoint().clone();
             let opened = self.grpc(connection).server_streaming(message, method.path(), codec).await;
             let failed = match opened {
@@ -267,9 +270,13 @@ impl Rpc {
     where
         R: Message + Default + 'static,
     {
-        let message = with_metadata(request, token, options);
-        let answered = self.grpc(connection).unary(message, method.path(), Encoded::default()).await;
-        Ok(answered.map_err(Attempt::from)?.into_inner())
+        let bytes_max = self.response_bytes_max;
+        let answer = unary::call(connection, method.path, request, token, options, bytes_max).await?;
+        R::decode(answer).map_err(|_| Attempt {
+            error: Error::Protocol("an answer that cannot be decoded"),
+            was_sent: true,
+            is_transport: false,
+        })
     }
 
     fn grpc(&self, connection: Connection) -> Grpc<Connection> {
@@ -277,13 +284,14 @@ impl Rpc {
         Grpc::with_origin(connection, origin).max_decoding_message_size(self.response_bytes_max)
     }
 
+    /// The request as one frame.
     fn encoded(&self, request: &impl Message) -> Result<Bytes> {
         let request_bytes = request.encoded_len();
         let request_bytes_max = self.request_bytes_max;
         if request_bytes > request_bytes_max {
             return Err(Error::RequestTooLarge { request_bytes, request_bytes_max });
         }
-        Ok(request.encode_to_vec().into())
+        Ok(unary::frame(request, request_bytes))
     }
 
     async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {

@@ -1,7 +1,11 @@
 //! HTTP/2 over one connection.
 
-use super::stream::Stream;
-use http::{HeaderValue, Request, Response, Uri, header::USER_AGENT};
+use super::{
+    body::{AnswerBody, RequestBody},
+    stream::Stream,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, uri::PathAndQuery};
 use hyper::{
     body::Incoming,
     client::conn::http2::{self, SendRequest},
@@ -35,7 +39,7 @@ pub(crate) struct TransportError {
 /// An HTTP/2 connection. Cheap to clone; requests run side by side.
 #[derive(Clone)]
 pub(crate) struct Connection {
-    requests: SendRequest<Body>,
+    requests: SendRequest<RequestBody>,
     endpoint: Arc<str>,
     origin: Uri,
 }
@@ -78,8 +82,49 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Sends one gRPC request whose whole body is `frame`.
+    pub(crate) async fn send(
+        &mut self,
+        path: &'static str,
+        mut headers: HeaderMap,
+        frame: Bytes,
+    ) -> Result<Response<Incoming>, TransportError> {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        let mut request = Request::new(RequestBody::whole(frame));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri(path);
+        *request.headers_mut() = headers;
+        self.dispatch(request).await
+    }
+
+    fn uri(&self, path: &'static str) -> Uri {
+        let mut parts = self.origin.clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::from_static(path));
+        // With scheme, authority and path nothing is missing.
+        Uri::from_parts(parts).unwrap_or_else(|_| self.origin.clone())
+    }
+
+    fn dispatch(
+        &mut self,
+        mut request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TransportError>> + Send + use<> {
+        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
+        let answer = self.requests.try_send_request(request);
+        async move {
+            answer.await.map_err(|mut failed| {
+                let given_back = failed.take_message().is_some();
+                let error = failed.into_error();
+                TransportError { was_sent: !given_back && !was_refused(&error), error }
+            })
+        }
+    }
+}
+
+/// Streams go through tonic, which needs a service.
 impl tower_service::Service<Request<Body>> for Connection {
-    type Response = Response<Incoming>;
+    type Response = Response<AnswerBody>;
     type Error = TransportError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -88,16 +133,9 @@ impl tower_service::Service<Request<Body>> for Connection {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
-        let answer = self.requests.try_send_request(request);
-        Box::pin(async move {
-            answer.await.map_err(|mut failed| {
-                let given_back = failed.take_message().is_some();
-                let error = failed.into_error();
-                TransportError { was_sent: !given_back && !was_refused(&error), error }
-            })
-        })
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let answer = self.dispatch(request.map(RequestBody::Stream));
+        Box::pin(async move { Ok(AnswerBody::of(answer.await?)) })
     }
 }
 
