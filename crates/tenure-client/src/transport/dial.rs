@@ -74,11 +74,13 @@ impl Dialer {
         let (connection, mut driver) =
             started.map_err(|error| Error::ConnectionLost { reason: causes(&error).into() })?;
         tokio::select! {
-            () = answered.notified() => Ok((connection, driver)),
+            // The connection first: if what came is no HTTP/2, it ends in the turn in which it is read.
+            biased;
             ended = &mut driver => {
                 let reason = ended.err().map_or_else(|| "the server closed the connection".into(), |error| causes(&error));
                 Err(Error::ConnectionLost { reason: reason.into() })
             }
+            () = answered.notified() => Ok((connection, driver)),
         }
     }
 

@@ -13,6 +13,7 @@ mod leasing;
 mod maintenance;
 mod mirror;
 mod naming;
+mod nonsense;
 mod ordering;
 mod security;
 mod support;
