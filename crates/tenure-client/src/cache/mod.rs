@@ -1,1 +1,2 @@
 //! A local copy of a prefix that answers reads and watches.
+mod replica;

@@ -6,6 +6,7 @@
 
 mod call;
 mod compare;
+mod local;
 mod op;
 mod range;
 mod response;
@@ -14,6 +15,7 @@ mod txn;
 
 pub use call::{Call, Compact, CompactResponse, TxnCall};
 pub use compare::{Compare, Comparison};
+pub(crate) use local::{answer, holds};
 pub use op::{Delete, Get, Op, Operation, Put, SortOrder, SortTarget};
 pub(crate) use range::ZERO;
 pub use range::{KeyRange, prefix_end};

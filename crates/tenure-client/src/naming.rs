@@ -1,1 +1,0 @@
-//! Addresses of services, kept in the store.
