@@ -2,16 +2,17 @@
 
 use crate::{
     ClientConfig, IntoBytes, Result, Revision,
-    config::parse_endpoints,
+    cluster::keep_synced,
     kv::{Call, Compact, Delete, Get, GetResponse, Kv, Op, OpResponse, Put, TxnCall, TxnResponse},
     lease::Renewals,
     namespace::Namespace,
-    rpc::{Rpc, method},
+    rpc::{CallOptions, Rpc, method},
     watch::Watches,
 };
 use futures::Stream;
 use std::sync::Arc;
 use tenure_api::etcdserverpb as pb;
+use tokio_util::task::AbortOnDropHandle;
 
 /// A connection to a cluster: all services, over all endpoints. Cheap to clone; clones share the connections.
 ///
@@ -33,6 +34,7 @@ use tenure_api::etcdserverpb as pb;
 pub struct Client {
     shared: Arc<Shared>,
     namespace: Option<Arc<Namespace>>,
+    options: CallOptions,
 }
 
 /// What all clones of a client share.
@@ -40,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) rpc: Arc<Rpc>,
     pub(crate) watches: Watches,
     pub(crate) renewals: Renewals,
+    /// Keeps the endpoints those of the members, if the configuration says so.
+    _syncing: Option<AbortOnDropHandle<()>>,
 }
 
 impl std::fmt::Debug for Client {
@@ -63,7 +67,12 @@ impl Client {
         rpc.pool().connection().await?;
         rpc.log_in().await?;
         let (watches, renewals) = (Watches::new(rpc.clone()), Renewals::new(rpc.clone()));
-        let client = Client { shared: Arc::new(Shared { rpc, watches, renewals }), namespace: None };
+        let syncing = config.auto_sync_interval.map(|interval| keep_synced(rpc.clone(), interval));
+        let shared = Arc::new(Shared { rpc, watches, renewals, _syncing: syncing });
+        let client = Client { shared, namespace: None, options: CallOptions::default() };
+        if config.is_old_cluster_rejected {
+            client.maintenance().reject_old_servers().await?;
+        }
         Ok(client)
     }
 
@@ -86,12 +95,7 @@ impl Client {
     /// [`Error::Invalid`](crate::Error::Invalid) if there is none, or one is malformed; then nothing is changed.
     pub fn set_endpoints<E: Into<String>>(&self, endpoints: impl IntoIterator<Item = E>) -> Result<()> {
         let names: Vec<String> = endpoints.into_iter().map(Into::into).collect();
-        let endpoints = parse_endpoints(&names)?;
-        for endpoint in &endpoints {
-            self.rpc().pool().dialer().check(endpoint)?;
-        }
-        self.rpc().pool().set_endpoints(endpoints);
-        Ok(())
+        self.rpc().set_endpoints(&names)
     }
 
     /// A handle to the same connections that puts `prefix` before every key, and takes it from every key that comes back: in
@@ -113,7 +117,31 @@ impl Client {
             None => prefix,
         };
         let namespace = (!prefix.is_empty()).then(|| Arc::new(Namespace::new(prefix)));
-        Client { shared: self.shared.clone(), namespace }
+        Client { namespace, ..self.clone() }
+    }
+
+    /// A handle to the same connections whose requests fail with [`NoLeader`](crate::EtcdError::NoLeader) at once when the member that
+    /// gets them has no leader, instead of waiting for one. Another endpoint is asked first, if there is one. Go's `WithRequireLeader`;
+    /// watches have an option of their own, which is on by default.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// client.with_require_leader().put("k", "v").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_require_leader(&self) -> Self {
+        Client { options: CallOptions { requires_leader: true }, ..self.clone() }
+    }
+
+    /// A call with one request and one answer, with the options of this handle.
+    pub(crate) async fn unary<Q, R>(&self, method: &'static method::Method, request: &Q) -> Result<R>
+    where
+        Q: prost::Message,
+        R: prost::Message + Default + 'static,
+    {
+        self.rpc().unary_with(method, request, self.options).await
     }
 
     pub(crate) fn rpc(&self) -> &Arc<Rpc> {
@@ -226,32 +254,32 @@ impl Client {
 
 impl Kv for Client {
     async fn execute(&self, op: Op) -> Result<OpResponse> {
-        let Some(namespace) = &self.namespace else { return carry_out(&self.shared.rpc, op).await };
-        let mut response = carry_out(&self.shared.rpc, namespace.prefix_op(op)).await?;
+        let Some(namespace) = &self.namespace else { return carry_out(self, op).await };
+        let mut response = carry_out(self, namespace.prefix_op(op)).await?;
         namespace.strip_response(&mut response);
         Ok(response)
     }
 }
 
-async fn carry_out(rpc: &Rpc, op: Op) -> Result<OpResponse> {
+async fn carry_out(client: &Client, op: Op) -> Result<OpResponse> {
     let is_read_only = op.is_read_only();
     Ok(match op {
         Op::Get(get) => {
-            let response: pb::RangeResponse = rpc.unary(&method::RANGE, &get.request()?).await?;
+            let response: pb::RangeResponse = client.unary(&method::RANGE, &get.request()?).await?;
             OpResponse::Get(response.into())
         }
         Op::Put(put) => {
-            let response: pb::PutResponse = rpc.unary(&method::PUT, &put.request()?).await?;
+            let response: pb::PutResponse = client.unary(&method::PUT, &put.request()?).await?;
             OpResponse::Put(response.into())
         }
         Op::Delete(delete) => {
             let response: pb::DeleteRangeResponse =
-                rpc.unary(&method::DELETE_RANGE, &delete.request()?).await?;
+                client.unary(&method::DELETE_RANGE, &delete.request()?).await?;
             OpResponse::Delete(response.into())
         }
         Op::Txn(txn) => {
             let method = if is_read_only { &method::READ_ONLY_TXN } else { &method::TXN };
-            let response: pb::TxnResponse = rpc.unary(method, &txn.request()?).await?;
+            let response: pb::TxnResponse = client.unary(method, &txn.request()?).await?;
             OpResponse::Txn(TxnResponse::try_from(response)?)
         }
     })

@@ -6,22 +6,23 @@ use std::{fmt, time::Duration};
 /// The shortest time between two probes of a silent connection: an etcd server closes connections that are probed more often.
 const KEEP_ALIVE_INTERVAL_MIN: Duration = Duration::from_secs(10);
 
-/// How a client proves who it is.
+/// A text that `Debug` does not show.
 #[derive(Clone)]
-pub(crate) enum Credentials {
-    /// A name and a password, for which the server gives a token.
-    Password { user: String, password: String },
-    /// A token that does not change.
-    Token(String),
+pub(crate) struct Secret(pub(crate) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
 }
 
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Credentials::Password { user, .. } => write!(f, "Password {{ user: {user:?}, password: .. }}"),
-            Credentials::Token(_) => f.write_str("Token(..)"),
-        }
-    }
+/// How a client proves who it is.
+#[derive(Clone, Debug)]
+pub(crate) enum Credentials {
+    /// A name and a password, for which the server gives a token.
+    Password { user: String, password: Secret },
+    /// A token that does not change.
+    Token(Secret),
 }
 
 /// How often and after which pauses a request is repeated that may be repeated.
@@ -54,8 +55,8 @@ pub struct ClientConfig {
     pub(crate) response_bytes_max: usize,
     pub(crate) retry: RetryConfig,
     pub(crate) tls: Option<TlsConfig>,
-    pub(crate) user: Option<(String, String)>,
-    pub(crate) token: Option<String>,
+    pub(crate) user: Option<(String, Secret)>,
+    pub(crate) token: Option<Secret>,
     pub(crate) auto_sync_interval: Option<Duration>,
     pub(crate) is_old_cluster_rejected: bool,
 }
@@ -144,13 +145,13 @@ impl ClientConfig {
 
     /// Authenticates as this user; the token is fetched, and fetched anew when it expires.
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
-        self.user = Some((name.into(), password.into()));
+        self.user = Some((name.into(), Secret(password.into())));
         self
     }
 
     /// Authenticates with this token, for instance a JSON Web Token. It excludes [`ClientConfig::user`] and is never renewed.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(token.into());
+        self.token = Some(Secret(token.into()));
         self
     }
 
@@ -189,4 +190,19 @@ pub(crate) fn parse_endpoints(names: &[String]) -> Result<Vec<Endpoint>> {
         return Err(Error::invalid("etcdclient: no available endpoints: name one at least"));
     }
     names.iter().map(|name| name.parse()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_and_tokens_are_not_shown() {
+        let config = ClientConfig::new(["a:1"]).user("root", "SECRET");
+        let shown = format!("{config:?} {:?}", config.credentials());
+        assert!(shown.contains("root") && !shown.contains("SECRET"), "{shown}");
+        let config = ClientConfig::new(["a:1"]).token("SECRET");
+        let shown = format!("{config:?} {:?}", config.credentials());
+        assert!(!shown.contains("SECRET"), "{shown}");
+    }
 }

@@ -25,7 +25,12 @@ mod transport;
 mod types;
 mod watch;
 
+pub use auth::{
+    Auth, AuthResponse, AuthStatusResponse, AuthenticateResponse, Permission, PermissionKind,
+    RoleGetResponse, RoleListResponse, UserAdd, UserGetResponse, UserListResponse,
+};
 pub use client::Client;
+pub use cluster::{Cluster, Member, MemberAddResponse, MemberList, MembersResponse};
 pub use config::ClientConfig;
 pub use endpoint::Endpoint;
 pub use error::{Code, Error, EtcdError, Result};
@@ -36,6 +41,10 @@ pub use kv::{
 pub use lease::{
     Lease, LeaseGrant, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseKeeper, LeaseLeasesResponse,
     LeaseRevokeResponse, LeaseTimeToLive, LeaseTimeToLiveResponse,
+};
+pub use maintenance::{
+    AlarmKind, AlarmMember, AlarmResponse, DowngradeAction, DowngradeResponse, HashKvResponse, HashResponse,
+    Maintenance, MaintenanceResponse, SavedSnapshot, Snapshot, SnapshotCall, StatusResponse,
 };
 pub use tls::{Pem, TlsConfig};
 pub use types::{IntoBytes, KeyValue, LeaseId, MemberId, ResponseHeader, Revision};

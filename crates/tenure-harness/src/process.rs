@@ -12,7 +12,10 @@ use std::{
     str::FromStr,
     time::{Duration, Instant},
 };
-use tenure_api::etcdserverpb::{RangeRequest, kv_client::KvClient};
+use tenure_api::{
+    error::EtcdError,
+    etcdserverpb::{RangeRequest, kv_client::KvClient},
+};
 use tonic::transport::{Channel, Endpoint};
 
 /// How long a server may take from its start to its first linearizable read, or from SIGTERM to its end.
@@ -92,8 +95,8 @@ pub fn free_port() -> Result<u16> {
 }
 
 impl Server {
-    /// Starts `program` with a data directory at `data` and waits until it answers a linearizable read.
-    /// `flags` come after the usual ones. What it logs is in `data` with `.log` appended.
+    /// Starts `program` with a data directory at `data` and waits until it answers a linearizable read, or refuses it for a reason that
+    /// is not its own state. `flags` come after the usual ones. What it logs is in `data` with `.log` appended.
     ///
     /// # Errors
     /// The process cannot be started, ends, or does not answer within a minute.
@@ -103,7 +106,11 @@ impl Server {
         Ok(server)
     }
 
-    fn new(program: &Path, data: &Path, flags: &[String]) -> Result<Self> {
+    /// A server that is not started yet: its ports are known before those of a cluster start together.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn new(program: &Path, data: &Path, flags: &[String]) -> Result<Self> {
         Ok(Self {
             program: program.to_path_buf(),
             flags: flags.to_vec(),
@@ -136,6 +143,11 @@ impl Server {
         self.wait_ready().await?;
         self.ready_after = started.elapsed();
         Ok(())
+    }
+
+    /// Adds flags, for the next start.
+    pub fn add_flags<F: Into<String>>(&mut self, flags: impl IntoIterator<Item = F>) {
+        self.flags.extend(flags.into_iter().map(Into::into));
     }
 
     fn spawn(&mut self) -> Result<()> {
@@ -184,8 +196,13 @@ impl Server {
 
     async fn read_once(&self) -> Result<()> {
         let mut kv = KvClient::new(self.channel().await?);
-        kv.range(RangeRequest { key: "\0".into(), ..Default::default() }).await?;
-        Ok(())
+        let answer = kv.range(RangeRequest { key: "\0".into(), ..Default::default() }).await;
+        let Err(refusal) = answer else { return Ok(()) };
+        // It is up, but asks for a user, or has no vote yet.
+        match EtcdError::from_status(&refusal) {
+            Some(EtcdError::UserEmpty | EtcdError::NotSupportedForLearner) => Ok(()),
+            _ => Err(refusal.into()),
+        }
     }
 
     /// A new connection.

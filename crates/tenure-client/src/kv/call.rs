@@ -98,8 +98,7 @@ impl<'a> IntoFuture for Compact<'a> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let request = pb::CompactionRequest { revision: self.revision, physical: self.is_physical };
-            let response: pb::CompactionResponse =
-                self.client.rpc().unary(&method::COMPACT, &request).await?;
+            let response: pb::CompactionResponse = self.client.unary(&method::COMPACT, &request).await?;
             Ok(CompactResponse { header: header(response.header) })
         })
     }

@@ -25,8 +25,8 @@ macro_rules! methods {
     };
 }
 
-// Which methods are repeated is what etcd's client does (`client/v3/retry.go`), reads all, and of the writes those that do no
-// harm when they are carried out twice.
+// Which methods are repeated is what etcd's client does (`client/v3/retry.go`): reads all, and of the writes those that do no
+// harm when they are carried out twice. Authenticate is added: a second token hurts nobody.
 methods! {
     Always {
         RANGE = "/etcdserverpb.KV/Range",
@@ -50,7 +50,7 @@ methods! {
         ROLE_GET = "/etcdserverpb.Auth/RoleGet",
         ROLE_LIST = "/etcdserverpb.Auth/RoleList",
         RANGE_STREAM = "/etcdserverpb.KV/RangeStream",
-        LOG_IN = "/etcdserverpb.Auth/Authenticate",
+        AUTHENTICATE = "/etcdserverpb.Auth/Authenticate",
     }
     IfWithoutEffect {
         LEASE_GRANT_CHOSEN = "/etcdserverpb.Lease/LeaseGrant",
@@ -66,7 +66,6 @@ methods! {
         DOWNGRADE = "/etcdserverpb.Maintenance/Downgrade",
         AUTH_ENABLE = "/etcdserverpb.Auth/AuthEnable",
         AUTH_DISABLE = "/etcdserverpb.Auth/AuthDisable",
-        AUTHENTICATE = "/etcdserverpb.Auth/Authenticate",
         USER_ADD = "/etcdserverpb.Auth/UserAdd",
         USER_DELETE = "/etcdserverpb.Auth/UserDelete",
         USER_CHANGE_PASSWORD = "/etcdserverpb.Auth/UserChangePassword",

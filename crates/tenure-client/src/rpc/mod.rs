@@ -14,7 +14,8 @@ mod unary;
 
 use crate::{
     ClientConfig, Endpoint, Error, Result,
-    transport::{Connection, Dialer, Pool},
+    config::parse_endpoints,
+    transport::{Connection, Dialer, Driven, Pool},
 };
 use bytes::Bytes;
 use codec::Encoded;
@@ -22,7 +23,12 @@ use http::uri::PathAndQuery;
 use method::Method;
 use prost::Message;
 use retry::{Next, Retries};
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 use token::Token;
 use tokio::time::timeout;
 use tokio_stream::Stream;
@@ -80,6 +86,16 @@ impl Rpc {
         })
     }
 
+    /// Uses these endpoints from now on.
+    pub(crate) fn set_endpoints(&self, names: &[String]) -> Result<()> {
+        let endpoints = parse_endpoints(names)?;
+        for endpoint in &endpoints {
+            self.pool.dialer().check(endpoint)?;
+        }
+        self.pool.set_endpoints(endpoints);
+        Ok(())
+    }
+
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }
@@ -122,7 +138,10 @@ impl Rpc {
                 match retries.next(method, &failed, self.token.can_be_renewed()) {
                     Next::Fail => return Err(failed.error),
                     Next::Again(pause) => tokio::time::sleep(pause).await,
-                    Next::AgainWithNewToken => self.renew_token(&token).await?,
+                    Next::AgainWithNewToken(pause) => {
+                        tokio::time::sleep(pause).await;
+                        self.renew_token(&token).await?;
+                    }
                 }
             }
         })
@@ -172,21 +191,64 @@ impl Rpc {
         loop {
             let connection = self.pool.connection().await?;
             let token = self.token.current();
-            let codec = Encoded::default();
-            let message = request.slice(unary::PREFIX_BYTES..);
-            let message = with_metadata(message, &token, CallOptions::default());
-            let endpoint = connection.endpoint().clone();
-            let opened = self.grpc(connection).server_streaming(message, method.path(), codec).await;
-            let failed = match opened {
-                Ok(answers) => return Ok(Answers { stream: answers.into_inner(), taken: None, endpoint }),
-                Err(status) => Attempt::from(status),
+            let failed = match self.open_stream(connection, method, request.clone(), &token).await {
+                Ok(answers) => return Ok(answers),
+                Err(failed) => failed,
             };
             match retries.next(method, &failed, self.token.can_be_renewed()) {
                 Next::Fail => return Err(failed.error),
                 Next::Again(pause) => tokio::time::sleep(pause).await,
-                Next::AgainWithNewToken => self.renew_token(&token).await?,
+                Next::AgainWithNewToken(pause) => {
+                    tokio::time::sleep(pause).await;
+                    self.renew_token(&token).await?;
+                }
             }
         }
+    }
+
+    /// Opens a stream of answers from this endpoint and no other. It is opened again only with a new token.
+    pub(crate) async fn server_stream_to<Q, R>(
+        &self,
+        endpoint: &Endpoint,
+        method: &'static Method,
+        request: &Q,
+    ) -> Result<Answers<R>>
+    where
+        Q: Message,
+        R: Message + Default + 'static,
+    {
+        let request = self.encoded(request)?;
+        let (connection, driven) = self.pool.connection_to(endpoint).await?;
+        let token = self.token.current();
+        let opened = self.open_stream(connection.clone(), method, request.clone(), &token).await;
+        let opened = match opened {
+            Err(failed) if self.token.is_refused(&failed.error) => {
+                self.renew_token(&token).await?;
+                self.open_stream(connection, method, request, &self.token.current()).await
+            }
+            opened => opened,
+        };
+        let mut answers = opened.map_err(|failed| failed.error)?;
+        answers._driven = driven;
+        Ok(answers)
+    }
+
+    async fn open_stream<R>(
+        &self,
+        connection: Connection,
+        method: &'static Method,
+        request: Bytes,
+        token: &Option<MetadataValue<Ascii>>,
+    ) -> Result<Answers<R>, Attempt>
+    where
+        R: Message + Default + 'static,
+    {
+        let message = request.slice(unary::PREFIX_BYTES..);
+        let message = with_metadata(message, token, CallOptions::default());
+        let endpoint = connection.endpoint().clone();
+        let opened = self.grpc(connection).server_streaming(message, method.path(), Encoded::default()).await;
+        let stream = opened.map_err(Attempt::from)?.into_inner();
+        Ok(Answers::new(stream, endpoint))
     }
 
     /// Opens a stream both ways on the next connection, once. The first request must be ready in `requests` if the server
@@ -209,7 +271,7 @@ impl Rpc {
         let message = with_metadata(requests, &token, options);
         let opened = self.grpc(connection).streaming(message, method.path(), ProstCodec::default()).await;
         match opened {
-            Ok(answers) => Ok(Answers { stream: answers.into_inner(), taken: None, endpoint }),
+            Ok(answers) => Ok(Answers::new(answers.into_inner(), endpoint)),
             Err(status) => {
                 let failed = Attempt::from(status);
                 if self.token.is_refused(&failed.error) {
@@ -232,9 +294,13 @@ impl Rpc {
         Ok(true)
     }
 
-    /// Fetches a token if the client has a user and a password.
+    /// Fetches a token if the client has a user and a password; within the dial timeout.
     pub(crate) async fn log_in(&self) -> Result<()> {
-        if self.token.can_be_renewed() { self.renew_token(&None).await } else { Ok(()) }
+        if !self.token.can_be_renewed() {
+            return Ok(());
+        }
+        let waited = self.pool.dialer().dial_timeout();
+        timeout(waited, self.renew_token(&None)).await.unwrap_or(Err(Error::Timeout { waited }))
     }
 
     async fn renew_token(&self, refused: &Option<MetadataValue<Ascii>>) -> Result<()> {
@@ -244,12 +310,10 @@ impl Rpc {
                 let mut retries = Retries::new(&self.retry, self.pool.len());
                 loop {
                     let connection = self.pool.connection().await?;
-                    let options = CallOptions::default();
-                    let method = &method::AUTHENTICATE;
+                    let (method, options) = (&method::AUTHENTICATE, CallOptions::default());
                     match self.attempt(connection, method, request.clone(), &None, options).await {
                         Ok(answer) => return Ok(answer),
-                        // To log in twice does no harm.
-                        Err(failed) => match retries.next(&method::LOG_IN, &failed, false) {
+                        Err(failed) => match retries.next(method, &failed, false) {
                             Next::Again(pause) => tokio::time::sleep(pause).await,
                             _ => return Err(failed.error),
                         },
@@ -307,10 +371,35 @@ pub(crate) struct Answers<R> {
     stream: Streaming<R>,
     /// An answer that was looked at and is still to be told.
     taken: Option<R>,
-    endpoint: std::sync::Arc<str>,
+    endpoint: Arc<str>,
+    /// Keeps a connection that was made for this stream alone.
+    _driven: Option<Driven>,
+}
+
+impl<R> std::fmt::Debug for Answers<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answers").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// As [`Answers::next`].
+impl<R: Unpin> Stream for Answers<R> {
+    type Item = Result<R>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<R>>> {
+        if let Some(answer) = self.taken.take() {
+            return Poll::Ready(Some(Ok(answer)));
+        }
+        let answer = ready!(Pin::new(&mut self.stream).poll_next(cx));
+        Poll::Ready(answer.map(|answer| answer.map_err(|status| Attempt::from(status).error)))
+    }
 }
 
 impl<R> Answers<R> {
+    fn new(stream: Streaming<R>, endpoint: Arc<str>) -> Self {
+        Answers { stream, taken: None, endpoint, _driven: None }
+    }
+
     /// The endpoint that serves the stream.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint

@@ -21,6 +21,12 @@ use tonic::Status;
 /// What tonic says of an answer that ended before its trailers.
 const TRUNCATED: &str = "protocol error: missing grpc-status trailer";
 
+/// How often one call renews the token.
+const RENEWALS_MAX: u32 = 4;
+
+/// What etcd up to 3.5 says of a token whose revision is old, because nothing translates it.
+const OLD_REVISION_UNTRANSLATED: &str = "auth: revision in header is old";
+
 /// What comes after a failed attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -28,8 +34,8 @@ pub(super) enum Next {
     Fail,
     /// Another attempt, after a pause.
     Again(Duration),
-    /// Another attempt, once the token is renewed.
-    AgainWithNewToken,
+    /// Another attempt, after a pause and once the token is renewed.
+    AgainWithNewToken(Duration),
 }
 
 /// The attempts of one call.
@@ -40,7 +46,10 @@ pub(super) struct Retries {
     round: usize,
     backoff: Option<Box<dyn Iterator<Item = Duration> + Send>>,
     config: RetryConfig,
-    is_token_renewed: bool,
+    renewals: u32,
+    /// Calls that may not be repeated and met a member without a leader: each endpoint is asked once.
+    leaderless: usize,
+    endpoints: usize,
 }
 
 impl Retries {
@@ -52,7 +61,9 @@ impl Retries {
             round: endpoints / 2 + 1,
             backoff: None,
             config: *config,
-            is_token_renewed: false,
+            renewals: 0,
+            leaderless: 0,
+            endpoints,
         }
     }
 
@@ -62,24 +73,33 @@ impl Retries {
         }
         self.left -= 1;
         if can_renew_token && is_token_refused(&failed.error) {
-            // A fresh token that is refused as well is a refusal.
-            if self.is_token_renewed {
+            // A new token can be too old as well when users change meanwhile, but not again and again.
+            self.renewals += 1;
+            return match self.renewals {
+                1 => Next::AgainWithNewToken(Duration::ZERO),
+                2..=RENEWALS_MAX => Next::AgainWithNewToken(self.pause()),
+                _ => Next::Fail,
+            };
+        }
+        if !may_repeat(method, failed, self.endpoints) {
+            if !failed.error.is(EtcdError::NoLeader) {
                 return Next::Fail;
             }
-            self.is_token_renewed = true;
-            return Next::AgainWithNewToken;
-        }
-        if !may_repeat(method, failed) {
-            return Next::Fail;
+            self.leaderless += 1;
+            return if self.leaderless < self.endpoints { Next::Again(Duration::ZERO) } else { Next::Fail };
         }
         self.in_round += 1;
         if self.in_round < self.round {
             return Next::Again(Duration::ZERO);
         }
         self.in_round = 0;
+        Next::Again(self.pause())
+    }
+
+    fn pause(&mut self) -> Duration {
         let config = self.config;
         let backoff = self.backoff.get_or_insert_with(|| Box::new(backoff(&config)));
-        Next::Again(backoff.next().unwrap_or(config.backoff_max))
+        backoff.next().unwrap_or(config.backoff_max)
     }
 }
 
@@ -94,13 +114,13 @@ pub(super) fn backoff(config: &RetryConfig) -> impl Iterator<Item = Duration> + 
         .build()
 }
 
-fn may_repeat(method: &Method, failed: &Attempt) -> bool {
+fn may_repeat(method: &Method, failed: &Attempt, endpoints: usize) -> bool {
     if failed.is_transport && !failed.was_sent {
         return true;
     }
     if failed.error.is(EtcdError::NotSupportedForLearner) {
-        // Another endpoint may not be a learner. With one endpoint alone, it is promoted at some time.
-        return true;
+        // Another endpoint may not be a learner.
+        return endpoints > 1;
     }
     match method.repeat {
         Repeat::Always => failed.is_transport || failed.error.code() == Code::Unavailable,
@@ -110,10 +130,13 @@ fn may_repeat(method: &Method, failed: &Attempt) -> bool {
 
 /// Whether a new token may help.
 pub(super) fn is_token_refused(error: &Error) -> bool {
-    matches!(
-        error.etcd(),
-        Some(EtcdError::InvalidAuthToken | EtcdError::AuthOldRevision | EtcdError::UserEmpty)
-    )
+    match error {
+        Error::Etcd { error, .. } => {
+            matches!(error, EtcdError::InvalidAuthToken | EtcdError::AuthOldRevision | EtcdError::UserEmpty)
+        }
+        Error::Rpc { message, .. } => message == OLD_REVISION_UNTRANSLATED,
+        _ => false,
+    }
 }
 
 /// What the transport says of a call that no answer came to.
@@ -160,7 +183,7 @@ mod tests {
     }
 
     fn is_repeated(method: &Method, failed: &Attempt) -> bool {
-        may_repeat(method, failed)
+        may_repeat(method, failed, 2)
     }
 
     #[test]
@@ -169,7 +192,9 @@ mod tests {
         assert!(!is_repeated(&method::PUT, &lost(true)));
         assert!(!is_repeated(&method::TXN, &answered(EtcdError::Timeout)));
         assert!(!is_repeated(&method::PUT, &answered(EtcdError::NoSpace)));
-        assert!(is_repeated(&method::PUT, &answered(EtcdError::NotSupportedForLearner)));
+        let learner = answered(EtcdError::NotSupportedForLearner);
+        assert!(is_repeated(&method::PUT, &learner));
+        assert!(!may_repeat(&method::RANGE, &learner, 1), "there is nobody else to ask");
     }
 
     #[test]
@@ -194,11 +219,32 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_renewed_once() {
-        let mut retries = Retries::new(&CONFIG, 1);
+    fn a_token_is_renewed_a_few_times_with_pauses() {
+        let mut retries = Retries::new(&RetryConfig { retries_max: 100, ..CONFIG }, 1);
         let refused = answered(EtcdError::InvalidAuthToken);
-        assert_eq!(retries.next(&method::PUT, &refused, true), Next::AgainWithNewToken);
-        assert_eq!(retries.next(&method::PUT, &refused, true), Next::Fail);
+        let mut next = || retries.next(&method::PUT, &refused, true);
+        assert_eq!(next(), Next::AgainWithNewToken(Duration::ZERO));
+        for _ in 2..=RENEWALS_MAX {
+            let next = next();
+            assert!(matches!(next, Next::AgainWithNewToken(pause) if pause > Duration::ZERO), "{next:?}");
+        }
+        assert_eq!(next(), Next::Fail);
         assert_eq!(Retries::new(&CONFIG, 1).next(&method::PUT, &refused, false), Next::Fail);
+    }
+
+    #[test]
+    fn an_old_revision_is_known_by_both_of_its_texts() {
+        for status in [EtcdError::AuthOldRevision.into(), Status::unknown(OLD_REVISION_UNTRANSLATED)] {
+            assert!(is_token_refused(&status.into()));
+        }
+        assert!(!is_token_refused(&Status::from(EtcdError::PermissionDenied).into()));
+    }
+
+    #[test]
+    fn a_write_to_a_member_without_a_leader_is_tried_with_each_endpoint_once() {
+        let mut retries = Retries::new(&CONFIG, 3);
+        let leaderless = answered(EtcdError::NoLeader);
+        let nexts = [(); 3].map(|()| retries.next(&method::PUT, &leaderless, false));
+        assert_eq!(nexts, [Next::Again(Duration::ZERO), Next::Again(Duration::ZERO), Next::Fail]);
     }
 }

@@ -1,10 +1,20 @@
 //! The token that says who the client is.
 
 use super::{Answers, Attempt, CallOptions, Method, Rpc, retry::is_token_refused, with_metadata};
-use crate::{Error, EtcdError, Result, config::Credentials, transport::Connection};
+use crate::{
+    Error, EtcdError, Result,
+    config::{Credentials, Secret},
+    transport::Connection,
+};
 use arc_swap::ArcSwapOption;
 use prost::Message;
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 use tenure_api::etcdserverpb::{AuthenticateRequest, AuthenticateResponse};
 use tokio::sync::Mutex;
 use tokio_stream::Stream;
@@ -13,10 +23,12 @@ use tonic_prost::ProstCodec;
 
 /// The token in use, and how to get another one.
 pub(super) struct Token {
-    user: Option<(String, String)>,
+    user: Option<(String, Secret)>,
     current: ArcSwapOption<MetadataValue<Ascii>>,
-    /// One fetches; those who come meanwhile take what it got.
-    fetching: Mutex<()>,
+    /// One fetches; those who come meanwhile take what it got, be it a failure. It holds the failure of the last one.
+    fetching: Mutex<Option<Error>>,
+    /// How many fetches have ended.
+    fetches: AtomicU64,
 }
 
 impl Token {
@@ -24,9 +36,10 @@ impl Token {
         let (user, token) = match credentials {
             None => (None, None),
             Some(Credentials::Password { user, password }) => (Some((user, password)), None),
-            Some(Credentials::Token(token)) => (None, Some(value(&token)?)),
+            Some(Credentials::Token(token)) => (None, Some(value(&token.0)?)),
         };
-        Ok(Token { user, current: ArcSwapOption::from(token.map(Arc::new)), fetching: Mutex::new(()) })
+        let current = ArcSwapOption::from(token.map(Arc::new));
+        Ok(Token { user, current, fetching: Mutex::default(), fetches: AtomicU64::new(0) })
     }
 
     pub(super) fn current(&self) -> Option<MetadataValue<Ascii>> {
@@ -42,7 +55,7 @@ impl Token {
         self.can_be_renewed() && is_token_refused(error)
     }
 
-    /// Replaces a token that was refused, unless somebody else has already done so.
+    /// Replaces a token that was refused, unless somebody else has already done so, or tried while this call waited.
     pub(super) async fn renew<F>(
         &self,
         refused: &Option<MetadataValue<Ascii>>,
@@ -52,18 +65,27 @@ impl Token {
         F: Future<Output = Result<AuthenticateResponse>>,
     {
         let Some((name, password)) = &self.user else { return Ok(()) };
-        let _fetching = self.fetching.lock().await;
+        let fetches_before = self.fetches.load(Ordering::Acquire);
+        let mut failure = self.fetching.lock().await;
         if self.current() != *refused {
             return Ok(());
         }
-        let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
-        match authenticate(request).await {
-            Ok(answer) => self.current.store(Some(Arc::new(value(&answer.token)?))),
-            // Without authentication nobody needs a token; when it is turned on, the next call is told so.
-            Err(error) if error.is(EtcdError::AuthNotEnabled) => self.current.store(None),
-            Err(error) => return Err(error),
+        if self.fetches.load(Ordering::Acquire) != fetches_before {
+            return failure.clone().map_or(Ok(()), Err);
         }
-        Ok(())
+        let request = AuthenticateRequest { name: name.clone(), password: password.0.clone() };
+        let fetched = match authenticate(request).await {
+            Ok(answer) => value(&answer.token).map(|token| self.current.store(Some(Arc::new(token)))),
+            Err(error) if error.is(EtcdError::AuthNotEnabled) => {
+                // Nobody needs a token; when authentication is turned on, the next call is told so.
+                self.current.store(None);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        *failure = fetched.clone().err();
+        self.fetches.fetch_add(1, Ordering::Release);
+        fetched
     }
 }
 
@@ -95,7 +117,7 @@ impl Rpc {
         let message = with_metadata(requests, &token, options);
         let opened = self.grpc(connection).streaming(message, method.path(), ProstCodec::default()).await;
         match opened {
-            Ok(answers) => Ok(Answers { stream: answers.into_inner(), taken: None, endpoint }),
+            Ok(answers) => Ok(Answers::new(answers.into_inner(), endpoint)),
             Err(status) => {
                 let failed = Attempt::from(status);
                 if self.token.is_refused(&failed.error) {
@@ -112,4 +134,61 @@ fn value(token: &str) -> Result<MetadataValue<Ascii>> {
         token.parse().map_err(|_| Error::invalid("the token holds characters that no header can carry"))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tonic::Status;
+
+    fn of_user() -> Token {
+        let password = Secret("p".to_owned());
+        Token::new(Some(Credentials::Password { user: "u".to_owned(), password })).unwrap()
+    }
+
+    /// Has ten renew the same token, with this outcome, and tells how often it was fetched.
+    async fn renew_ten_times(outcome: Result<AuthenticateResponse>, succeeds: bool) -> u64 {
+        let token = of_user();
+        let refused = token.current();
+        let renewals = (0..10).map(|_| {
+            token.renew(&refused, |_| async {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                outcome.clone()
+            })
+        });
+        for renewed in futures::future::join_all(renewals).await {
+            assert_eq!(renewed.is_ok(), succeeds, "{renewed:?}");
+        }
+        token.fetches.load(Ordering::Acquire)
+    }
+
+    #[tokio::test]
+    async fn those_who_come_meanwhile_take_what_one_got() {
+        let answer = AuthenticateResponse { token: "t".to_owned(), ..Default::default() };
+        assert_eq!(renew_ten_times(Ok(answer), true).await, 1);
+        let refusal = |error: EtcdError| Err(Status::from(error).into());
+        assert_eq!(renew_ten_times(refusal(EtcdError::AuthNotEnabled), true).await, 1);
+        assert_eq!(renew_ten_times(refusal(EtcdError::AuthFailed), false).await, 1);
+    }
+
+    #[tokio::test]
+    async fn who_comes_after_a_failure_tries_again() {
+        let token = of_user();
+        let failing = token.renew(&None, |_| async { Err(Error::Closed) });
+        assert!(failing.await.is_err());
+        let answer = AuthenticateResponse { token: "t".to_owned(), ..Default::default() };
+        token.renew(&None, |_| async { Ok(answer) }).await.unwrap();
+        assert_eq!(token.current().unwrap(), "t");
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_is_given_up_does_not_keep_others_from_theirs() {
+        let token = of_user();
+        let endless = token.renew(&None, |_| std::future::pending());
+        assert!(tokio::time::timeout(Duration::from_millis(1), endless).await.is_err());
+        let answer = AuthenticateResponse { token: "t".to_owned(), ..Default::default() };
+        token.renew(&None, |_| async { Ok(answer) }).await.unwrap();
+        assert_eq!(token.current().unwrap(), "t");
+    }
 }

@@ -14,4 +14,4 @@ mod stream;
 
 pub(crate) use connection::{Connection, TransportError};
 pub(crate) use dial::Dialer;
-pub(crate) use pool::Pool;
+pub(crate) use pool::{Driven, Pool};

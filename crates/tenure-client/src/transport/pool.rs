@@ -34,6 +34,9 @@ struct Link {
     wanted: Notify,
 }
 
+/// The task of a connection that is not the pool's: dropping it closes the connection.
+pub(crate) type Driven = AbortOnDropHandle<()>;
+
 /// A link and the task that keeps it. Dropping it closes the connection.
 struct Kept {
     link: Arc<Link>,
@@ -162,10 +165,7 @@ impl Pool {
     }
 
     /// The connection to this endpoint, which is connected to for this purpose if it is not one of the pool's.
-    pub(crate) async fn connection_to(
-        &self,
-        endpoint: &Endpoint,
-    ) -> Result<(Connection, Option<impl Sized + use<>>)> {
+    pub(crate) async fn connection_to(&self, endpoint: &Endpoint) -> Result<(Connection, Option<Driven>)> {
         let of = |pool: &Pool| {
             let links = pool.links.load();
             links.iter().find(|kept| kept.link.endpoint == *endpoint).cloned()

@@ -1,10 +1,12 @@
 //! Servers to test against, and a wire that can be cut.
 
+mod metrics;
 mod proxy;
 mod server;
 
+pub use metrics::calls_handled;
 pub use proxy::Proxy;
-pub use server::TestServer;
+pub use server::{AUTH_TOKEN_TTL, TestServer, real_etcd, target};
 
 use std::{future::IntoFuture, time::Duration};
 use tenure_client::ClientConfig;

@@ -1,9 +1,9 @@
 //! A server of its own for every test.
 
 use super::config;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 use tempfile::TempDir;
-use tenure_client::Client;
+use tenure_client::{Client, Code};
 use tenure_harness::process::{self, Target, free_port};
 use tenure_server::{
     Server,
@@ -18,7 +18,7 @@ pub struct TestServer {
 
 enum Run {
     /// Inside this process; nothing while it is stopped.
-    Embedded { server: Option<Server>, port: u16 },
+    Embedded { server: Option<Server>, port: u16, auth_token_ttl: Duration },
     /// A process.
     Process(process::Server),
 }
@@ -41,21 +41,62 @@ pub fn program(target: Target) -> Option<PathBuf> {
     program.exists().then_some(program)
 }
 
+/// How long tokens live unless a test says otherwise.
+pub const AUTH_TOKEN_TTL: Duration = Duration::from_secs(300);
+
+/// As cheap as bcrypt can be.
+const BCRYPT_COST: u32 = 4;
+
+/// The real etcd to use: that of the suite, or the newest on this machine. Nothing if there is none: then a line says so.
+pub fn real_etcd() -> Option<Target> {
+    let wanted = target().into_iter().chain([Target::Etcd35, Target::Etcd34]);
+    let found = wanted.into_iter().find(|&target| target != Target::Tenured && program(target).is_some());
+    if found.is_none() {
+        eprintln!("skipped: no real etcd is on this machine");
+    }
+    found
+}
+
 impl TestServer {
     /// Starts the server that the suite runs against.
     pub async fn start() -> Self {
         match target() {
-            None => Self::embedded().await,
+            None => Self::embedded(AUTH_TOKEN_TTL).await,
             Some(target) => Self::process(target, &[]).await.expect("the program of TENURE_TARGET is there"),
         }
     }
 
-    async fn embedded() -> Self {
+    async fn embedded(auth_token_ttl: Duration) -> Self {
         let directory = TempDir::new().expect("a directory");
         let port = free_port().expect("a port");
-        let mut server = TestServer { run: Run::Embedded { server: None, port }, directory };
+        let mut server = TestServer { run: Run::Embedded { server: None, port, auth_token_ttl }, directory };
         server.start_again().await;
         server
+    }
+
+    /// Starts a server with users and roles, whose tokens live so long: that of the suite, or a real etcd if that one has none.
+    pub async fn with_auth(auth_token_ttl: Duration) -> Option<Self> {
+        let flags = [
+            "--bcrypt-cost",
+            &BCRYPT_COST.to_string(),
+            "--auth-token-ttl",
+            &auth_token_ttl.as_secs().to_string(),
+        ];
+        let server = match target() {
+            None => Self::embedded(auth_token_ttl).await,
+            Some(target) => Self::process(target, &flags).await?,
+        };
+        match server.client().await.auth().role_list().await {
+            Err(error) if error.code() == Code::Unimplemented => {}
+            _ => return Some(server),
+        }
+        eprintln!("the server has no users and roles yet: a real etcd is used instead");
+        Self::real_etcd(&flags).await
+    }
+
+    /// A real etcd: that of the suite, or the newest on this machine.
+    pub async fn real_etcd(flags: &[&str]) -> Option<Self> {
+        Self::process(real_etcd()?, flags).await
     }
 
     /// Starts a process, with more flags. Nothing if its program is not on this machine: then a line says so.
@@ -106,11 +147,13 @@ impl TestServer {
     /// Starts a server that was stopped or killed, on the same data and port.
     pub async fn start_again(&mut self) {
         match &mut self.run {
-            Run::Embedded { server, port } => {
+            Run::Embedded { server, port, auth_token_ttl } => {
                 let url = EndpointUrl::http("127.0.0.1", *port);
-                let config = ServerConfig::in_directory(self.directory.path().join("data"))
+                let mut config = ServerConfig::in_directory(self.directory.path().join("data"))
                     .with_name("default")
                     .listening_on(url);
+                config.auth_token_ttl = *auth_token_ttl;
+                config.bcrypt_cost = BCRYPT_COST;
                 *server = Some(Server::start(config).await.expect("the server starts"));
             }
             Run::Process(server) => server.start_again().await.expect("the server starts"),

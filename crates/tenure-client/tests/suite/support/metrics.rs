@@ -1,0 +1,26 @@
+//! What a server counts.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// How often a server has answered a method, refusals included.
+pub async fn calls_handled(endpoint: &str, method: &str) -> u64 {
+    let wanted = format!("grpc_method=\"{method}\"");
+    let text = metrics(endpoint).await;
+    let lines =
+        text.lines().filter(|line| line.starts_with("grpc_server_handled_total") && line.contains(&wanted));
+    lines
+        .map(|line| line.rsplit_once(' ').expect("a figure").1.parse::<f64>().expect("a figure") as u64)
+        .sum()
+}
+
+async fn metrics(endpoint: &str) -> String {
+    let mut socket = TcpStream::connect(endpoint).await.expect("the server listens");
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {endpoint}\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.expect("it takes a request");
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.expect("it answers");
+    String::from_utf8_lossy(&answer).into_owned()
+}
