@@ -71,7 +71,8 @@ impl MemoryLog {
     /// Notes that the entries up to `applied` are applied, and forgets the oldest of them until at most `entries_max` of
     /// them are left and all entries together have at most `bytes_max` bytes.
     pub(super) fn applied_to(&mut self, applied: LogIndex, entries_max: usize, bytes_max: usize) {
-        self.applied = applied;
+        // Reports of entries that a snapshot has overtaken can still come.
+        self.applied = self.applied.max(applied);
         while self.start.index < applied {
             let behind = applied.0 - self.start.index.0;
             if behind <= entries_max as u64 && self.bytes <= bytes_max {

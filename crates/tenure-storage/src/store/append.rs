@@ -86,6 +86,13 @@ impl Writer {
         Position { applied: self.applied, term: self.term, checkpoint: self.checkpoint }
     }
 
+    /// The end of the log of another member, which has taken the place of this one's: everything that was begun
+    /// before counts for nothing. Returns the number of the last checkpoint that was begun.
+    pub fn replace(&mut self, last: RecordRevision, applied: LogIndex, term: Term) -> u64 {
+        *self = Self { checkpoint: self.checkpoint, ..Self::new(None, last, applied, term) };
+        self.checkpoint
+    }
+
     fn append(&mut self, shared: &Shared, batch: &WriteBatch) -> Result<(), StoreError> {
         if batch.applied() <= self.applied {
             return Err(StoreError::BatchOutOfOrder { applied: batch.applied(), last: self.applied });

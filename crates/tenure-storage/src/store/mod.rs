@@ -8,15 +8,19 @@
 //! * [`Store::append`] puts a batch into the page cache; from then on its records can be read.
 //! * [`Store::checkpoint_begin`] and [`Checkpoint::run`] make durable what was appended. What is newer comes
 //!   back from the WAL, so WAL segments go only behind the index that `run` returned.
+//! * [`Store::install_begin`] and [`Installation::finish`] put another member's content in the place of this
+//!   store's.
 //! * [`Store::mark_dead`] and [`Store::reclaim_step`] give room back, a segment at a time.
 //!
 //! Readers take no lock that is held across IO, and never wait for a sync.
 
 mod append;
 mod checkpoint;
+mod copy;
 mod dead;
 mod error;
 mod format;
+mod install;
 mod open;
 mod read;
 mod recent;
@@ -30,6 +34,7 @@ mod tests;
 
 pub use checkpoint::Checkpoint;
 pub use error::StoreError;
+pub use install::Installation;
 pub use open::Restored;
 pub use reclaim::ReclaimProgress;
 pub use restore::restore;

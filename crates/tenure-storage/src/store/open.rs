@@ -24,6 +24,10 @@ pub struct Restored {
     pub applied: LogIndex,
     /// The term of that entry.
     pub term: Term,
+    /// Whether all of it came from another member ([`Installation`](super::Installation)) and no checkpoint was
+    /// made since. The log may know nothing of it then:
+    /// [`Wal::open_installed`](crate::wal::Wal::open_installed).
+    pub is_installed: bool,
     /// The tables, as the changes that make them.
     pub tables: Vec<TableChange>,
     /// How many records there are that are not dead.
@@ -57,6 +61,7 @@ impl Store {
         let restored = Restored {
             applied: content.applied,
             term: content.term,
+            is_installed: content.is_installed,
             tables: content.changes,
             records: records - dead_records,
             last,

@@ -32,6 +32,12 @@ impl Recent {
         }
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.bytes = 0;
+    }
+
     pub fn find(&self, at: RecordRevision) -> Option<KvBytes> {
         if self.records.front().is_none_or(|oldest| at < oldest.at) {
             return None;

@@ -1,11 +1,12 @@
 //! Giving back the room of dead records.
 
+use super::copy::Copy;
 use super::dead::DeadSet;
-use super::format::{HEADER_BYTES, Row, encode_record};
+use super::format::HEADER_BYTES;
 use super::scan::Part;
-use super::segment::{NewSegment, Segment};
+use super::segment::Segment;
 use super::tables::Commit;
-use super::{Maintenance, Shared, Store, StoreError, StoredRecord};
+use super::{Maintenance, Shared, Store, StoreError};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,8 +15,6 @@ use tenure_core::types::RecordRevision;
 /// So many neighbours whose live records fit in one segment become one, so the number of files stays in
 /// proportion to what lives.
 const NEIGHBOURS_JOINED: usize = 8;
-/// Bytes that are collected for one write to a new segment.
-const WRITE_BYTES: usize = 1 << 20;
 
 /// What a step of [`Store::reclaim_step`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,52 +84,6 @@ fn choose(candidates: &[Option<Candidate>], segment_bytes_max: u32) -> Option<Ra
     let mut windows = candidates.windows(NEIGHBOURS_JOINED);
     let at = windows.position(|neighbours| fit_in_one(neighbours, segment_bytes_max))?;
     Some(at..at + NEIGHBOURS_JOINED)
-}
-
-/// A segment that is being made of the live records of others.
-struct Copy {
-    segment: Segment,
-    bytes: Vec<u8>,
-    rows: Vec<Row>,
-    offset: u64,
-}
-
-impl Copy {
-    fn begin(shared: &Shared, first: RecordRevision) -> Result<Self, StoreError> {
-        let new = NewSegment::create(shared.disk.as_ref(), &shared.dir, shared.next_sequence(), first)?;
-        let bytes = new.header.to_vec();
-        Ok(Self { segment: Segment::new(new), bytes, rows: Vec::new(), offset: 0 })
-    }
-
-    fn push(&mut self, record: &StoredRecord) -> Result<(), StoreError> {
-        let offset = self.offset + self.bytes.len() as u64;
-        // `choose` joins only what fits, and the records of one segment fit in another.
-        let row = self.segment.main_delta(record.at.main).zip(u32::try_from(offset).ok());
-        let Some((main_delta, offset)) = row else {
-            let fault = format!("record {} does not fit in a copy of its segment", record.at);
-            return Err(StoreError::damaged(&self.segment.path, offset, fault));
-        };
-        let (seed, sub) = (self.segment.seed(), record.at.sub);
-        encode_record(&mut self.bytes, seed, main_delta, sub, record.tombstone, &record.kv.0);
-        self.rows.push(Row { main_delta, sub, offset });
-        if self.bytes.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
-    }
-
-    fn write(&mut self) -> Result<(), StoreError> {
-        self.segment.append(&self.bytes, self.offset, &self.rows)?;
-        self.offset += self.bytes.len() as u64;
-        self.bytes.clear();
-        self.rows.clear();
-        Ok(())
-    }
-
-    /// The segment, whole and durable but for its name.
-    fn finish(mut self) -> Result<Segment, StoreError> {
-        self.write()?;
-        self.segment.seal()?;
-        self.segment.sync()?;
-        Ok(self.segment)
-    }
 }
 
 impl Shared {

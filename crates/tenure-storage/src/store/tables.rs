@@ -68,6 +68,8 @@ impl redb::StorageBackend for TablesFile {
 /// What one durable transaction changes.
 #[derive(Debug, Default)]
 pub(super) struct Commit<'a> {
+    /// Whether everything that is there goes first: another member's content takes its place.
+    pub replaces_all: bool,
     /// The position from now on, if it moves.
     pub position: Option<(LogIndex, Term)>,
     /// Changes of the tables, in order.
@@ -85,6 +87,8 @@ pub(super) struct Commit<'a> {
 pub(super) struct TablesContent {
     pub applied: LogIndex,
     pub term: Term,
+    /// Whether all of it came from another member, and no checkpoint was made since.
+    pub is_installed: bool,
     pub changes: Vec<TableChange>,
     /// In the order of the revisions.
     pub segments: Vec<ManifestRow>,
@@ -180,6 +184,7 @@ impl Tables {
         }
         content.applied = LogIndex(value("applied")?);
         content.term = Term(value("term")?);
+        content.is_installed = content.applied.0 > 0 && value("installed")? == content.applied.0;
         let segments = transaction.open_table(SEGMENTS)?;
         for row in segments.iter()? {
             let (sequence, columns) = row?;
@@ -235,6 +240,10 @@ impl<'a> OpenTables<'a> {
     }
 
     fn write(&mut self, commit: &Commit<'_>) -> Result<(), redb::Error> {
+        if commit.replaces_all {
+            self.clear()?;
+            self.position.insert("installed", commit.position.map_or(0, |(applied, _)| applied.0))?;
+        }
         if let Some((applied, term)) = commit.position {
             self.position.insert("format", TABLES_FORMAT)?;
             self.position.insert("applied", applied.0)?;
@@ -254,6 +263,17 @@ impl<'a> OpenTables<'a> {
             self.dead.insert(sequence, set.encode().as_slice())?;
         }
         Ok(())
+    }
+
+    fn clear(&mut self) -> Result<(), redb::Error> {
+        self.compaction.retain(|_, _| false)?;
+        self.cluster.retain(|_, _| false)?;
+        self.lease.retain(|_, _| false)?;
+        self.alarm.retain(|_, _| false)?;
+        self.members.retain(|_, _| false)?;
+        self.members_removed.retain(|_, _| false)?;
+        self.segments.retain(|_, _| false)?;
+        Ok(self.dead.retain(|_, _| false)?)
     }
 
     fn write_change(&mut self, change: &TableChange) -> Result<(), redb::Error> {

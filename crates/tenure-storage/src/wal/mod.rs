@@ -22,7 +22,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tenure_core::types::{ClusterId, ConfState, HardState, LogEntry, LogIndex, MemberId, Term};
+use tenure_core::types::{ClusterId, ConfState, HardState, LogEntry, LogIndex, LogPosition, MemberId, Term};
 use thiserror::Error;
 
 /// Size that a segment is preallocated with, and cut at.
@@ -191,11 +191,20 @@ pub fn exists(disk: &dyn Disk, dir: &Path) -> Result<bool, WalError> {
 pub fn read(disk: &dyn Disk, dir: &Path, after: LogIndex) -> Result<Replay, WalError> {
     let segments = segment::list(disk, dir)?;
     let start = segment::first_needed(&segments, dir, after)?;
-    Ok(scan(disk, dir, &segments[start..], after, false)?.replay)
+    Ok(scan(disk, dir, &segments[start..], Start { after, installed: None }, false)?.replay)
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> WalError + '_ {
     move |source| WalError::Io { path: path.to_path_buf(), source }
+}
+
+/// Where a reader begins.
+#[derive(Clone, Copy)]
+struct Start {
+    /// Entries behind this one are wanted.
+    after: LogIndex,
+    /// The term of that one, if its effects came from another member: the log can be another up to there.
+    installed: Option<Term>,
 }
 
 /// What reading the segments gave, and what writing on needs.
@@ -206,13 +215,15 @@ struct Scanned {
     crc: u32,
     /// Whether the last segment is as long as it was preallocated and has only zeros behind its end.
     clean: bool,
+    /// Whether the log does not lead to what was installed.
+    is_overtaken: bool,
 }
 
 fn scan(
     disk: &dyn Disk,
     dir: &Path,
     segments: &[Segment],
-    after: LogIndex,
+    Start { after, installed }: Start,
     locked: bool,
 ) -> Result<Scanned, WalError> {
     let first = segments.first().map_or(LogIndex(0), |segment| segment.first);
@@ -251,13 +262,18 @@ fn scan(
         last = (file, end, !torn && zeros_follow);
     }
     let (file, end, clean) = last;
+    let is_overtaken = installed.is_some_and(|term| collector.after_term() != Some(term));
     let mut replay = collector.finish().map_err(|reason| WalError::Damaged { file, offset: end, reason })?;
+    if is_overtaken {
+        replay.entries.clear();
+        replay.last_index = after;
+    }
     if replay.last_index < after {
         let reason = format!("it ends at entry {}, but entry {after} is applied already", replay.last_index);
         return Err(WalError::Gap { dir: dir.to_path_buf(), reason });
     }
     replay.repair = repair;
-    Ok(Scanned { replay, end, crc: crc.unwrap_or(0), clean })
+    Ok(Scanned { replay, end, crc: crc.unwrap_or(0), clean, is_overtaken })
 }
 
 /// Gives the records of a segment to `collector`; returns where they end, the checksum there, and whether the end is torn.
@@ -386,13 +402,48 @@ impl Wal {
         after: LogIndex,
         options: WalOptions,
     ) -> Result<(Self, Replay), WalError> {
-        let dir = dir.into();
+        let (wal, replay, _) = Self::open_at(disk, dir.into(), Start { after, installed: None }, options)?;
+        Ok((wal, replay))
+    }
+
+    /// [`Wal::open`] behind `position`, up to which the store has its content from another member and has made no checkpoint
+    /// since ([`Restored::is_installed`](crate::store::Restored::is_installed)). A log that does not lead there was overtaken:
+    /// the process ended between the installation and [`Wal::save_installed`]. What it has is of no use any more then, and
+    /// it is made up for.
+    ///
+    /// # Errors
+    /// Those of [`Wal::open`].
+    pub fn open_installed(
+        disk: Arc<dyn Disk>,
+        dir: impl Into<PathBuf>,
+        position: LogPosition,
+        conf_state: &ConfState,
+        options: WalOptions,
+    ) -> Result<(Self, Replay), WalError> {
+        let LogPosition { index, term } = position;
+        let start = Start { after: index, installed: Some(term) };
+        let (mut wal, mut replay, is_overtaken) = Self::open_at(disk, dir.into(), start, options)?;
+        if is_overtaken {
+            wal.save_installed(position, conf_state)?;
+            replay.hard_state = wal.hard_state;
+            replay.snapshots.push(SnapshotRecord { index, term, conf_state: Some(conf_state.clone()) });
+        }
+        Ok((wal, replay))
+    }
+
+    fn open_at(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        from: Start,
+        options: WalOptions,
+    ) -> Result<(Self, Replay, bool), WalError> {
         let mut segments = segment::list(&*disk, &dir)?;
-        let start = segment::first_needed(&segments, &dir, after)?;
+        let start = segment::first_needed(&segments, &dir, from.after)?;
         for segment in &mut segments[start..] {
             lock(&*disk, &dir, segment)?;
         }
-        let Scanned { mut replay, end, crc, clean } = scan(&*disk, &dir, &segments[start..], after, true)?;
+        let Scanned { mut replay, end, crc, clean, is_overtaken } =
+            scan(&*disk, &dir, &segments[start..], from, true)?;
         if let Some(torn) = &mut replay.repair {
             repair(&*disk, &dir, torn).map_err(io_error(&dir))?;
         }
@@ -413,7 +464,7 @@ impl Wal {
             bytes_written: 0,
             failure: None,
         };
-        Ok((wal, replay))
+        Ok((wal, replay, is_overtaken))
     }
 
     /// Appends entries and then a hard state, with one write; with `sync`, they are durable when this returns.
@@ -462,6 +513,26 @@ impl Wal {
         self.check()?;
         self.encoder.snapshot(index, term, Some(conf_state));
         self.last_index = self.last_index.max(index);
+        let done = self.write(true);
+        self.poison_on_error(done)
+    }
+
+    /// Notes that the state of another member, which is durable already, stands for the log up to `position`. Of the log as it was
+    /// nothing counts any more, also where it was longer. What is at `position` is committed, and the hard state says so.
+    /// Durable when this returns.
+    ///
+    /// # Errors
+    /// [`WalError::Io`], and from then on [`WalError::Poisoned`].
+    pub fn save_installed(&mut self, position: LogPosition, conf_state: &ConfState) -> Result<(), WalError> {
+        self.check()?;
+        let LogPosition { index, term } = position;
+        self.encoder.snapshot(index, term, Some(conf_state));
+        let known = self.hard_state;
+        let vote = known.vote.filter(|_| known.term >= term);
+        let state = HardState { term: known.term.max(term), vote, commit: known.commit.max(index) };
+        self.encoder.state(&state);
+        self.hard_state = state;
+        self.last_index = index;
         let done = self.write(true);
         self.poison_on_error(done)
     }

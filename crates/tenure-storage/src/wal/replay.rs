@@ -17,6 +17,8 @@ const TERM_STEP_MAX: u64 = u32::MAX as u64;
 #[derive(Debug)]
 pub(super) struct Collector {
     after: LogIndex,
+    /// The term of the log at `after`, if it is known.
+    after_term: Option<Term>,
     metadata: Option<Bytes>,
     hard_state: HardState,
     snapshots: Vec<SnapshotRecord>,
@@ -33,6 +35,7 @@ impl Collector {
     pub fn new(after: LogIndex, first: LogIndex) -> Self {
         Self {
             after,
+            after_term: None,
             metadata: None,
             hard_state: HardState::default(),
             snapshots: Vec::new(),
@@ -52,6 +55,11 @@ impl Collector {
     /// The last entry or what stands for it, with its term if it is known.
     pub fn last(&self) -> (LogIndex, Term) {
         self.last
+    }
+
+    /// The term at the index behind which entries are kept, if the log has an entry there or a snapshot that stands for it.
+    pub fn after_term(&self) -> Option<Term> {
+        self.after_term
     }
 
     /// Whether the segment has had what every segment starts with.
@@ -111,6 +119,9 @@ impl Collector {
         let Some(entry) = decode_entry(data) else { return Err("the data is not an entry".into()) };
         self.check_entry(&entry)?;
         self.last = (entry.index, entry.term);
+        if entry.index <= self.after {
+            self.after_term = (entry.index == self.after).then_some(entry.term);
+        }
         let kept = usize::try_from(entry.index.0.saturating_sub(self.after.0 + 1)).unwrap_or(usize::MAX);
         if kept > self.entries.len() {
             return Err(format!(
@@ -179,10 +190,28 @@ impl Collector {
         };
         let (index, term) = (LogIndex(snapshot.index.unwrap_or(0)), Term(snapshot.term.unwrap_or(0)));
         self.snapshots.push(SnapshotRecord { index, term, conf_state: snapshot.conf_state.map(conf_state) });
-        if index >= self.last.0 {
+        // One that does not stand for the log as it is came from another member: nothing of the log counts behind it.
+        let is_other = self.term_at(index).is_some_and(|known| known != term);
+        if index >= self.last.0 || is_other {
             self.last = (index, term);
         }
+        if is_other {
+            let kept = usize::try_from(index.0.saturating_sub(self.after.0 + 1)).unwrap_or(usize::MAX);
+            self.entries.truncate(kept);
+        }
+        if index == self.after {
+            self.after_term = Some(term);
+        }
         Ok(())
+    }
+
+    /// The term of the log at `index`, if it is known.
+    fn term_at(&self, index: LogIndex) -> Option<Term> {
+        if index == self.after {
+            return self.after_term;
+        }
+        let place = usize::try_from(index.0.checked_sub(self.after.0 + 1)?).ok()?;
+        Some(self.entries.get(place)?.term)
     }
 
     /// Everything together.

@@ -4,6 +4,7 @@ mod basic;
 mod crash;
 mod crash_disk;
 mod damage;
+mod install;
 mod model;
 mod random;
 mod reclaim;

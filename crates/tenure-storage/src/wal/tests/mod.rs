@@ -4,6 +4,7 @@
 mod damage;
 mod failing;
 mod golden;
+mod installed;
 mod model;
 
 use super::*;

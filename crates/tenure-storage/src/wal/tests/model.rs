@@ -89,7 +89,8 @@ proptest! {
                 Step::Save { .. } => model.save(log, step),
                 Step::Snapshot => {
                     let index = model.hard_state.commit;
-                    log.save_snapshot(index, Term(1), &ConfState::default()).unwrap();
+                    let term = model.entries[..index.0 as usize].last().map_or(Term(0), |entry| entry.term);
+                    log.save_snapshot(index, term, &ConfState::default()).unwrap();
                     model.snapshots.push(index);
                 }
                 Step::Release => {
