@@ -212,3 +212,55 @@ impl Drop for LeaseKeeper {
         self.book.leave(self.id, &self.mailbox);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EtcdError;
+    use tonic::Status;
+
+    fn keeper() -> (LeaseKeeper, Arc<Mailbox>) {
+        let mailbox = Arc::new(Mailbox::new(None, None));
+        (LeaseKeeper::new(LeaseId(1), mailbox.clone(), Arc::default()), mailbox)
+    }
+
+    fn renew(mailbox: &Mailbox, ttl_seconds: i64) {
+        let life = Life::new(tokio::time::Instant::now(), ttl_seconds);
+        mailbox.renewed(LeaseKeepAliveResponse { ttl_seconds, ..Default::default() }, life);
+    }
+
+    #[tokio::test]
+    async fn too_many_news_push_out_the_oldest_and_never_the_loss() {
+        let (mut keeper, mailbox) = keeper();
+        for ttl_seconds in 1..=20 {
+            renew(&mailbox, ttl_seconds);
+        }
+        mailbox.lost(Status::from(EtcdError::LeaseNotFound).into());
+        mailbox.lost(Error::Closed);
+        assert!(keeper.is_lost());
+        for ttl_seconds in 5..=20 {
+            assert_eq!(keeper.next().await.map(|news| news.ttl_seconds), Some(ttl_seconds));
+        }
+        assert_eq!((keeper.next().await, keeper.next().await), (None, None));
+        assert!(keeper.lost().await.is(EtcdError::LeaseNotFound), "the first reason stays");
+        assert_eq!(keeper.ttl(), Duration::from_secs(20));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken() {
+        let (mut keeper, mailbox) = keeper();
+        let waiting = tokio::spawn(async move {
+            keeper.confirmed().await.unwrap();
+            let news = keeper.next().await;
+            let (first, second) = tokio::join!(keeper.lost(), keeper.lost());
+            (news, keeper.next().await, first, second)
+        });
+        tokio::task::yield_now().await;
+        renew(&mailbox, 5);
+        tokio::task::yield_now().await;
+        mailbox.lost(Error::Closed);
+        let (news, end, first, second) = waiting.await.unwrap();
+        assert_eq!((news.map(|news| news.ttl_seconds), end), (Some(5), None));
+        assert!(matches!((first, second), (Error::Closed, Error::Closed)));
+    }
+}

@@ -323,3 +323,6 @@ fn due(life: &Life) -> Instant {
 fn patience(ttl: Duration) -> Duration {
     (ttl / PATIENCE).min(PATIENCE_MAX)
 }
+
+#[cfg(test)]
+mod tests;
