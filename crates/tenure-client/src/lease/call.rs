@@ -45,7 +45,7 @@ impl IntoFuture for LeaseGrant {
             let rpc = self.client.rpc();
             let answer = match self.id {
                 LeaseId(0) => rpc.unary(&method::LEASE_GRANT, &request).await?,
-                _ => grant_chosen(rpc, &request).await?,
+                _ => rpc.in_time(grant_chosen(rpc, &request)).await?,
             };
             Ok(answer.into())
         })

@@ -266,6 +266,21 @@ impl Rpc {
         R: Message + Default + 'static,
     {
         let connection = self.pool.connection().await?;
+        self.bidi_stream_on(connection, method, requests, options).await
+    }
+
+    /// [`Rpc::bidi_stream`] on this connection.
+    pub(crate) async fn bidi_stream_on<Q, R>(
+        &self,
+        connection: Connection,
+        method: &'static Method,
+        requests: impl Stream<Item = Q> + Send + 'static,
+        options: CallOptions,
+    ) -> Result<Answers<R>>
+    where
+        Q: Message + 'static,
+        R: Message + Default + 'static,
+    {
         let token = self.token.current();
         let endpoint = connection.endpoint().clone();
         let message = with_metadata(requests, &token, options);
@@ -280,6 +295,16 @@ impl Rpc {
                 Err(failed.error)
             }
         }
+    }
+
+    /// Whether a token that is refused can be replaced.
+    pub(crate) fn can_renew_token(&self) -> bool {
+        self.token.can_be_renewed()
+    }
+
+    /// Whether the error is about the token, and another one can be fetched.
+    pub(crate) fn is_token_refused(&self, error: &Error) -> bool {
+        self.token.is_refused(error)
     }
 
     /// Renews the token after a stream was told that it is not valid.
@@ -358,7 +383,8 @@ impl Rpc {
         Ok(unary::frame(request, request_bytes))
     }
 
-    async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Keeps a call within the request timeout.
+    pub(crate) async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         match self.request_timeout {
             None => call.await,
             Some(limit) => timeout(limit, call).await.unwrap_or(Err(Error::Timeout { waited: limit })),

@@ -1,13 +1,11 @@
 //! The token that says who the client is.
 
-use super::{Answers, Attempt, CallOptions, Method, Rpc, retry::is_token_refused, with_metadata};
+use super::retry::is_token_refused;
 use crate::{
     Error, EtcdError, Result,
     config::{Credentials, Secret},
-    transport::Connection,
 };
 use arc_swap::ArcSwapOption;
-use prost::Message;
 use std::{
     future::Future,
     sync::{
@@ -17,9 +15,7 @@ use std::{
 };
 use tenure_api::etcdserverpb::{AuthenticateRequest, AuthenticateResponse};
 use tokio::sync::Mutex;
-use tokio_stream::Stream;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic_prost::ProstCodec;
 
 /// The token in use, and how to get another one.
 pub(super) struct Token {
@@ -86,46 +82,6 @@ impl Token {
         *failure = fetched.clone().err();
         self.fetches.fetch_add(1, Ordering::Release);
         fetched
-    }
-}
-
-impl Rpc {
-    /// Whether a token that is refused can be replaced.
-    pub(crate) fn can_renew_token(&self) -> bool {
-        self.token.can_be_renewed()
-    }
-
-    /// Whether the error is about the token, and another one can be fetched.
-    pub(crate) fn is_token_refused(&self, error: &Error) -> bool {
-        self.token.is_refused(error)
-    }
-
-    /// [`Rpc::bidi_stream`] on this connection.
-    pub(crate) async fn bidi_stream_on<Q, R>(
-        &self,
-        connection: Connection,
-        method: &'static Method,
-        requests: impl Stream<Item = Q> + Send + 'static,
-        options: CallOptions,
-    ) -> Result<Answers<R>>
-    where
-        Q: Message + 'static,
-        R: Message + Default + 'static,
-    {
-        let token = self.token.current();
-        let endpoint = connection.endpoint().clone();
-        let message = with_metadata(requests, &token, options);
-        let opened = self.grpc(connection).streaming(message, method.path(), ProstCodec::default()).await;
-        match opened {
-            Ok(answers) => Ok(Answers::new(answers.into_inner(), endpoint)),
-            Err(status) => {
-                let failed = Attempt::from(status);
-                if self.token.is_refused(&failed.error) {
-                    self.renew_token(&token).await?;
-                }
-                Err(failed.error)
-            }
-        }
     }
 }
 

@@ -1,8 +1,18 @@
 //! Leases: granted, renewed whatever happens, revoked; and sessions.
 
-use crate::support::{TestServer, eventually, soon};
-use std::time::Instant;
-use tenure_client::{Client, Code, EtcdError, LeaseId, LeaseKeeper, concurrency::Session};
+use crate::support::{Proxy, TestServer, config, eventually, soon};
+use futures::{
+    StreamExt,
+    future::{join_all, try_join_all},
+    stream,
+};
+use std::{
+    future::{Future, IntoFuture},
+    time::{Duration, Instant},
+};
+use tenure_client::{
+    Client, ClientConfig, Code, Error, EtcdError, LeaseId, LeaseKeeper, concurrency::Session,
+};
 
 /// What is left of a lease, in seconds; -1 if it is gone.
 async fn left(client: &Client, id: LeaseId) -> i64 {
@@ -17,6 +27,17 @@ async fn is_missing(client: &Client, key: &str) -> bool {
 async fn kept(client: &Client, ttl_seconds: i64) -> LeaseKeeper {
     let granted = client.lease().grant(ttl_seconds).await.expect("the server answers");
     soon(client.lease().keep_alive(granted.id)).await.expect("it is renewed")
+}
+
+/// Waits until all leases have been renewed by requests that were sent after this moment.
+async fn all_renewed_after(keepers: &[LeaseKeeper], moment: Instant) {
+    for keeper in keepers {
+        eventually("a renewal", async || {
+            assert!(!keeper.is_lost(), "{}", keeper.lost().await);
+            (keeper.deadline() > moment + keeper.ttl()).then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -123,4 +144,331 @@ async fn a_session_holds_a_lease_until_it_is_closed() {
     assert!(clone.is_expired() && is_missing(&client, "k").await);
     assert_eq!(left(&client, clone.lease()).await, -1);
     clone.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn renewals_survive_a_restart_of_the_server_and_cut_connections() {
+    let mut server = TestServer::start().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let client = Client::connect(config(proxy.endpoint())).await.unwrap();
+    let keepers = join_all((0..100).map(|_| kept(&client, 5))).await;
+    for cut in 0..3 {
+        proxy.cut();
+        if cut == 1 {
+            server.restart().await;
+        }
+        all_renewed_after(&keepers, Instant::now()).await;
+    }
+    let direct = server.client().await;
+    for keeper in &keepers {
+        assert!(left(&direct, keeper.id()).await > 0 && !keeper.is_lost());
+    }
+    // They were really needed: without, a lease ends.
+    let id = keepers[0].id();
+    drop(keepers);
+    eventually("the end of a lease", async || (left(&direct, id).await == -1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_silent_member_is_left_before_leases_end() {
+    let server = TestServer::start().await;
+    let (first, second) = (Proxy::to(server.endpoint()).await, Proxy::to(server.endpoint()).await);
+    // Nothing else would notice it before: probes take longer than leases live.
+    let endpoints = ClientConfig::new([first.endpoint(), second.endpoint()]).without_keep_alive();
+    let client = Client::connect(endpoints).await.unwrap();
+    eventually("both connections", async || {
+        client.get("k").await.unwrap();
+        (first.accepted() > 0 && second.accepted() > 0).then_some(())
+    })
+    .await;
+    let keepers = join_all((0..10).map(|_| kept(&client, 4))).await;
+    // Renewals go over one of them.
+    for proxy in [&first, &second] {
+        proxy.silence();
+        let silenced = Instant::now();
+        all_renewed_after(&keepers, silenced + Duration::from_secs(4)).await;
+        proxy.resume();
+    }
+    let direct = server.client().await;
+    for keeper in &keepers {
+        assert!(left(&direct, keeper.id()).await > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_server_costs_leases_in_bounded_time_and_not_before_their_end() {
+    let Some(mut server) = TestServer::any_process().await else { return };
+    let client = server.client().await;
+    let keeper = kept(&client, 2).await;
+    server.as_process().freeze().unwrap();
+    let error = soon(keeper.lost()).await;
+    let late = keeper.deadline().elapsed();
+    assert!(Instant::now() >= keeper.deadline() && late < Duration::from_secs(1), "{late:?}");
+    assert!(matches!(error, Error::LeaseExpired { .. }), "{error}");
+    server.as_process().thaw().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_costs_leases_in_bounded_time_and_not_before_their_end() {
+    let mut server = TestServer::start().await;
+    let client = server.client().await;
+    let mut keeper = kept(&client, 2).await;
+    server.stop().await;
+    let error = soon(keeper.lost()).await;
+    let late = keeper.deadline().elapsed();
+    assert!(Instant::now() >= keeper.deadline() && late < Duration::from_secs(1), "{late:?}");
+    assert!(matches!(error, Error::LeaseExpired { .. }), "{error}");
+    assert_eq!(error.code(), Code::DeadlineExceeded);
+    // What was renewed before can still be looked at; then it is over.
+    while soon(keeper.next()).await.is_some() {}
+    assert!(keeper.is_lost() && soon(keeper.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_lease_that_cannot_be_renewed_at_all_is_an_error_in_bounded_time() {
+    let mut server = TestServer::start().await;
+    let impatient = config(server.endpoint()).dial_timeout(Duration::from_millis(500));
+    let client = Client::connect(impatient).await.unwrap();
+    let id = client.lease().grant(100).await.unwrap().id;
+    server.stop().await;
+    let error = soon(client.lease().keep_alive(id)).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable, "{error}");
+    server.start_again().await;
+    drop(soon(client.lease().keep_alive(id)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_lease_that_somebody_else_revokes_is_lost_with_the_next_renewal() {
+    let server = TestServer::start().await;
+    let (client, other) = (server.client().await, server.client().await);
+    let (revoked, stays) = (kept(&client, 6).await, kept(&client, 6).await);
+    let started = Instant::now();
+    other.lease().revoke(revoked.id()).await.unwrap();
+    let error = soon(revoked.lost()).await;
+    assert!(error.is(EtcdError::LeaseNotFound), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5), "after a third of its life");
+    all_renewed_after(&[stays], Instant::now()).await;
+}
+
+#[tokio::test]
+async fn a_lease_that_this_client_revokes_is_lost_at_once() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let keepers = [kept(&client, 600).await, kept(&client, 600).await];
+    let again = soon(client.lease().keep_alive(keepers[0].id())).await.unwrap();
+    client.lease().revoke(again.id()).await.unwrap();
+    for keeper in [&again, &keepers[0]] {
+        assert!(soon(keeper.lost()).await.is(EtcdError::LeaseNotFound));
+    }
+    assert!(!keepers[1].is_lost());
+    let error = soon(client.lease().keep_alive(again.id())).await.unwrap_err();
+    assert!(error.is(EtcdError::LeaseNotFound), "{error}");
+    // The id is free for another lease, which the old keepers do not disturb.
+    client.lease().grant(600).id(again.id()).await.unwrap();
+    let new = soon(client.lease().keep_alive(again.id())).await.unwrap();
+    drop((again, keepers));
+    assert_eq!(client.lease().keep_alive_once(new.id()).await.unwrap().ttl_seconds, 600);
+    assert!(!new.is_lost());
+}
+
+#[tokio::test]
+async fn keepers_of_one_lease_share_it() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let first = kept(&client, 2).await;
+    let mut second = soon(client.clone().lease().keep_alive(first.id())).await.unwrap();
+    assert_eq!(second.ttl(), first.ttl());
+    assert_eq!(soon(second.next()).await.unwrap().id, first.id());
+    drop(first);
+    all_renewed_after(std::slice::from_ref(&second), Instant::now() + Duration::from_secs(2)).await;
+    let mut news = std::pin::pin!(second);
+    assert!(soon(news.as_mut().next()).await.is_some(), "it is a stream");
+}
+
+#[tokio::test]
+async fn a_keeping_that_is_given_up_before_its_first_answer_renews_nothing() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let id = client.lease().grant(1).await.unwrap().id;
+    let lease = client.lease();
+    assert!(futures::poll!(std::pin::pin!(lease.keep_alive(id))).is_pending());
+    eventually("the end of the lease", async || (left(&client, id).await == -1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn closing_stops_renewals_and_a_later_keeping_starts_them_again() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let keepers = [kept(&client, 1).await, kept(&client, 100).await];
+    client.clone().lease().close();
+    for keeper in &keepers {
+        assert!(matches!(soon(keeper.lost()).await, Error::Closed));
+    }
+    let [short, long] = keepers;
+    eventually("the end of the lease", async || (left(&client, short.id()).await == -1).then_some(())).await;
+    assert!(left(&client, long.id()).await > 0, "it is not revoked");
+    let again = soon(client.lease().keep_alive(long.id())).await.unwrap();
+    drop((short, long));
+    all_renewed_after(&[again], Instant::now() - Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn without_a_client_there_are_no_renewals() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let keeper = kept(&client, 100).await;
+    let lease = client.lease();
+    client.close();
+    assert!(matches!(soon(keeper.lost()).await, Error::Closed));
+    assert!(matches!(soon(lease.keep_alive(keeper.id())).await, Err(Error::Closed)));
+    let client = server.client().await;
+    let keeper = kept(&client, 100).await;
+    drop(client);
+    assert!(matches!(soon(keeper.lost()).await, Error::Closed));
+}
+
+#[tokio::test]
+async fn a_namespace_sees_its_own_keys_of_a_lease() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let app = client.with_namespace("app/");
+    let id = app.lease().grant(100).await.unwrap().id;
+    app.put("mine", "v").lease(id).await.unwrap();
+    client.put("other", "v").lease(id).await.unwrap();
+    assert_eq!(app.lease().time_to_live(id).keys().await.unwrap().keys, ["mine"]);
+    let mut all = client.lease().time_to_live(id).keys().await.unwrap().keys;
+    all.sort();
+    assert_eq!(all, ["app/mine", "other"]);
+}
+
+#[tokio::test]
+async fn ten_thousand_leases_are_kept_on_one_stream() {
+    const LEASES: usize = 10_000;
+    let server = TestServer::start().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let client = Client::connect(config(proxy.endpoint())).await.unwrap();
+    let lease = client.lease();
+    let granting = (0..LEASES).map(|_| lease.grant(60).into_future());
+    let granted: Vec<LeaseId> =
+        stream::iter(granting).buffer_unordered(200).map(|granted| granted.unwrap().id).collect().await;
+    let keepers: Vec<LeaseKeeper> = {
+        let keeping = granted.iter().map(|&id| lease.keep_alive(id));
+        soon(try_join_all(keeping)).await.unwrap()
+    };
+    proxy.cut();
+    all_renewed_after(&keepers, Instant::now()).await;
+    assert!(keepers.iter().all(|keeper| !keeper.is_lost()));
+    assert_eq!(lease.leases().await.unwrap().leases.len(), LEASES);
+}
+
+/// Runs a call whose answer is cut off; the wire works again for its repetition.
+async fn with_a_lost_answer<T: Send + 'static>(
+    proxy: &Proxy,
+    call: impl Future<Output = T> + Send + 'static,
+) -> T {
+    let accepted = proxy.accepted();
+    proxy.cut_after(5);
+    let calling = tokio::spawn(call);
+    eventually("the cut", async || (proxy.accepted() > accepted).then_some(())).await;
+    proxy.resume();
+    soon(calling).await.expect("it ends")
+}
+
+#[tokio::test]
+async fn calls_whose_answer_is_lost_are_repeated() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let client = Client::connect(config(proxy.endpoint())).await.unwrap();
+    let lease = client.lease();
+    let granted = with_a_lost_answer(&proxy, lease.grant(100).into_future()).await.unwrap();
+    assert!(left(&client, granted.id).await > 0);
+    // With an id of one's own there is one lease, and never the claim that it is somebody else's.
+    match with_a_lost_answer(&proxy, lease.grant(100).id(LeaseId(7)).into_future()).await {
+        Ok(granted) => assert_eq!(granted.id, LeaseId(7)),
+        Err(error) => assert!(error.may_have_taken_effect(), "{error}"),
+    }
+    assert!(left(&client, LeaseId(7)).await > 0);
+    let revoking = lease.clone();
+    match with_a_lost_answer(&proxy, async move { revoking.revoke(LeaseId(7)).await }).await {
+        Ok(_) => {}
+        Err(error) => assert!(error.is(EtcdError::LeaseNotFound), "{error}"),
+    }
+    assert_eq!(left(&client, LeaseId(7)).await, -1);
+}
+
+#[tokio::test]
+async fn a_session_whose_lease_is_revoked_is_expired() {
+    let server = TestServer::start().await;
+    let (client, other) = (server.client().await, server.client().await);
+    let session = Session::builder(&client).ttl(3).open().await.unwrap();
+    other.lease().revoke(session.lease()).await.unwrap();
+    soon(session.expired()).await;
+    assert!(session.is_expired());
+    session.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_is_kept_alive_until_the_server_is_gone_for_its_ttl() {
+    let mut server = TestServer::start().await;
+    let client = server.client().await;
+    let session = Session::builder(&client).ttl(2).open().await.unwrap();
+    // A lease that is not renewed, granted after it, ends before it.
+    let unkept = client.lease().grant(2).await.unwrap().id;
+    eventually("the end of the other", async || (left(&client, unkept).await == -1).then_some(())).await;
+    assert!(!session.is_expired() && left(&client, session.lease()).await >= 0);
+    server.stop().await;
+    let stopped = Instant::now();
+    soon(session.expired()).await;
+    assert!(stopped.elapsed() < Duration::from_secs(4), "{:?}", stopped.elapsed());
+    let error = soon(session.close()).await.unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_orphaned_session_leaves_its_lease() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let session = Session::builder(&client).ttl(2).open().await.unwrap();
+    let clone = session.clone();
+    session.orphan();
+    soon(clone.expired()).await;
+    let id = session.lease();
+    drop((session, clone));
+    assert!(left(&client, id).await >= 0, "it is not revoked");
+    eventually("the end of the lease", async || (left(&client, id).await == -1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn dropping_the_last_clone_of_a_session_closes_it() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let session = Session::builder(&client).ttl(0).open().await.unwrap();
+    let id = session.lease();
+    assert!(left(&client, id).await > 50, "the default, 60 s");
+    let clone = session.clone();
+    drop(session);
+    assert!(left(&client, id).await > 50 && !clone.is_expired());
+    drop(clone);
+    eventually("the end of the lease", async || (left(&client, id).await == -1).then_some(())).await;
+    // Without a runtime there is nobody to do it; the lease runs out.
+    let session = Session::open(&client).await.unwrap();
+    let id = session.lease();
+    std::thread::spawn(move || drop(session)).join().unwrap();
+    assert!(left(&client, id).await > 50);
+}
+
+#[tokio::test]
+async fn a_session_with_a_lease_that_is_given_to_it() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let id = client.lease().grant(30).await.unwrap().id;
+    let session = Session::builder(&client).lease(id).open().await.unwrap();
+    assert_eq!((session.lease(), session.client().endpoints()), (id, client.endpoints()));
+    drop(session);
+    assert!(left(&client, id).await > 0, "it is not the session's to revoke unasked");
+    let session = Session::builder(&client).lease(id).open().await.unwrap();
+    session.close().await.unwrap();
+    assert_eq!(left(&client, id).await, -1);
+    let error = soon(Session::builder(&client).lease(id).open()).await.unwrap_err();
+    assert!(error.is(EtcdError::LeaseNotFound), "{error}");
 }

@@ -1,5 +1,5 @@
 use super::*;
-use rand::{Rng, RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use std::collections::BTreeMap;
 
 const A: LeaseId = LeaseId(1);
