@@ -125,6 +125,16 @@ pub enum Error {
     /// No member has the revision that this client has already seen.
     #[error("no endpoint has a revision at least as new as one already read")]
     NoGreaterRevision,
+    /// A cache did not catch up in time with what the server has.
+    #[error("cache: timed out waiting for revision {revision} after {waited:?}: {reason}")]
+    CacheBehind {
+        /// What was waited for; 0 for the first copy.
+        revision: i64,
+        /// How long was waited.
+        waited: Duration,
+        /// What the cache was doing.
+        reason: Arc<str>,
+    },
     /// The answer has not the form that it must have.
     #[error("the server's answer makes no sense: {0}")]
     Protocol(&'static str),
@@ -162,7 +172,9 @@ impl Error {
             Error::Etcd { code, .. } | Error::Rpc { code, .. } => *code,
             Error::Compacted { .. } => Code::OutOfRange,
             Error::Unreachable { .. } | Error::ConnectionLost { .. } => Code::Unavailable,
-            Error::Timeout { .. } | Error::LeaseExpired { .. } => Code::DeadlineExceeded,
+            Error::Timeout { .. } | Error::LeaseExpired { .. } | Error::CacheBehind { .. } => {
+                Code::DeadlineExceeded
+            }
             Error::RequestTooLarge { .. } => Code::ResourceExhausted,
             Error::Invalid(_) => Code::InvalidArgument,
             Error::Closed => Code::Cancelled,

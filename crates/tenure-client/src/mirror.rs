@@ -59,8 +59,14 @@ impl Syncer {
     /// A syncer whose base is the state at this revision; 0 for the newest one. With a revision, the updates after it can be
     /// had without the base.
     pub fn at_revision(client: &Client, prefix: impl IntoBytes, revision: Revision) -> Self {
-        let range = KeyRange::prefix(prefix);
-        Syncer { client: client.clone(), range, revision: Arc::new(AtomicI64::new(revision)) }
+        Syncer {
+            revision: Arc::new(AtomicI64::new(revision)),
+            ..Syncer::of(client, KeyRange::prefix(prefix))
+        }
+    }
+
+    pub(crate) fn of(client: &Client, range: KeyRange) -> Self {
+        Syncer { client: client.clone(), range, revision: Arc::default() }
     }
 
     /// The revision of the base; 0 as long as it is not known, that is before the first page.

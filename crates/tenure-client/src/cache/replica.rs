@@ -199,10 +199,14 @@ impl Replica {
         Ok(responses)
     }
 
-    /// A response that says that everything before a position was told.
-    pub(super) fn progress(&self, position: &Position) -> WatchResponse {
+    /// A response that says that everything before a position was told; nothing if the position is in the future.
+    pub(super) fn progress(&self, position: &Position) -> Option<WatchResponse> {
         let header = ResponseHeader { revision: position.next - 1, ..self.header };
-        WatchResponse { header, events: Vec::new(), created: false }
+        (position.next <= self.revision() + 1).then(|| WatchResponse {
+            header,
+            events: Vec::new(),
+            created: false,
+        })
     }
 }
 

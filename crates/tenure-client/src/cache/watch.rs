@@ -1,0 +1,195 @@
+//! Watches of the copy: each reads the history at its own pace.
+
+use super::{
+    Cache, Shared,
+    progress::Subscription,
+    replica::{Position, Wanted},
+};
+use crate::{Error, IntoBytes, KeyRange, Result, Revision, WatchResponse};
+use futures::{Stream, future::BoxFuture};
+use std::{collections::VecDeque, fmt, future::IntoFuture, sync::Arc};
+use tokio::time::{Instant, sleep_until};
+
+/// A watch on its way, from [`Cache::watch`]. `.await` opens it, once there is a copy.
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct CacheWatch<'a> {
+    cache: &'a Cache,
+    wanted: Wanted,
+    start_revision: Revision,
+    is_progress_notified: bool,
+}
+
+impl<'a> CacheWatch<'a> {
+    pub(super) fn new(cache: &'a Cache, key: impl IntoBytes) -> Self {
+        let wanted = Wanted { range: KeyRange::key(key), puts: true, deletes: true, prev_kv: false };
+        CacheWatch { cache, wanted, start_revision: 0, is_progress_notified: false }
+    }
+
+    /// All keys that begin with the key; all keys if it is empty.
+    pub fn prefix(mut self) -> Self {
+        self.wanted.range = KeyRange::prefix(self.wanted.range.key);
+        self
+    }
+
+    /// The key and all keys after it.
+    pub fn from_key(mut self) -> Self {
+        self.wanted.range = KeyRange::from_key(self.wanted.range.key);
+        self
+    }
+
+    /// From the key to `end`, which is not part of it.
+    pub fn range_end(mut self, end: impl IntoBytes) -> Self {
+        self.wanted.range.end = end.into_bytes();
+        self
+    }
+
+    /// Changes from this revision on, which may be in the past as far as the history window reaches; 0 for what comes after
+    /// now.
+    pub fn start_revision(mut self, revision: Revision) -> Self {
+        self.start_revision = revision;
+        self
+    }
+
+    /// Events hold the pair as it was before.
+    pub fn prev_kv(mut self) -> Self {
+        self.wanted.prev_kv = true;
+        self
+    }
+
+    /// Without what was written.
+    pub fn filter_put(mut self) -> Self {
+        self.wanted.puts = false;
+        self
+    }
+
+    /// Without what was deleted.
+    pub fn filter_delete(mut self) -> Self {
+        self.wanted.deletes = false;
+        self
+    }
+
+    /// A response without events tells how far the watch is when nothing else has come for the interval of the cache, and when
+    /// [`Cache::request_progress`] asks for it.
+    pub fn progress_notify(mut self) -> Self {
+        self.is_progress_notified = true;
+        self
+    }
+
+    async fn open(self) -> Result<CacheWatchStream> {
+        let shared = self.cache.shared();
+        shared.check(&self.wanted.range)?;
+        if self.start_revision < 0 {
+            return Err(Error::invalid("cache: a negative start revision: name one that was, or 0 for now"));
+        }
+        shared.progress.loaded().await?;
+        let mut states = shared.progress.subscribe();
+        let announced = states.seen().announcements;
+        let position = shared.replica.read().position(self.start_revision);
+        Ok(CacheWatchStream {
+            shared: shared.clone(),
+            wanted: self.wanted,
+            position,
+            taken: VecDeque::new(),
+            states,
+            announced,
+            is_progress_notified: self.is_progress_notified,
+            told: Instant::now(),
+            is_ended: false,
+        })
+    }
+}
+
+impl<'a> IntoFuture for CacheWatch<'a> {
+    type Output = Result<CacheWatchStream>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.open())
+    }
+}
+
+/// Changes, from [`Cache::watch`]. Dropping it ends it.
+///
+/// All changes of one revision are in one response, whose `header.revision` is theirs. A watch holds few responses of its own; the
+/// others wait in the history window. If it has not taken them when they leave the window, or if the copy had to be made anew,
+/// it ends with [`Error::Compacted`], whose revision is the first one that a new watch can start from.
+#[must_use = "dropping it ends the watch"]
+pub struct CacheWatchStream {
+    shared: Arc<Shared>,
+    wanted: Wanted,
+    position: Position,
+    /// Taken from the history and still to be told.
+    taken: VecDeque<WatchResponse>,
+    states: Subscription,
+    announced: u64,
+    is_progress_notified: bool,
+    /// When something was told last.
+    told: Instant,
+    is_ended: bool,
+}
+
+impl fmt::Debug for CacheWatchStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheWatchStream").field("range", &self.wanted.range).finish_non_exhaustive()
+    }
+}
+
+impl CacheWatchStream {
+    /// The next response; nothing after an error, and when the cache is closed and everything is told. Dropping the future loses
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`]: see above.
+    pub async fn next(&mut self) -> Option<Result<WatchResponse>> {
+        loop {
+            if let Some(response) = self.taken.pop_front() {
+                self.told = Instant::now();
+                return Some(Ok(response));
+            }
+            if self.is_ended {
+                return None;
+            }
+            let seen = self.states.seen();
+            if let Err(error) = self.take() {
+                self.is_ended = true;
+                return Some(Err(error));
+            }
+            if !self.taken.is_empty() {
+                continue;
+            }
+            if seen.is_closed {
+                self.is_ended = true;
+                return None;
+            }
+            let due = self.told + self.shared.config.progress_notify_interval;
+            if self.is_progress_notified && (seen.announcements != self.announced || Instant::now() >= due) {
+                self.announced = seen.announcements;
+                self.told = Instant::now();
+                if let Some(response) = self.shared.replica.read().progress(&self.position) {
+                    return Some(Ok(response));
+                }
+                continue;
+            }
+            tokio::select! {
+                () = self.states.changed() => {}
+                () = sleep_until(due), if self.is_progress_notified => {}
+            }
+        }
+    }
+
+    fn take(&mut self) -> Result<()> {
+        let responses_max = self.shared.config.watch_responses_max;
+        self.taken.extend(self.shared.replica.read().next(
+            &mut self.position,
+            &self.wanted,
+            responses_max,
+        )?);
+        Ok(())
+    }
+
+    /// The same as a [`Stream`].
+    pub fn into_stream(self) -> impl Stream<Item = Result<WatchResponse>> + Send {
+        futures::stream::unfold(self, |mut watch| async move { Some((watch.next().await?, watch)) })
+    }
+}
