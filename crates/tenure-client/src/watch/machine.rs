@@ -554,3 +554,6 @@ fn is_final(error: &Error) -> bool {
     ];
     matches!(error, Error::Closed) || (is_answer(error) && codes.contains(&error.code()))
 }
+
+#[cfg(test)]
+mod tests;
