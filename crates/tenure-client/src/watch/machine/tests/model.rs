@@ -49,6 +49,16 @@ struct Wire {
     servers: Servers,
 }
 
+impl Wire {
+    /// Answers to requests may overtake events, but not each other.
+    fn overtake(&mut self, response: pb::WatchResponse, random: &mut SmallRng) {
+        let is_answer =
+            |sent: &pb::WatchResponse| sent.created || (sent.canceled && sent.compact_revision == 0);
+        let behind = self.responses.iter().rposition(is_answer).map_or(0, |at| at + 1);
+        self.responses.insert(random.random_range(behind..=self.responses.len()), response);
+    }
+}
+
 struct Reader {
     user: User,
     key: Option<usize>,
@@ -201,21 +211,16 @@ impl World {
                 let next = if create.start_revision == 0 { revision + 1 } else { create.start_revision };
                 let key = create.key.first().map(|key| usize::from(*key));
                 wire.watched.insert(id, Watched { key, next, is_fragmented: create.fragment });
-                wire.responses.push_back(created(id, revision));
+                wire.overtake(created(id, revision), &mut self.random);
             }
             RequestUnion::CancelRequest(cancel) => {
                 if wire.watched.remove(&cancel.watch_id).is_some() {
                     let response = pb::WatchResponse { canceled: true, ..answer(cancel.watch_id, revision) };
-                    wire.responses.push_back(response);
+                    wire.overtake(response, &mut self.random);
                 }
             }
             RequestUnion::ProgressRequest(_) => match wire.servers {
-                Servers::OutOfOrder => {
-                    // It may overtake anything but the answers to creation.
-                    let behind = wire.responses.iter().rposition(|response| response.created);
-                    let at = self.random.random_range(behind.map_or(0, |at| at + 1)..=wire.responses.len());
-                    wire.responses.insert(at, answer(NO_WATCH, revision));
-                }
+                Servers::OutOfOrder => wire.overtake(answer(NO_WATCH, revision), &mut self.random),
                 _ if !wire.watched.is_empty()
                     && wire.watched.values().all(|watched| watched.next == revision + 1) =>
                 {
