@@ -70,6 +70,8 @@ struct Reader {
 
 struct World {
     random: SmallRng,
+    /// In some worlds watches catch up, in others they hardly do.
+    writes_in_15: u32,
     machine: Machine,
     history: Vec<Change>,
     revision: i64,
@@ -84,8 +86,10 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
+        let mut random = SmallRng::seed_from_u64(seed);
         World {
-            random: SmallRng::seed_from_u64(seed),
+            writes_in_15: random.random_range(1..=15),
+            random,
             machine: Machine::new(SETTINGS),
             history: Vec::new(),
             revision: 1,
@@ -104,13 +108,13 @@ impl World {
 
     fn step(&mut self) {
         match self.random.random_range(0..100) {
-            0..15 => self.write(),
+            0..15 if self.random.random_ratio(self.writes_in_15, 15) => self.write(),
             15..16 => self.compact(),
             16..20 => self.start_reader(),
             20..22 => self.drop_reader(),
-            22..25 => self.ask_progress(),
-            25..40 => self.read_some(),
-            40..43 => self.break_wire(),
+            22..28 => self.ask_progress(),
+            28..42 => self.read_some(),
+            42..45 => self.break_wire(),
             _ => self.wire_step(),
         }
     }
