@@ -168,7 +168,15 @@ async fn run(hub: Arc<Hub>, rpc: Arc<Rpc>) {
     let mut pauses = rpc.backoff();
     while let Some(attempt) = hub.opening() {
         let started = Instant::now();
-        let Err(mut error) = serve(&hub, &rpc, attempt).await else { continue };
+        let served = tokio::select! {
+            served = serve(&hub, &rpc, attempt) => served,
+            // Streams outlive their connection's place in the pool.
+            () = rpc.pool().closed() => Err(Error::Closed),
+        };
+        let Err(mut error) = served else {
+            hub.tell(Machine::left);
+            continue;
+        };
         tracing::debug!(%error, "the watch stream is lost");
         if started.elapsed() >= GOOD_STREAM_MIN {
             pauses = rpc.backoff();

@@ -453,6 +453,11 @@ impl Machine {
         Next::Pause
     }
 
+    /// Nobody watched any more, so the stream was left. Who came since then is to be served by the next one.
+    pub(super) fn left(&mut self) {
+        self.start_over();
+    }
+
     /// Forgets the stream. All watches are to be created on the next one, but those that nobody reads.
     fn start_over(&mut self) {
         self.is_open = false;

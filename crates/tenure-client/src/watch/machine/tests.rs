@@ -279,6 +279,20 @@ fn an_old_stream_sends_nothing_more() {
     assert!(!test.machine.is_current(old) && test.machine.is_current(test.attempt));
 }
 
+#[test]
+fn who_comes_while_a_stream_is_left_is_asked_for_on_the_next() {
+    let mut test = Test::new();
+    let (user, _) = test.live();
+    test.machine.dropped(user.key);
+    assert!(test.machine.is_empty());
+    let _next = test.watch_from(0);
+    test.sent();
+    test.machine.left();
+    assert!(!test.machine.is_current(test.attempt));
+    test.attempt = test.machine.opening();
+    assert_eq!(test.sent(), [Sent::Create { id: 1, from: 0 }]);
+}
+
 // --- the end
 
 #[test]

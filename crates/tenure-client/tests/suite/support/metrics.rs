@@ -16,6 +16,13 @@ pub async fn calls_handled(endpoint: &str, method: &str) -> u64 {
         .sum()
 }
 
+/// A figure without labels, if the server has it.
+pub async fn figure(endpoint: &str, name: &str) -> Option<f64> {
+    let text = metrics(endpoint).await;
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|(found, _)| *found == name).map(|(_, figure)| figure.trim().parse().expect("a figure"))
+}
+
 async fn metrics(endpoint: &str) -> String {
     let mut socket = TcpStream::connect(endpoint).await.expect("the server listens");
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {endpoint}\r\nConnection: close\r\n\r\n");

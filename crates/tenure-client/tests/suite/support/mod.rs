@@ -4,7 +4,7 @@ mod metrics;
 mod proxy;
 mod server;
 
-pub use metrics::calls_handled;
+pub use metrics::{calls_handled, figure};
 pub use proxy::Proxy;
 pub use server::{AUTH_TOKEN_TTL, TestServer, real_etcd, target};
 

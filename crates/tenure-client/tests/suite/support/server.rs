@@ -44,6 +44,9 @@ pub fn program(target: Target) -> Option<PathBuf> {
 /// How long tokens live unless a test says otherwise.
 pub const AUTH_TOKEN_TTL: Duration = Duration::from_secs(300);
 
+/// How often embedded servers tell quiet watches how far they have come.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
 /// As cheap as bcrypt can be.
 const BCRYPT_COST: u32 = 4;
 
@@ -92,6 +95,23 @@ impl TestServer {
         }
         eprintln!("the server has no users and roles yet: a real etcd is used instead");
         Self::real_etcd(&flags).await
+    }
+
+    /// Starts a server that tells quiet watches often how far they have come. Nothing if the target cannot.
+    pub async fn with_progress() -> Option<Self> {
+        let interval = format!("{}ms", PROGRESS_INTERVAL.as_millis());
+        let flag = match target() {
+            None => return Some(Self::start().await),
+            Some(Target::Tenured) => "--watch-progress-notify-interval",
+            Some(Target::Etcd35) => "--experimental-watch-progress-notify-interval",
+            Some(Target::Etcd34) => {
+                eprintln!(
+                    "skipped: etcd 3.4 tells progress every ten minutes, and has no flag to change that"
+                );
+                return None;
+            }
+        };
+        Self::process(target()?, &[flag, &interval]).await
     }
 
     /// A real etcd: that of the suite, or the newest on this machine.
@@ -154,6 +174,7 @@ impl TestServer {
                     .listening_on(url);
                 config.auth_token_ttl = *auth_token_ttl;
                 config.bcrypt_cost = BCRYPT_COST;
+                config.watch_progress_notify_interval = PROGRESS_INTERVAL;
                 *server = Some(Server::start(config).await.expect("the server starts"));
             }
             Run::Process(server) => server.start_again().await.expect("the server starts"),
