@@ -416,8 +416,8 @@ impl Machine {
                 if answer.servers == Servers::InOrder {
                     watch.told_up_to(header);
                 } else if watch.is_progress_asked {
-                    // How far the member is says nothing of this watch. How far the watch is, is known here.
-                    let revision = header.revision.min(watch.cursor.told());
+                    // How far the member was says nothing of this watch. How far the watch is, is known here.
+                    let revision = watch.cursor.told();
                     watch.tell(ResponseHeader { revision, ..header });
                 }
             }
