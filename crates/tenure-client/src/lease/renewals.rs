@@ -34,6 +34,9 @@ const FIRST_ANSWER_MARGIN: Duration = Duration::from_secs(1);
 /// The longest pause before a stream is opened again, as in etcd's client.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
+/// A stream that breaks earlier than this is no good one, even if something was heard on it.
+const GOOD_STREAM_MIN: Duration = Duration::from_secs(1);
+
 /// The leases that a client renews.
 pub(crate) struct Renewals {
     rpc: Arc<Rpc>,
@@ -327,7 +330,7 @@ async fn run(book: Arc<Book>, rpc: Arc<Rpc>) {
             book.close();
             book.state.lock().is_running = false;
         }
-        () = Renewing { book: &book, rpc: &rpc, pauses: Box::new(rpc.backoff()), failed: Vec::new() }.run() => {}
+        () = Renewing::new(&book, &rpc).run() => {}
     }
 }
 
@@ -335,8 +338,11 @@ struct Renewing<'a> {
     book: &'a Book,
     rpc: &'a Rpc,
     pauses: Box<dyn Iterator<Item = Duration> + Send>,
-    /// Endpoints on which the stream broke since something was last heard.
+    /// Endpoints on which the stream broke since something was last heard, except the one that it is the turn of again.
     failed: Vec<Arc<str>>,
+    failures: usize,
+    /// There is no reason to hope that the next endpoint is better: all have failed, or nothing lasts.
+    is_pause_due: bool,
 }
 
 /// Why a stream ended.
@@ -346,7 +352,12 @@ struct Ended {
     was_open: bool,
 }
 
-impl Renewing<'_> {
+impl<'a> Renewing<'a> {
+    fn new(book: &'a Book, rpc: &'a Rpc) -> Self {
+        let pauses = Box::new(rpc.backoff());
+        Renewing { book, rpc, pauses, failed: Vec::new(), failures: 0, is_pause_due: false }
+    }
+
     async fn run(mut self) {
         while self.book.is_due().await {
             let Some(Ended { error, was_open }) = self.stream().await else {
@@ -362,13 +373,16 @@ impl Renewing<'_> {
                     self.book.broken(error, blame);
                 }
             }
-            let pause = self.pauses.next().unwrap_or(PAUSE_MAX).min(PAUSE_MAX);
-            self.book.meanwhile(None, sleep(pause)).await;
+            if self.is_pause_due {
+                let pause = self.pauses.next().unwrap_or(PAUSE_MAX).min(PAUSE_MAX);
+                self.book.meanwhile(None, sleep(pause)).await;
+            }
         }
     }
 
     /// Opens a stream and renews on it until it breaks. Nothing when no lease is left.
     async fn stream(&mut self) -> Option<Ended> {
+        self.is_pause_due = true;
         let connecting = self.rpc.pool().connection_beside(&self.failed);
         let connection = match self.book.meanwhile(None, connecting).await {
             Waited::Done(Ok(connection)) => connection,
@@ -377,38 +391,49 @@ impl Renewing<'_> {
         };
         let endpoint = connection.endpoint().clone();
         let (requests, waiting) = mpsc::channel(IN_FLIGHT_MAX);
+        let started = Instant::now();
+        let mut was_heard = false;
         self.book.opened();
         // A member without a leader cannot renew: another one may.
         let options = CallOptions { requires_leader: true };
         let waiting = ReceiverStream::new(waiting);
         let opening = self.rpc.bidi_stream_on(connection, &method::LEASE_KEEP_ALIVE, waiting, options);
         let ended = match self.book.meanwhile(Some(&requests), opening).await {
-            Waited::Done(Ok(answers)) => self.read(answers, &requests).await,
+            Waited::Done(Ok(answers)) => self.read(answers, &requests, &mut was_heard).await,
             Waited::Done(Err(error)) => Some(Ended { error, was_open: false }),
             Waited::Hung => Some(hung(&endpoint)),
             Waited::Idle => None,
         };
         if ended.is_some() {
-            if self.failed.len() + 1 >= self.rpc.pool().len() {
-                self.failed.clear();
-            }
-            self.failed.push(endpoint);
+            self.is_pause_due = was_heard && started.elapsed() < GOOD_STREAM_MIN;
+            self.failed_on(endpoint);
         }
         ended
+    }
+
+    fn failed_on(&mut self, endpoint: Arc<str>) {
+        let endpoints = self.rpc.pool().len().max(1);
+        self.failed.retain(|failed| *failed != endpoint);
+        self.failed.push(endpoint);
+        // When all have failed, the one that failed first is the next.
+        self.failed.drain(..self.failed.len().saturating_sub(endpoints - 1));
+        self.failures += 1;
+        self.is_pause_due |= self.failures.is_multiple_of(endpoints);
     }
 
     async fn read(
         &mut self,
         mut answers: Answers<pb::LeaseKeepAliveResponse>,
         requests: &mpsc::Sender<pb::LeaseKeepAliveRequest>,
+        was_heard: &mut bool,
     ) -> Option<Ended> {
-        let mut was_heard = false;
         loop {
             match self.book.meanwhile(Some(requests), answers.next()).await {
                 Waited::Done(Ok(Some(answer))) => {
-                    if self.book.answered(answer) && !was_heard {
-                        was_heard = true;
+                    if self.book.answered(answer) && !*was_heard {
+                        *was_heard = true;
                         self.failed.clear();
+                        self.failures = 0;
                         self.pauses = Box::new(self.rpc.backoff());
                     }
                 }
