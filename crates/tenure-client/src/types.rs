@@ -93,7 +93,7 @@ pub struct ResponseHeader {
     pub cluster_id: u64,
     /// The member that answered.
     pub member_id: MemberId,
-    /// The revision of the store when the request was carried out. For a watch: everything up to here has been told.
+    /// The revision of the store when the request was carried out. For a watch see [`WatchResponse`](crate::WatchResponse).
     pub revision: Revision,
     /// The Raft term.
     pub raft_term: u64,

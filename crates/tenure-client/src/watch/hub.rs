@@ -2,11 +2,11 @@
 
 use super::{
     machine::{Key, Machine, Next, Settings},
-    progress::Servers,
+    progress::AnswerOrder,
     queue::Queue,
 };
 use crate::{
-    Endpoint, Error, Result,
+    Code, Endpoint, Error, Result,
     rpc::{Answers, CallOptions, Rpc, method},
 };
 use futures::{Stream, task::AtomicWaker};
@@ -186,7 +186,7 @@ async fn run(hub: Arc<Hub>, rpc: Arc<Rpc>) {
                 Ok(_) => continue,
                 Err(failed) => error = failed,
             }
-            hub.tell(|machine| machine.lost(&error));
+            hub.tell(|machine| machine.token_not_renewed(&error));
         }
         sleep(pauses.next().unwrap_or(GOOD_STREAM_MIN)).await;
     }
@@ -212,9 +212,9 @@ async fn read(
     let mut progress_pause = PROGRESS_PAUSE_MIN;
     let mut progress_repeat = pin!(sleep(progress_pause));
     loop {
-        let (is_progress_awaited, wants_server, is_empty) = {
+        let (is_progress_awaited, wants_answer_order, is_empty) = {
             let machine = &hub.state.lock().machine;
-            (machine.is_progress_awaited(), machine.wants_server(), machine.is_empty())
+            (machine.is_progress_awaited(), machine.wants_answer_order(), machine.is_empty())
         };
         if is_empty {
             return Ok(());
@@ -223,17 +223,20 @@ async fn read(
             progress_pause = PROGRESS_PAUSE_MIN;
             progress_repeat.as_mut().reset(Instant::now() + progress_pause);
         }
-        if wants_server && finding_out.is_none() {
-            let task = find_out_server(hub.clone(), rpc.clone(), attempt, answers.endpoint().to_owned());
+        if wants_answer_order && finding_out.is_none() {
+            let task =
+                find_out_answer_order(hub.clone(), rpc.clone(), attempt, answers.endpoint().to_owned());
             finding_out = Some(AbortOnDropHandle::new(tokio::spawn(task)));
         }
         tokio::select! {
             answer = answers.next() => {
                 let response = answer?.ok_or_else(|| Error::ConnectionLost { reason: "the server ended the stream".into() })?;
-                let taken = hub.state.lock().machine.response(response);
-                // An answer may let more requests through.
-                hub.sender.wake();
-                taken?;
+                let mut state = hub.state.lock();
+                state.machine.response(response)?;
+                if state.machine.has_request() {
+                    drop(state);
+                    hub.sender.wake();
+                }
             }
             () = hub.changed.notified() => {}
             () = &mut progress_repeat, if is_progress_awaited => {
@@ -245,21 +248,29 @@ async fn read(
     }
 }
 
-/// Asks the server at the other end of a stream for its version.
-async fn find_out_server(hub: Arc<Hub>, rpc: Arc<Rpc>, attempt: u64, endpoint: String) {
-    let asked = async {
+/// Asks the server at the other end of a stream for its version, which says what its answers about progress mean.
+async fn find_out_answer_order(hub: Arc<Hub>, rpc: Arc<Rpc>, attempt: u64, endpoint: String) {
+    let version = async || -> Result<String> {
         let endpoint: Endpoint = endpoint.parse()?;
-        rpc.unary_to(&endpoint, &method::STATUS, &pb::StatusRequest::default()).await
+        let status: pb::StatusResponse =
+            rpc.unary_to(&endpoint, &method::STATUS, &pb::StatusRequest::default()).await?;
+        Ok(status.version)
     };
-    let servers = match asked.await {
-        Ok(pb::StatusResponse { version, .. }) => Servers::of_version(&version),
-        // Who does not say is not trusted.
-        Err(error) => {
-            tracing::debug!(%error, endpoint, "the server's version is not known");
-            Servers::OutOfOrder
+    let mut pauses = rpc.backoff();
+    let order = loop {
+        match version().await {
+            Ok(version) => break AnswerOrder::of_version(&version),
+            Err(error) if error.code() == Code::Unavailable => {
+                sleep(pauses.next().unwrap_or(PROGRESS_PAUSE_MAX)).await;
+            }
+            // Who does not say is not trusted.
+            Err(error) => {
+                tracing::debug!(%error, endpoint, "the server's version is not known");
+                break AnswerOrder::OutOfOrder;
+            }
         }
     };
-    hub.tell(|machine| machine.server_is(attempt, servers));
+    hub.tell(|machine| machine.answers_come(attempt, order));
 }
 
 /// What is sent on one stream. Ends when the stream is not in use any more.

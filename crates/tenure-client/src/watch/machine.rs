@@ -10,12 +10,12 @@
 //! * Answers count only while the stream that they came on is the current one.
 //! * The client chooses ids, each once per stream: what comes late for a cancelled watch meets no other. A server that does not
 //!   go by them (a proxy) gets one request at a time, whose answer can be of no other.
-//! * A refusal names no id. Servers answer in the order of requests, so it is of the oldest.
+//! * A refusal names no id. AnswerOrder answer in the order of requests, so it is of the oldest.
 
 use super::{
     CREATES_IN_FLIGHT_MAX,
     cursor::{Cursor, after},
-    progress::{Progress, Servers},
+    progress::{AnswerOrder, Progress},
     queue::Queue,
     reason::error_of,
 };
@@ -267,9 +267,19 @@ impl Machine {
         self.is_open && self.attempt == attempt
     }
 
+    /// Whether there is something to send.
+    pub(super) fn has_request(&self) -> bool {
+        let has_create = self.may_create() && !self.waiting.is_empty();
+        let has_question = self.waiting.is_empty() && self.progress.has_request();
+        self.is_open && (!self.to_cancel.is_empty() || has_create || has_question)
+    }
+
+    fn may_create(&self) -> bool {
+        self.asked.len() < if self.ids == Ids::Client { CREATES_IN_FLIGHT_MAX } else { 1 }
+    }
+
     fn next_create(&mut self) -> Option<pb::WatchCreateRequest> {
-        let in_flight_max = if self.ids == Ids::Client { CREATES_IN_FLIGHT_MAX } else { 1 };
-        if self.asked.len() >= in_flight_max {
+        if !self.may_create() {
             return None;
         }
         let key = self.waiting.pop_first()?;
@@ -413,7 +423,7 @@ impl Machine {
         for watch in self.watches.values_mut() {
             let is_meant = matches!(watch.stage, Stage::Live(_)) && !watch.cursor.is_in_series();
             if is_meant && answer.is_of(&watch.progress) {
-                if answer.servers == Servers::InOrder {
+                if answer.order == AnswerOrder::InOrder {
                     watch.told_up_to(header);
                 } else if watch.is_progress_asked {
                     // How far the member was says nothing of this watch. How far the watch is, is known here.
@@ -451,6 +461,15 @@ impl Machine {
             }
         }
         Next::Pause
+    }
+
+    /// The token that was refused could not be replaced. If that was no refusal, the next stream tries again.
+    pub(super) fn token_not_renewed(&mut self, error: &Error) {
+        self.lost(error);
+        self.is_token_renewed = false;
+        for watch in self.watches.values_mut() {
+            watch.is_token_renewed = false;
+        }
     }
 
     /// Nobody watched any more, so the stream was left. Who came since then is to be served by the next one.
@@ -495,14 +514,14 @@ impl Machine {
     }
 
     /// Whether it has to be found out what the server's answers about progress mean.
-    pub(super) fn wants_server(&self) -> bool {
-        self.progress.wants_server()
+    pub(super) fn wants_answer_order(&self) -> bool {
+        self.progress.wants_answer_order()
     }
 
     /// What the answers of this stream's server mean.
-    pub(super) fn server_is(&mut self, attempt: u64, servers: Servers) {
+    pub(super) fn answers_come(&mut self, attempt: u64, order: AnswerOrder) {
         if self.is_current(attempt) {
-            self.progress.server_is(servers);
+            self.progress.answers_come(order);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::Revision;
 
 /// What answers of a server mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Servers {
+pub(super) enum AnswerOrder {
     /// Not known yet: no question is asked.
     #[default]
     Unknown,
@@ -21,7 +21,7 @@ pub(super) enum Servers {
     OutOfOrder,
 }
 
-impl Servers {
+impl AnswerOrder {
     /// Of this version.
     pub(super) fn of_version(version: &str) -> Self {
         let mut parts = version.split(['.', '-', '+']).map(|part| part.parse::<u32>().ok());
@@ -33,14 +33,14 @@ impl Servers {
             (Some(major), _, _) => major > 3,
             (None, ..) => false,
         };
-        if is_in_order { Servers::InOrder } else { Servers::OutOfOrder }
+        if is_in_order { AnswerOrder::InOrder } else { AnswerOrder::OutOfOrder }
     }
 }
 
 /// Questions and answers of one stream.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    servers: Servers,
+    order: AnswerOrder,
     /// Somebody waits for an answer.
     is_awaited: bool,
     is_to_ask: bool,
@@ -65,7 +65,7 @@ impl Mark {
 /// An answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
-    pub servers: Servers,
+    pub order: AnswerOrder,
     number: u64,
     revision: Revision,
 }
@@ -89,13 +89,18 @@ impl Progress {
     }
 
     /// Whether to send a question now.
+    pub(super) fn has_request(&self) -> bool {
+        self.order != AnswerOrder::Unknown && self.is_to_ask
+    }
+
+    /// The same; then it counts as sent.
     pub(super) fn take_request(&mut self) -> bool {
-        if self.servers == Servers::Unknown || !self.is_to_ask {
-            return false;
+        let has_request = self.has_request();
+        if has_request {
+            self.is_to_ask = false;
+            self.questions += 1;
         }
-        self.is_to_ask = false;
-        self.questions += 1;
-        true
+        has_request
     }
 
     /// An answer has come. Nothing if nobody has asked.
@@ -104,7 +109,7 @@ impl Progress {
             return None;
         }
         self.answers += 1;
-        Some(Answer { servers: self.servers, number: self.answers, revision })
+        Some(Answer { order: self.order, number: self.answers, revision })
     }
 
     /// Nobody waits any more.
@@ -121,12 +126,12 @@ impl Progress {
         self.is_to_ask |= self.is_awaited;
     }
 
-    pub(super) fn wants_server(&self) -> bool {
-        self.is_awaited && self.servers == Servers::Unknown
+    pub(super) fn wants_answer_order(&self) -> bool {
+        self.is_awaited && self.order == AnswerOrder::Unknown
     }
 
-    pub(super) fn server_is(&mut self, servers: Servers) {
-        self.servers = servers;
+    pub(super) fn answers_come(&mut self, order: AnswerOrder) {
+        self.order = order;
     }
 
     /// The stream is lost. Who waited waits for the next one.
@@ -142,10 +147,10 @@ mod tests {
     #[test]
     fn which_servers_answer_in_order() {
         for version in ["3.4.25", "3.4.40", "3.5.8", "3.5.21+git", "3.6.0-alpha.0", "3.7.1", "4.0.0"] {
-            assert_eq!(Servers::of_version(version), Servers::InOrder, "{version}");
+            assert_eq!(AnswerOrder::of_version(version), AnswerOrder::InOrder, "{version}");
         }
         for version in ["3.4.23", "3.5.1", "3.5.7", "3.3.27", "2.3.8", "", "x", "3", "3.5"] {
-            assert_eq!(Servers::of_version(version), Servers::OutOfOrder, "{version}");
+            assert_eq!(AnswerOrder::of_version(version), AnswerOrder::OutOfOrder, "{version}");
         }
     }
 }

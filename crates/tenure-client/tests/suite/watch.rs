@@ -14,7 +14,7 @@ async fn next(watch: &mut WatchStream) -> WatchResponse {
 
 /// The error that is the last item.
 async fn end(watch: &mut WatchStream) -> Error {
-    let error = soon(watch.next()).await.expect("an error is told").unwrap_err();
+    let error = soon(watch.next()).await.expect("it is told").expect_err("it is the end");
     assert!(soon(watch.next()).await.is_none());
     error
 }

@@ -58,7 +58,13 @@ impl Test {
 
     fn sent(&mut self) -> Vec<Sent> {
         let mut sent = Vec::new();
-        while let Some(request) = self.machine.next_request(self.attempt) {
+        loop {
+            let has_request = self.machine.has_request();
+            let Some(request) = self.machine.next_request(self.attempt) else {
+                assert!(!has_request);
+                return sent;
+            };
+            assert!(has_request);
             sent.push(match request.request_union.unwrap() {
                 RequestUnion::CreateRequest(create) => {
                     Sent::Create { id: create.watch_id, from: create.start_revision }
@@ -67,7 +73,6 @@ impl Test {
                 RequestUnion::ProgressRequest(_) => Sent::Progress,
             });
         }
-        sent
     }
 
     fn take(&mut self, response: pb::WatchResponse) {
@@ -419,6 +424,28 @@ fn an_old_token_is_renewed_and_the_watch_goes_on() {
 }
 
 #[test]
+fn a_token_that_cannot_be_renewed_now_is_renewed_later() {
+    let mut test = Test::new();
+    let (user, _) = test.live();
+    for _ in 0..3 {
+        test.reopen();
+        test.sent();
+        let error = test.machine.response(refused(NO_WATCH, TOKEN_REASON)).unwrap_err();
+        assert!(matches!(test.machine.lost(&error), Next::RenewToken(_)));
+        test.machine.token_not_renewed(&broken());
+        test.attempt = test.machine.opening();
+        test.sent();
+        refuse_token(&mut test, refused(NO_WATCH, TOKEN_REASON));
+        test.sent();
+        test.take(created(1, 30));
+    }
+    let error = Status::from(EtcdError::InvalidAuthToken).into();
+    assert!(matches!(test.machine.lost(&error), Next::RenewToken(_)));
+    test.machine.token_not_renewed(&Status::from(EtcdError::AuthFailed).into());
+    assert!(user.error().is(EtcdError::AuthFailed));
+}
+
+#[test]
 fn a_new_token_that_is_refused_as_well_is_a_refusal() {
     let mut test = Test::new();
     let user = test.watch_from(0);
@@ -624,11 +651,11 @@ fn who_does_not_read_is_not_resumed_by_a_new_stream() {
 // --- progress
 
 impl Test {
-    fn ask(&mut self, user: &User, servers: Servers) {
+    fn ask(&mut self, user: &User, order: AnswerOrder) {
         self.machine.ask_progress(user.key);
-        if self.machine.wants_server() {
+        if self.machine.wants_answer_order() {
             assert_eq!(self.sent(), [], "not before it is known what the answer means");
-            self.machine.server_is(self.attempt, servers);
+            self.machine.answers_come(self.attempt, order);
         }
         assert_eq!(self.sent(), [Sent::Progress]);
     }
@@ -651,7 +678,7 @@ fn progress_of_all_moves_all_and_is_told_to_who_asked() {
     let mut test = Test::new();
     let (asking, _) = test.live();
     let (other, _) = test.live();
-    test.ask(&asking, Servers::InOrder);
+    test.ask(&asking, AnswerOrder::InOrder);
     test.take(answer(NO_WATCH, 20));
     assert_eq!((asking.progress(), other.progress()), (Some(20), None));
     assert!(!test.machine.is_progress_awaited());
@@ -668,7 +695,7 @@ fn progress_asked_of_all_is_told_to_all() {
     let (first, _) = test.live();
     let (second, _) = test.live();
     test.machine.ask_progress_of_all();
-    test.machine.server_is(test.attempt, Servers::InOrder);
+    test.machine.answers_come(test.attempt, AnswerOrder::InOrder);
     assert_eq!(test.sent(), [Sent::Progress]);
     test.take(answer(NO_WATCH, 20));
     assert_eq!((first.progress(), second.progress()), (Some(20), Some(20)));
@@ -678,7 +705,7 @@ fn progress_asked_of_all_is_told_to_all() {
 fn progress_from_before_a_watch_says_nothing_of_it() {
     let mut test = Test::new();
     let (asking, _) = test.live();
-    test.ask(&asking, Servers::InOrder);
+    test.ask(&asking, AnswerOrder::InOrder);
     let past = test.watch_from(5);
     assert_eq!(test.sent(), [Sent::Create { id: 2, from: 5 }]);
     test.take(created(2, 10));
@@ -687,7 +714,7 @@ fn progress_from_before_a_watch_says_nothing_of_it() {
     test.take(news(2, &[6, 7]));
     assert_eq!(past.revisions(), [6, 7]);
     // Another question is of a time after it.
-    test.ask(&past, Servers::InOrder);
+    test.ask(&past, AnswerOrder::InOrder);
     test.take(answer(NO_WATCH, 10));
     assert_eq!(past.progress(), Some(10));
 }
@@ -696,7 +723,7 @@ fn progress_from_before_a_watch_says_nothing_of_it() {
 fn progress_of_a_later_revision_is_of_a_later_time() {
     let mut test = Test::new();
     let (asking, _) = test.live();
-    test.ask(&asking, Servers::InOrder);
+    test.ask(&asking, AnswerOrder::InOrder);
     let past = test.watch_from(5);
     test.sent();
     test.take(created(2, 10));
@@ -711,14 +738,14 @@ fn progress_of_a_later_revision_is_of_a_later_time() {
 fn answers_out_of_order_move_nothing() {
     let mut test = Test::new();
     let (asking, id) = test.live();
-    test.ask(&asking, Servers::OutOfOrder);
+    test.ask(&asking, AnswerOrder::OutOfOrder);
     test.take(answer(NO_WATCH, 20));
     assert_eq!(asking.progress(), Some(10), "what is known to be told");
     test.take(news(id, &[15, 20]));
     assert_eq!(asking.revisions(), [15, 20]);
     // It may be overtaken as well.
     for revision in [30, 12] {
-        test.ask(&asking, Servers::OutOfOrder);
+        test.ask(&asking, AnswerOrder::OutOfOrder);
         test.take(answer(NO_WATCH, revision));
         assert_eq!(asking.progress(), Some(20));
     }
@@ -733,7 +760,7 @@ fn progress_says_nothing_of_watches_that_are_not_on_the_stream() {
         test.take(large_news(id, &[11 + revision]));
     }
     assert_eq!(test.sent(), [Sent::Cancel(id)]);
-    test.ask(&asking, Servers::InOrder);
+    test.ask(&asking, AnswerOrder::InOrder);
     test.take(answer(NO_WATCH, 100));
     let read = slow.revisions().len() as i64;
     test.machine.drained(slow.key);
@@ -744,17 +771,17 @@ fn progress_says_nothing_of_watches_that_are_not_on_the_stream() {
 fn a_question_without_an_answer_is_asked_again() {
     let mut test = Test::new();
     let (user, _) = test.live();
-    test.ask(&user, Servers::InOrder);
+    test.ask(&user, AnswerOrder::InOrder);
     assert_eq!(test.sent(), []);
     test.machine.repeat_progress();
     assert_eq!(test.sent(), [Sent::Progress]);
     test.reopen();
-    assert!(test.machine.is_progress_awaited() && test.machine.wants_server());
+    assert!(test.machine.is_progress_awaited() && test.machine.wants_answer_order());
     assert_eq!(test.sent(), [Sent::Create { id: 1, from: 11 }]);
     test.take(created(1, 20));
-    test.machine.server_is(test.attempt - 1, Servers::InOrder);
+    test.machine.answers_come(test.attempt - 1, AnswerOrder::InOrder);
     assert_eq!(test.sent(), [], "that was another server");
-    test.machine.server_is(test.attempt, Servers::InOrder);
+    test.machine.answers_come(test.attempt, AnswerOrder::InOrder);
     assert_eq!(test.sent(), [Sent::Progress]);
     test.take(answer(NO_WATCH, 25));
     assert_eq!(user.progress(), Some(25));

@@ -165,7 +165,7 @@ const LARGE_BYTES: usize = 512 * 1024;
 
 async fn write_large(client: &Client, count: usize) {
     for number in 0..count {
-        client.put("k", format!("{number:04}").repeat(LARGE_BYTES / 4)).await.unwrap();
+        client.put("k", format!("{number:04}").repeat(LARGE_BYTES / 4)).await.expect("it is written");
     }
 }
 

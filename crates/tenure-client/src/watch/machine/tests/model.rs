@@ -46,7 +46,7 @@ struct Wire {
     next_id: i64,
     /// It goes by the client's ids.
     takes_ids: bool,
-    servers: Servers,
+    order: AnswerOrder,
 }
 
 impl Wire {
@@ -183,7 +183,8 @@ impl World {
 
     fn wire_step(&mut self) {
         let Some(wire) = &mut self.wire else {
-            let servers = if self.random.random_ratio(1, 3) { Servers::OutOfOrder } else { Servers::InOrder };
+            let order =
+                if self.random.random_ratio(1, 3) { AnswerOrder::OutOfOrder } else { AnswerOrder::InOrder };
             self.wire = Some(Wire {
                 attempt: self.machine.opening(),
                 requests: VecDeque::new(),
@@ -191,12 +192,12 @@ impl World {
                 watched: BTreeMap::new(),
                 next_id: 0,
                 takes_ids: self.random.random_ratio(3, 4),
-                servers,
+                order,
             });
             return;
         };
-        if self.machine.wants_server() {
-            self.machine.server_is(wire.attempt, wire.servers);
+        if self.machine.wants_answer_order() {
+            self.machine.answers_come(wire.attempt, wire.order);
         }
         match self.random.random_range(0..5) {
             0 => wire.requests.extend(self.machine.next_request(wire.attempt)),
@@ -228,8 +229,8 @@ impl World {
                     wire.overtake(response, &mut self.random);
                 }
             }
-            RequestUnion::ProgressRequest(_) => match wire.servers {
-                Servers::OutOfOrder => wire.overtake(answer(NO_WATCH, revision), &mut self.random),
+            RequestUnion::ProgressRequest(_) => match wire.order {
+                AnswerOrder::OutOfOrder => wire.overtake(answer(NO_WATCH, revision), &mut self.random),
                 _ if !wire.watched.is_empty()
                     && wire.watched.values().all(|watched| watched.next == revision + 1) =>
                 {
