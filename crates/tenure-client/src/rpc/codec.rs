@@ -53,13 +53,13 @@ impl super::Rpc {
         self.response_bytes_max
     }
 
-    /// Refuses a request that is larger than the configured limit.
-    pub(crate) fn check_size(&self, request: &impl Message) -> Result<()> {
+    /// How many bytes a request has, unless they are more than the configured limit.
+    pub(crate) fn check_size(&self, request: &impl Message) -> Result<usize> {
         let request_bytes = request.encoded_len();
         let request_bytes_max = self.request_bytes_max;
         if request_bytes > request_bytes_max {
             return Err(Error::RequestTooLarge { request_bytes, request_bytes_max });
         }
-        Ok(())
+        Ok(request_bytes)
     }
 }

@@ -375,12 +375,7 @@ impl Rpc {
 
     /// The request as one frame.
     fn encoded(&self, request: &impl Message) -> Result<Bytes> {
-        let request_bytes = request.encoded_len();
-        let request_bytes_max = self.request_bytes_max;
-        if request_bytes > request_bytes_max {
-            return Err(Error::RequestTooLarge { request_bytes, request_bytes_max });
-        }
-        Ok(unary::frame(request, request_bytes))
+        Ok(unary::frame(request, self.check_size(request)?))
     }
 
     /// Keeps a call within the request timeout.
