@@ -61,6 +61,17 @@ struct Held {
 }
 
 /// How a session is to be; from [`Session::builder`].
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{LeaseId, concurrency::Session};
+///
+/// // One that lets go 10 s after the program has died, and one that goes on with the lease of an earlier run.
+/// let session = Session::builder(&client).ttl(10).open().await?;
+/// let resumed = Session::builder(&client).lease(LeaseId(0x1234)).open().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing happens until it is opened"]
 pub struct SessionBuilder {

@@ -89,6 +89,16 @@ impl Lease {
     /// What is left of a lease: `client.lease().time_to_live(id).keys().await?`. That there is no such lease is no error: see
     /// [`LeaseTimeToLiveResponse::ttl_seconds`].
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// for id in client.lease().leases().await?.leases {
+    ///     let life = client.lease().time_to_live(id).keys().await?;
+    ///     println!("{id}: {} keys go in {} s", life.keys.len(), life.ttl_seconds);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`PermissionDenied`](EtcdError::PermissionDenied) if the user may not read all keys that are asked for; or no member can be
     /// reached.
