@@ -159,7 +159,7 @@ macro_rules! options {
         }
     };
 }
-pub(crate) use options;
+
 
 /// Reads one key or a range of keys. Its options can also be given to [`Client::get`](crate::Client::get).
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use super::{
     body::{AnswerBody, RequestBody},
-    stream::Stream,
+    stream::{Shutter, Stream},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, uri::PathAndQuery};
@@ -44,8 +44,33 @@ pub(crate) struct Connection {
     origin: Uri,
 }
 
-/// What drives a connection: it ends when the connection does.
-pub(super) type Driver = Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>;
+/// What drives a connection: it ends when the connection does. Dropping it before closes the connection, and ends all calls
+/// on it.
+pub(super) struct Driver {
+    connection: Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>,
+    /// Gone once the connection has ended by itself: what it still carries may come to its end.
+    shutter: Option<Arc<Shutter>>,
+}
+
+impl Future for Driver {
+    type Output = Result<(), hyper::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = self.connection.as_mut().poll(cx);
+        if ended.is_ready() {
+            self.shutter = None;
+        }
+        ended
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(shutter) = &self.shutter {
+            shutter.shut();
+        }
+    }
+}
 
 impl Connection {
     /// Starts HTTP/2 on a socket.
@@ -64,8 +89,10 @@ impl Connection {
         if let Some((interval, timeout)) = keep_alive {
             builder.keep_alive_interval(interval).keep_alive_timeout(timeout);
         }
-        let (requests, driver) = builder.handshake(TokioIo::new(stream)).await?;
-        Ok((Connection { requests, endpoint, origin }, Box::pin(driver)))
+        let shutter = Some(stream.shutter());
+        let (requests, connection) = builder.handshake(TokioIo::new(stream)).await?;
+        let driver = Driver { connection: Box::pin(connection), shutter };
+        Ok((Connection { requests, endpoint, origin }, driver))
     }
 
     /// The endpoint, as it was configured.

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    runtime::Handle,
     sync::{Notify, watch},
     time::{Instant, sleep, timeout_at},
 };
@@ -51,6 +52,8 @@ pub(crate) struct Pool {
     /// Counts what has changed: a connection was made or lost, an attempt failed, endpoints were set, the pool was closed.
     changes: watch::Sender<u64>,
     is_closed: AtomicBool,
+    /// Where connections are driven: endpoints may be set from outside of it.
+    runtime: Handle,
 }
 
 impl Pool {
@@ -62,6 +65,7 @@ impl Pool {
             next: AtomicUsize::new(0),
             changes: watch::Sender::new(0),
             is_closed: AtomicBool::new(false),
+            runtime: Handle::current(),
         };
         pool.set_endpoints(endpoints);
         pool
@@ -95,7 +99,7 @@ impl Pool {
             failure: Mutex::new("not answered yet".to_owned()),
             wanted: Notify::new(),
         });
-        let task = tokio::spawn(keep(link.clone(), self.dialer.clone(), self.changes.clone()));
+        let task = self.runtime.spawn(keep(link.clone(), self.dialer.clone(), self.changes.clone()));
         Kept { link, _task: AbortOnDropHandle::new(task) }
     }
 

@@ -1,9 +1,13 @@
 //! The socket of a connection.
 
+use futures::task::AtomicWaker;
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 use tokio::{
@@ -31,11 +35,46 @@ pub(super) struct Stream {
     has_yielded: bool,
     /// Told at the first byte that is read, and then gone.
     answered: Option<Arc<Notify>>,
+    shutter: Arc<Shutter>,
+}
+
+/// Ends a socket from outside. hyper lets streams live on when the driver of their connection is dropped: this does not.
+#[derive(Default)]
+pub(super) struct Shutter {
+    is_shut: AtomicBool,
+    reader: AtomicWaker,
+}
+
+impl Shutter {
+    pub(super) fn shut(&self) {
+        self.is_shut.store(true, Ordering::Release);
+        self.reader.wake();
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        // Registered first: who shuts between the two wakes us.
+        self.reader.register(cx.waker());
+        if self.is_shut.load(Ordering::Acquire) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the client closed the connection"));
+        }
+        Ok(())
+    }
 }
 
 impl Stream {
     pub(super) fn new(socket: Box<dyn Socket>, answered: Arc<Notify>) -> Self {
-        Stream { socket, waiting: Vec::new(), sent: 0, has_yielded: false, answered: Some(answered) }
+        Stream {
+            socket,
+            waiting: Vec::new(),
+            sent: 0,
+            has_yielded: false,
+            answered: Some(answered),
+            shutter: Arc::default(),
+        }
+    }
+
+    pub(super) fn shutter(&self) -> Arc<Shutter> {
+        self.shutter.clone()
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -89,6 +128,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.shutter.poll(cx)?;
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
         if buffer.filled().len() > before

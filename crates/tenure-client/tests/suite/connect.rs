@@ -182,3 +182,19 @@ async fn a_frozen_member_is_left_in_bounded_time() {
     }
     frozen.as_process().thaw().unwrap();
 }
+
+#[tokio::test]
+async fn a_stream_does_not_outlive_its_endpoint() {
+    let server = TestServer::start().await;
+    let (first, second) = (Proxy::to(server.endpoint()).await, Proxy::to(server.endpoint()).await);
+    let client = Client::connect(config(first.endpoint())).await.unwrap();
+    let mut watch = client.watch("k").await.unwrap();
+    assert_eq!(first.open(), 1);
+    client.set_endpoints([second.endpoint()]).unwrap();
+    eventually("the end of the connection", async || (first.open() == 0).then_some(())).await;
+    client.put("k", "v").await.unwrap();
+    let response = soon(watch.next()).await.unwrap().unwrap();
+    assert_eq!(response.events[0].kv.value, "v");
+    client.close();
+    eventually("the end of the connection", async || (second.open() == 0).then_some(())).await;
+}

@@ -34,6 +34,7 @@ struct State {
     /// Bytes from the server that still pass before the connection is cut.
     response_bytes_left: AtomicU64,
     accepted: AtomicU64,
+    open: AtomicU64,
 }
 
 impl Proxy {
@@ -49,13 +50,19 @@ impl Proxy {
             is_mute: watch::Sender::new(false),
             response_bytes_left: AtomicU64::new(u64::MAX),
             accepted: AtomicU64::new(0),
+            open: AtomicU64::new(0),
         });
         let serving = state.clone();
         let task = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 if !serving.is_refusing.load(Ordering::SeqCst) {
                     serving.accepted.fetch_add(1, Ordering::SeqCst);
-                    tokio::spawn(pass(serving.clone(), socket));
+                    serving.open.fetch_add(1, Ordering::SeqCst);
+                    let serving = serving.clone();
+                    tokio::spawn(async move {
+                        pass(serving.clone(), socket).await;
+                        serving.open.fetch_sub(1, Ordering::SeqCst);
+                    });
                 }
             }
         });
@@ -99,6 +106,11 @@ impl Proxy {
         self.state.is_refusing.store(false, Ordering::SeqCst);
         self.state.is_silent.send_replace(false);
         self.state.is_mute.send_replace(false);
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> u64 {
+        self.state.open.load(Ordering::SeqCst)
     }
 
     /// How many connections were passed on so far.
