@@ -1,5 +1,6 @@
 //! A lease that is kept alive, for what is held together with it.
 
+use super::line::Slots;
 use crate::{Client, Error, EtcdError, LeaseId, LeaseKeeper, Result};
 use std::{
     fmt,
@@ -58,6 +59,8 @@ struct Held {
     is_own: bool,
     /// Orphaned or closed: dropping it does nothing any more.
     is_let_go: AtomicBool,
+    /// The keys of locks and the like that are in use.
+    slots: Slots,
 }
 
 /// How a session is to be; from [`Session::builder`].
@@ -109,7 +112,13 @@ impl SessionBuilder {
             }
         };
         let is_own = self.lease.is_none();
-        let held = Held { client: self.client, keeper, is_own, is_let_go: AtomicBool::new(false) };
+        let held = Held {
+            client: self.client,
+            keeper,
+            is_own,
+            is_let_go: AtomicBool::new(false),
+            slots: Slots::default(),
+        };
         Ok(Session { held: Arc::new(held) })
     }
 }
@@ -147,6 +156,10 @@ impl Session {
     #[must_use]
     pub fn lease(&self) -> LeaseId {
         self.held.keeper.id()
+    }
+
+    pub(super) fn slots(&self) -> &Slots {
+        &self.held.slots
     }
 
     /// Ends when the lease is not kept alive any more: it was revoked, ran out, or could not be renewed before its end; or the

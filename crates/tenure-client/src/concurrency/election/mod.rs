@@ -1,0 +1,291 @@
+//! Elections.
+//!
+//! * `leaders`: who leads, from what is told of the candidates: no IO.
+//! * `observe`: the stream of leaders.
+
+mod leaders;
+mod observe;
+
+use super::{
+    Session,
+    line::{self, Ask, Hold, Patience, Place, Terms},
+};
+use crate::{Compare, Error, EtcdError, IntoBytes, KeyValue, Op, ResponseHeader, Result, Revision, kv::Get};
+use bytes::Bytes;
+use leaders::Led;
+pub use observe::LeaderStream;
+use tokio::sync::Mutex;
+
+/// An election over all programs of a cluster: of all who campaign under the same prefix one leads, whether they use this crate, etcd's client
+/// for Go, `etcdctl elect`, or the Election service.
+///
+/// Everybody who campaigns puts the key `PREFIX/LEASE`, with the lease of his session in hexadecimal, and what he proclaims as its value. The oldest key
+/// leads; when it goes, the next oldest does.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::concurrency::{Election, Session};
+///
+/// let session = Session::builder(&client).ttl(10).open().await?;
+/// let election = Election::new(&session, "scheduler");
+/// let leadership = election.campaign("10.0.0.7:80").await?;
+/// tokio::select! {
+///     () = leadership.lost() => println!("somebody else may lead by now"),
+///     () = schedule() => leadership.resign().await?,
+/// }
+/// # Ok(())
+/// # }
+/// # async fn schedule() {}
+/// ```
+///
+/// Leading is worth as much as a lock: see [`Mutex`](super::Mutex).
+#[derive(Clone, Debug)]
+pub struct Election {
+    session: Session,
+    prefix: Bytes,
+    key: Bytes,
+}
+
+/// Who leads.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LeaderResponse {
+    /// Server and store. The revision is the one at which he led, or proclaimed this, as far as it is known: not before.
+    pub header: ResponseHeader,
+    /// The leader's key, with what he proclaims as its value.
+    pub kv: KeyValue,
+}
+
+impl LeaderResponse {
+    fn new(header: ResponseHeader, led: Led) -> Self {
+        LeaderResponse { header: ResponseHeader { revision: led.revision, ..header }, kv: led.leader }
+    }
+}
+
+impl Election {
+    /// The election of this name. Nothing is asked of the server yet.
+    #[must_use]
+    pub fn new(session: &Session, prefix: impl IntoBytes) -> Self {
+        let prefix = line::prefix_of(prefix);
+        let key = line::key_of(&prefix, session.lease());
+        Election { session: session.clone(), prefix, key }
+    }
+
+    /// Stands for election with `value`, and waits until elected.
+    ///
+    /// It goes on through lost connections and servers that start again, as long as the session lives. If the answer to its
+    /// put is lost, it first finds out whether its key is there. If somebody deletes its key while it waits, it stands again and is the last.
+    /// The clones of one session stand one after the other.
+    ///
+    /// Dropping the future gives the candidacy up: the key is deleted in the background, at the latest by the end of the lease.
+    ///
+    /// # Errors
+    /// [`Error::SessionExpired`] if the session ends meanwhile; refusals such as
+    /// [`PermissionDenied`](crate::EtcdError::PermissionDenied).
+    pub async fn campaign(&self, value: impl IntoBytes) -> Result<Leadership> {
+        let value = value.into_bytes();
+        let mut permit = tokio::select! {
+            permit = self.session.slots().permit(&self.key) => Some(permit),
+            () = self.session.expired() => return Err(Error::SessionExpired),
+        };
+        loop {
+            let ask = Ask {
+                key: self.key.clone(),
+                value: value.clone(),
+                ahead: self.prefix.clone(),
+                terms: Terms::Session,
+            };
+            let taken = Place::take(&self.session, ask, permit).await?;
+            let mut place = taken.ok_or(Error::Protocol("a key that is and is not there"))?;
+            let proclaimed = place.found().map_or(place.created(), |pair| pair.mod_revision);
+            let proclaimed = Mutex::new(proclaimed);
+            if place.found().is_some_and(|pair| pair.value != value) {
+                match proclaim(&place, &proclaimed, value.clone()).await {
+                    Err(Error::NotLeader) => {
+                        permit = place.lost();
+                        continue;
+                    }
+                    proclaimed => proclaimed?,
+                };
+            }
+            if place.wait_first(&self.prefix).await? {
+                return Ok(Leadership { hold: Hold::new(place), proclaimed });
+            }
+            permit = place.lost();
+        }
+    }
+
+    /// Takes a leadership up again that an earlier life of this program has [kept](Leadership::keep), with the same lease. As Go's
+    /// `ResumeElection`, but it asks whether it still leads.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`] if the key is gone, is another one by now, does not lead, or is in use by this session;
+    /// [`Error::SessionExpired`]; and those of a read.
+    pub async fn resume(&self, key: impl IntoBytes, revision: Revision) -> Result<Leadership> {
+        let key = key.into_bytes();
+        let permit = self.session.slots().try_permit(&key).ok_or(Error::NotLeader)?;
+        let LeaderResponse { header, kv } = match self.leader().await {
+            Err(Error::NoLeader) => return Err(Error::NotLeader),
+            leader => leader?,
+        };
+        if self.session.is_expired() {
+            return Err(Error::SessionExpired);
+        }
+        if kv.key != key || kv.create_revision != revision {
+            return Err(Error::NotLeader);
+        }
+        let proclaimed = Mutex::new(kv.mod_revision);
+        let place = Place::taken_up(&self.session, kv, header.revision, Some(permit));
+        Ok(Leadership { hold: Hold::new(place), proclaimed })
+    }
+
+    /// Who leads.
+    ///
+    /// # Errors
+    /// [`Error::NoLeader`] if nobody does; and those of a read.
+    pub async fn leader(&self) -> Result<LeaderResponse> {
+        let answer = super::carry_out(self.session.client(), Get::new(&self.prefix).first_created()).await?;
+        let kv = answer.kvs.into_iter().next().ok_or(Error::NoLeader)?;
+        Ok(LeaderResponse { header: answer.header, kv })
+    }
+
+    /// Tells who leads, and who leads after him, until it is dropped. It begins when it is first asked, needs no candidacy, and goes
+    /// on when the session ends.
+    ///
+    /// ```no_run
+    /// # async fn example(election: tenure_client::concurrency::Election) -> tenure_client::Result<()> {
+    /// let mut leaders = election.observe();
+    /// while let Some(leader) = leaders.next().await {
+    ///     println!("{} leads", leader?.kv.value_text());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn observe(&self) -> LeaderStream {
+        LeaderStream::new(self.session.client().clone(), self.prefix.clone())
+    }
+
+    /// The key of this session: `PREFIX/LEASE`.
+    #[must_use]
+    pub fn key(&self) -> &Bytes {
+        &self.key
+    }
+}
+
+/// A leadership, from [`Election::campaign`].
+///
+/// Dropping it resigns in the background, if its Tokio runtime still runs; [`Leadership::resign`] tells when that is done.
+#[derive(Debug)]
+#[must_use = "dropping it resigns"]
+pub struct Leadership {
+    hold: Hold,
+    /// When the value was last written, as far as is known. Locked while it is written.
+    proclaimed: Mutex<Revision>,
+}
+
+impl Leadership {
+    /// The key that leads.
+    #[must_use]
+    pub fn key(&self) -> &Bytes {
+        self.hold.place().key()
+    }
+
+    /// The fencing token: the revision at which the key was created. A later leader has a higher one.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.hold.place().created()
+    }
+
+    /// Tells those who observe `value` instead of what was told before. Proclamations are carried out one after the other.
+    ///
+    /// If the answer is lost, it finds out whether the value was written, and writes it if not. If the future is dropped, the
+    /// value may be written or not, at once; it will not replace what is proclaimed later.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`] if the key is gone; [`Error::SessionExpired`] if the session has ended, or ends meanwhile; and the server's refusals.
+    pub async fn proclaim(&self, value: impl IntoBytes) -> Result<ResponseHeader> {
+        proclaim(self.hold.place(), &self.proclaimed, value.into_bytes()).await
+    }
+
+    /// Resigns, and comes back when the next one leads. That the leadership had been lost is no error. If the future is
+    /// dropped, the work goes on in the background.
+    ///
+    /// # Errors
+    /// What keeps the key from being deleted. Then it lasts as long as the lease.
+    pub async fn resign(self) -> Result<()> {
+        self.hold.into_place().leave().await
+    }
+
+    /// Ends when the leadership is lost: the session has expired, or somebody has deleted the key. Whoever acts as the leader should
+    /// stop then.
+    pub async fn lost(&self) {
+        self.hold.lost().await;
+    }
+
+    /// Whether the leadership is held, as far as is known here. A loss on the server is known a moment after it has
+    /// happened, so this is no proof: [`Leadership::owner_condition`] is.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        !self.hold.is_lost()
+    }
+
+    /// Holds as long as the leadership is held, for transactions.
+    #[must_use]
+    pub fn owner_condition(&self) -> Compare {
+        self.hold.place().condition()
+    }
+
+    /// Lets go without resigning: leads on as long as the lease lives. Answers what [`Election::resume`] needs.
+    ///
+    /// The session that it was won with must be kept from revoking the lease: with [`Session::orphan`], or by being of a
+    /// [given lease](super::SessionBuilder::lease).
+    #[must_use = "nobody else knows"]
+    pub fn keep(self) -> (Bytes, Revision) {
+        let place = self.hold.into_place();
+        let kept = (place.key().clone(), place.created());
+        place.kept();
+        kept
+    }
+}
+
+/// Writes what a place proclaims.
+///
+/// The condition on the last write makes sure that a request whose answer was lost does nothing once a later one has been
+/// carried out.
+async fn proclaim(place: &Place, proclaimed: &Mutex<Revision>, value: Bytes) -> Result<ResponseHeader> {
+    let session = place.session();
+    if session.is_expired() {
+        return Err(Error::SessionExpired);
+    }
+    let mut proclaimed = proclaimed.lock().await;
+    let mut patience = Patience::of(session);
+    let mut is_in_doubt = false;
+    loop {
+        let txn = Op::txn()
+            .when([place.condition(), Compare::mod_revision(place.key()).equal(*proclaimed)])
+            .and_then([Op::put(place.key(), &value).lease(session.lease())])
+            .or_else([Op::get(place.key())]);
+        let response = match super::carry_out(session.client(), txn).await {
+            Ok(response) => response,
+            Err(error) if error.is(EtcdError::LeaseNotFound) => return Err(Error::SessionExpired),
+            Err(error) => {
+                is_in_doubt |= error.may_have_taken_effect();
+                patience.after(error).await?;
+                continue;
+            }
+        };
+        if response.succeeded {
+            *proclaimed = response.header.revision;
+            return Ok(response.header);
+        }
+        let found = response.responses.first().and_then(|response| response.as_get());
+        let found = found.ok_or(Error::Protocol("fewer answers than operations"))?.first();
+        let Some(pair) = found.filter(|pair| pair.create_revision == place.created()) else {
+            return Err(Error::NotLeader);
+        };
+        *proclaimed = pair.mod_revision;
+        if is_in_doubt && pair.value == value {
+            return Ok(ResponseHeader { revision: pair.mod_revision, ..response.header });
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Telling who leads.
+
+use super::{LeaderResponse, leaders::Leaders};
+use crate::{Client, Error, Result, WatchStream, concurrency::line::Patience};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream::BoxStream};
+use std::{
+    collections::VecDeque,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+/// Who leads, and who leads after him, from [`Election::observe`](super::Election::observe).
+///
+/// The first item is the leader of the moment, if there is one. Then comes each leader as soon as he leads, and again each time
+/// that he proclaims something: every one of them, in order, and once. Lost connections leave no gaps; only if the history
+/// between is compacted away meanwhile are those leaders left out that led in between.
+///
+/// It ends with an error when the server refuses to go on, for instance with
+/// [`PermissionDenied`](crate::EtcdError::PermissionDenied), or the client is closed.
+pub struct LeaderStream {
+    responses: BoxStream<'static, Result<LeaderResponse>>,
+}
+
+impl fmt::Debug for LeaderStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeaderStream").finish_non_exhaustive()
+    }
+}
+
+impl LeaderStream {
+    pub(super) fn new(client: Client, prefix: Bytes) -> Self {
+        let observer =
+            Observer { client, prefix, leaders: Leaders::default(), changes: None, told: VecDeque::new() };
+        let responses = futures::stream::unfold(Some(observer), |observer| async move {
+            let mut observer = observer?;
+            match observer.next().await {
+                Ok(response) => Some((Ok(response), Some(observer))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        LeaderStream { responses: responses.boxed() }
+    }
+
+    /// The next leader, or the next thing that the leader proclaims. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// Why it has ended: see [`LeaderStream`].
+    pub async fn next(&mut self) -> Option<Result<LeaderResponse>> {
+        self.responses.next().await
+    }
+}
+
+impl Stream for LeaderStream {
+    type Item = Result<LeaderResponse>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.responses.poll_next_unpin(cx)
+    }
+}
+
+struct Observer {
+    client: Client,
+    prefix: Bytes,
+    leaders: Leaders,
+    /// What happens to the candidates; nothing if they must be read first.
+    changes: Option<WatchStream>,
+    /// What is still to be told. Bounded by what one response of the watch brings.
+    told: VecDeque<LeaderResponse>,
+}
+
+impl Observer {
+    async fn next(&mut self) -> Result<LeaderResponse> {
+        let mut patience = Patience::without_end(&self.client);
+        loop {
+            if let Some(told) = self.told.pop_front() {
+                return Ok(told);
+            }
+            match self.advance().await {
+                Ok(()) => {}
+                Err(Error::Compacted { .. }) => self.changes = None,
+                Err(error) => {
+                    self.changes = None;
+                    patience.after(error).await?;
+                }
+            }
+        }
+    }
+
+    async fn advance(&mut self) -> Result<()> {
+        let Some(changes) = &mut self.changes else {
+            let now = self.client.get(&self.prefix).prefix().await?;
+            let changes = self.client.watch(&self.prefix).prefix().start_revision(now.header.revision + 1);
+            self.changes = Some(changes.await?);
+            let led = self.leaders.known(now.header.revision, now.kvs);
+            self.told.extend(led.map(|led| LeaderResponse::new(now.header, led)));
+            return Ok(());
+        };
+        let response = changes.next().await.unwrap_or(Err(Error::Closed))?;
+        let led = self.leaders.changed(response.events).into_iter();
+        self.told.extend(led.map(|led| LeaderResponse::new(response.header, led)));
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! Locks.
+
+use super::{
+    Session,
+    line::{self, Ask, Hold, Place, Terms},
+};
+use crate::{Compare, Error, IntoBytes, Result, Revision};
+use bytes::Bytes;
+
+/// A lock over all programs of a cluster: those with the same prefix exclude each other, whether they use this crate, etcd's client for Go,
+/// `etcdctl lock`, or the Lock service.
+///
+/// Everybody who wants the lock puts the key `PREFIX/LEASE`, with the lease of his session in hexadecimal. The oldest key holds the lock; each
+/// other one waits for the key just before its own to go. So the lock goes to whoever has asked first, and a holder
+/// that is gone loses it with its lease.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{Op, concurrency::{Mutex, Session}};
+///
+/// let session = Session::builder(&client).ttl(10).open().await?;
+/// let mutex = Mutex::new(&session, "jobs/nightly");
+/// let guard = mutex.lock().await?;
+/// // Written only if the lock is still held when the write is carried out.
+/// let done = client.txn().when([guard.owner_condition()]).and_then([Op::put("jobs/last", "today")]).commit().await?;
+/// assert!(done.succeeded);
+/// guard.unlock().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # What a lock is worth
+///
+/// A lock with a lease cannot stop its holder: if he is cut off for longer than the lease lives, somebody else gets the lock while he still works. What
+/// he changes must be guarded, in etcd by [`MutexGuard::owner_condition`] in each transaction, elsewhere by
+/// [`MutexGuard::revision`], which grows from holder to holder: a store that remembers the highest one it was shown can refuse
+/// lower ones.
+///
+/// # Who shares a session
+///
+/// The clones of one [`Session`] exclude each other as well, in order. Two sessions of the same lease, opened with
+/// [`SessionBuilder::lease`](super::SessionBuilder::lease), are the same owner, as in etcd: a lock that one holds is at once given to the
+/// other, which is how a program that starts again takes up its lock.
+#[derive(Clone, Debug)]
+pub struct Mutex {
+    session: Session,
+    prefix: Bytes,
+    key: Bytes,
+}
+
+impl Mutex {
+    /// The lock of this name. Nothing is asked of the server yet.
+    #[must_use]
+    pub fn new(session: &Session, prefix: impl IntoBytes) -> Self {
+        let prefix = line::prefix_of(prefix);
+        let key = line::key_of(&prefix, session.lease());
+        Mutex { session: session.clone(), prefix, key }
+    }
+
+    /// Waits for the lock.
+    ///
+    /// It goes on through lost connections and servers that start again, as long as the session lives. If the answer to its
+    /// put is lost, it first finds out whether its key is there. If somebody deletes its key while it waits, it asks again and is the last.
+    ///
+    /// Dropping the future gives the place in line up: the key is deleted in the background, at the latest by the end of the lease.
+    ///
+    /// # Errors
+    /// [`Error::SessionExpired`] if the session ends meanwhile; refusals such as
+    /// [`PermissionDenied`](crate::EtcdError::PermissionDenied).
+    pub async fn lock(&self) -> Result<MutexGuard> {
+        let mut permit = tokio::select! {
+            permit = self.session.slots().permit(&self.key) => Some(permit),
+            () = self.session.expired() => return Err(Error::SessionExpired),
+        };
+        loop {
+            let taken = Place::take(&self.session, self.ask(Terms::Session), permit).await?;
+            let mut place = taken.ok_or(Error::Protocol("a key that is and is not there"))?;
+            if place.wait_first(&self.prefix).await? {
+                return Ok(MutexGuard { hold: Hold::new(place) });
+            }
+            permit = place.lost();
+        }
+    }
+
+    /// Takes the lock if nobody holds it or waits for it.
+    ///
+    /// If the answer to its put is lost, it first finds out whether its key is there, for as long as the session lives.
+    /// Dropping the future gives up what it may have got.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if the lock is not free; else as [`Mutex::lock`].
+    pub async fn try_lock(&self) -> Result<MutexGuard> {
+        if self.session.is_expired() {
+            return Err(Error::SessionExpired);
+        }
+        let permit = self.session.slots().try_permit(&self.key).ok_or(Error::Locked)?;
+        let taken = Place::take(&self.session, self.ask(Terms::SessionIfFirst), Some(permit)).await?;
+        let place = taken.ok_or(Error::Locked)?;
+        Ok(MutexGuard { hold: Hold::new(place) })
+    }
+
+    /// The key of this session: `PREFIX/LEASE`.
+    #[must_use]
+    pub fn key(&self) -> &Bytes {
+        &self.key
+    }
+
+    fn ask(&self, terms: Terms) -> Ask {
+        Ask { key: self.key.clone(), value: Bytes::new(), ahead: self.prefix.clone(), terms }
+    }
+}
+
+/// A lock that is held, of [`Mutex`] or [`RwMutex`](super::RwMutex).
+///
+/// Dropping it unlocks in the background, if its Tokio runtime still runs; [`MutexGuard::unlock`] tells when that is done.
+#[derive(Debug)]
+#[must_use = "dropping it unlocks"]
+pub struct MutexGuard {
+    pub(super) hold: Hold,
+}
+
+impl MutexGuard {
+    /// The key that stands for the lock.
+    #[must_use]
+    pub fn key(&self) -> &Bytes {
+        self.hold.place().key()
+    }
+
+    /// The fencing token: the revision at which the key was created. A later holder has a higher one.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.hold.place().created()
+    }
+
+    /// Ends when the lock is lost: the session has expired, or somebody has deleted the key. Whoever works under the lock should
+    /// stop then.
+    pub async fn lost(&self) {
+        self.hold.lost().await;
+    }
+
+    /// Whether the lock is held, as far as is known here. A loss on the server is known a moment after it has
+    /// happened, so this is no proof: [`MutexGuard::owner_condition`] is.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        !self.hold.is_lost()
+    }
+
+    /// Holds as long as the lock is held, for transactions. As Go's `IsOwner`.
+    #[must_use]
+    pub fn owner_condition(&self) -> Compare {
+        self.hold.place().condition()
+    }
+
+    /// Unlocks, and comes back when the next one can have the lock. That it had been lost is no error. If the future is
+    /// dropped, the work goes on in the background.
+    ///
+    /// # Errors
+    /// What keeps the key from being deleted. Then it lasts as long as the lease.
+    pub async fn unlock(self) -> Result<()> {
+        self.hold.into_place().leave().await
+    }
+}
