@@ -8,6 +8,8 @@
 //! that applying it again gives the same answers; HashKV, all keys, revisions, compaction and leases against the model; that no lease
 //! ends early or lives for ever; that nothing is applied that nobody asked for, or twice.
 
+pub mod bug;
+pub mod check;
 pub mod disk;
 pub mod member;
 pub mod model;
@@ -44,12 +46,13 @@ impl std::fmt::Display for Report {
 /// # Errors
 /// What was wrong.
 pub fn run(seed: u64, echo: bool) -> Result<u64, Box<Report>> {
-    let mut world = World::new(seed, Trace::new(echo));
+    let report = |failure, tail| Box::new(Report { seed, failure, tail });
+    let mut world = World::new(seed, Trace::new(echo)).map_err(|failure| report(failure, Vec::new()))?;
     match world.run() {
         Ok(()) => Ok(world.trace.hash()),
         Err(failure) => {
             let tail = world.trace.tail().map(str::to_owned).collect();
-            Err(Box::new(Report { seed, failure, tail }))
+            Err(report(failure, tail))
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! The order in which outputs are carried out is that of `tenure-server/src/member`.
 
+use crate::bug::Bug;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,35 +12,74 @@ use tenure_core::command::{Command, Request};
 use tenure_core::membership::{self, Membership};
 use tenure_core::mvcc::{HashScan, KvHash};
 use tenure_core::node::{
-    self, Applied, DropReason, Input, LeaseRefusal, LeaseTicket, Node, NodeConfig, Output, Persist,
-    PersistToken, ReadTicket, Restart,
+    self, Applied, DropReason, Input, LeaseRefusal, LeaseTicket, Message, Node, NodeConfig, Output, Persist,
+    PersistToken, ReadTicket, Restart, Snapshot, Status,
 };
 use tenure_core::state::{Effects, Outcome, StateMachine, TableChange, WriteBatch};
 use tenure_core::types::{
-    ConfState, EntryKind, Key, LogEntry, LogIndex, LogPosition, Moment, RecordRevision, RequestId,
-    RequestIds, Revision, Term,
+    ClusterId, ConfState, EntryKind, HardState, Key, LogEntry, LogIndex, LogPosition, MemberId, Moment,
+    RecordRevision, RequestId, RequestIds, Revision, Term,
 };
 use tenure_storage::disk::Disk;
-use tenure_storage::store::{self, Checkpoint, ReclaimProgress, Restored, Store, StoreOptions, StoredRecord};
+use tenure_storage::snapshot::SnapshotView;
+use tenure_storage::store::{
+    self, Checkpoint, Installation, ReclaimProgress, Restored, Store, StoreOptions, StoredRecord,
+};
 use tenure_storage::wal::{self, Metadata, Replay, Wal, WalOptions};
 
 const WAL: &str = "member/wal";
 const STORE: &str = "member/store";
-const TICK: Duration = Duration::from_millis(100);
+/// The heartbeat interval.
+pub const TICK: Duration = Duration::from_millis(100);
+/// A follower waits at least this many heartbeats for a leader.
+pub const ELECTION_TICKS: u32 = 10;
 /// Leases live for seconds here, so their life is noted every few seconds.
 const LEASE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What a member is started with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct MemberOptions {
+    /// Who it is.
+    pub member: MemberId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// The first members of the cluster; nobody if it joins one that exists.
+    pub founders: Vec<membership::Member>,
     /// Size of a segment of the log, in bytes.
     pub wal_segment_bytes: u64,
     /// Size of a segment of the store, in bytes.
     pub store_segment_bytes_max: u32,
+    /// Applied entries that stay in memory for others.
+    pub catchup_entries_max: usize,
     /// The seed of the node.
     pub seed: u64,
     /// Milliseconds since 1970, for the ids of requests.
     pub unix_millis: u64,
+    /// What is wrong with it.
+    pub bug: Option<Bug>,
+}
+
+impl MemberOptions {
+    /// Those of a member of a cluster of one.
+    ///
+    /// # Errors
+    /// None: one member contradicts nobody.
+    pub fn alone() -> Result<Self, Failure> {
+        let cluster = BTreeMap::from([("default".to_owned(), vec!["http://localhost:2380".to_owned()])]);
+        let founders = Membership::bootstrap(&cluster, "etcd-cluster").map_err(text)?;
+        let member = founders.first().map(|member| member.id).unwrap_or_default();
+        Ok(Self {
+            member,
+            cluster: membership::cluster_id([member]),
+            founders,
+            wal_segment_bytes: 32 << 10,
+            store_segment_bytes_max: 64 << 10,
+            catchup_entries_max: 5_000,
+            seed: 0,
+            unix_millis: 0,
+            bug: None,
+        })
+    }
 }
 
 /// What can be noticed of a member from outside.
@@ -53,7 +93,11 @@ pub enum Seen {
         request: Option<Box<Request>>,
         /// The answer.
         outcome: Outcome,
+        /// What it changes.
+        batch: Box<WriteBatch>,
     },
+    /// The state is that of another member now.
+    Installed(LogPosition),
     /// The node has logged something about leases, knowing what was applied up to this entry.
     LeaseLogged(RequestId, LogIndex),
     /// These reads can be served now.
@@ -64,8 +108,8 @@ pub enum Seen {
     Dropped(RequestId, DropReason),
     /// A lease has its whole life again, or not, as far as the node knew what was applied.
     LeaseRenewed(LeaseTicket, Result<i64, LeaseRefusal>, LogIndex),
-    /// The member leads, in this term, or does not.
-    Leads(Option<Term>),
+    /// This member leads in this term, or nobody is known to.
+    Leader(Option<MemberId>, Term),
     /// Everything is noted that should be before a stop.
     StopReady,
 }
@@ -74,6 +118,29 @@ pub enum Seen {
 enum Event {
     Persisted(PersistToken),
     Applied(Applied),
+}
+
+/// What waits for the apply thread.
+enum Work {
+    Entry(LogEntry),
+    Install(LogPosition),
+}
+
+/// The state of a member on its way to another.
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// The last entry that it holds, and the Raft configuration there.
+    pub snapshot: Snapshot,
+    /// The tables.
+    pub tables: Vec<TableChange>,
+    /// The records.
+    pub records: Vec<StoredRecord>,
+}
+
+/// A [`Body`] that has been received.
+struct Incoming {
+    installation: Installation,
+    tables: Vec<TableChange>,
 }
 
 /// What waits for the WAL thread.
@@ -109,7 +176,8 @@ pub struct Member {
     wal: Wal,
     next_tick: Moment,
     jobs: VecDeque<Job>,
-    committed: VecDeque<LogEntry>,
+    committed: VecDeque<Work>,
+    incoming: BTreeMap<LogPosition, Incoming>,
     inbox: VecDeque<Event>,
     checkpoint: Option<CheckpointJob>,
     compaction: Compaction,
@@ -118,6 +186,21 @@ pub struct Member {
     pub request_ids: RequestIds,
     /// What has been noticed, oldest first. To be taken out.
     pub seen: VecDeque<Seen>,
+    /// Messages to send. To be taken out.
+    pub outbox: Vec<Message>,
+    bug: Option<Bug>,
+    planted: Planted,
+}
+
+/// What a planted bug remembers.
+#[derive(Default)]
+struct Planted {
+    /// The last entry that went to the apply thread, for a leader that does not wait.
+    queued: LogIndex,
+    /// What was applied and must not be reported yet.
+    held_back: VecDeque<Applied>,
+    /// The last request before the restart.
+    again: Option<Box<Request>>,
 }
 
 /// What the disk held at a start.
@@ -134,11 +217,6 @@ pub type Failure = String;
 
 fn text(error: impl std::fmt::Display) -> Failure {
     error.to_string()
-}
-
-fn founders() -> Result<Vec<membership::Member>, Failure> {
-    let cluster = BTreeMap::from([("default".to_owned(), vec!["http://localhost:2380".to_owned()])]);
-    Membership::bootstrap(&cluster, "etcd-cluster").map_err(text)
 }
 
 impl Member {
@@ -162,18 +240,16 @@ impl Member {
         if !has_log && disk.exists(Path::new(STORE)).map_err(text)? {
             return Err("there is a store, but no log".into());
         }
-        let members = founders()?;
         if !has_log {
-            let member = members.first().map(|member| member.id).unwrap_or_default();
-            let cluster = membership::cluster_id([member]);
-            Wal::create(disk.clone(), WAL, Metadata { member, cluster }, wal_options).map_err(text)?;
+            let metadata = Metadata { member: options.member, cluster: options.cluster };
+            Wal::create(disk.clone(), WAL, metadata, wal_options).map_err(text)?;
         }
         let (store, restored) = Store::open(disk.clone(), Path::new(STORE), store_options).map_err(text)?;
         let mut state = StateMachine::default();
         store::restore(&store, &restored, &mut state).map_err(text)?;
-        let (mut wal, mut replay) = Wal::open(disk, WAL, restored.applied, wal_options).map_err(text)?;
-        if replay.last_index == LogIndex(0) {
-            let (hard_state, entries) = node::bootstrap(&members);
+        let (mut wal, mut replay) = open_log(disk, &state, &restored, wal_options)?;
+        if replay.last_index == LogIndex(0) && !options.founders.is_empty() {
+            let (hard_state, entries) = node::bootstrap(&options.founders);
             wal.save(Some(hard_state), &entries, true).map_err(text)?;
             replay.hard_state = hard_state;
             replay.entries = entries;
@@ -181,7 +257,9 @@ impl Member {
         let (node_ids, request_ids) = RequestIds::pair(wal.metadata().member, options.unix_millis);
         let mut config = NodeConfig::new(wal.metadata().member, node_ids, options.seed);
         config.tick = TICK;
+        config.election_ticks = ELECTION_TICKS as usize;
         config.lease_checkpoint_interval = LEASE_CHECKPOINT_INTERVAL;
+        config.catchup_entries_max = options.catchup_entries_max;
         let restart = restart(&state, &restored, &replay);
         let (node, outputs) = Node::new(now, config, restart).map_err(text)?;
         let mut member = Self {
@@ -192,13 +270,18 @@ impl Member {
             next_tick: now + TICK,
             jobs: VecDeque::new(),
             committed: VecDeque::new(),
+            incoming: BTreeMap::new(),
             inbox: VecDeque::new(),
             checkpoint: None,
             compaction: Compaction::default(),
             waiting: BTreeMap::new(),
             request_ids,
             seen: VecDeque::new(),
+            outbox: Vec::new(),
+            bug: options.bug,
+            planted: Planted { queued: restored.applied, ..Planted::default() },
         };
+        member.plant_again(&replay);
         outputs.into_iter().try_for_each(|output| member.carry_out(output))?;
         Ok((member, Booted { replay, restored }))
     }
@@ -215,9 +298,13 @@ impl Member {
         match output {
             Output::Persist(persist) => {
                 self.note_lease_entries(&persist.entries);
+                if let Some(snapshot) = &persist.snapshot {
+                    self.committed.push_back(Work::Install(snapshot.position));
+                }
                 self.jobs.push_back(Job::Persist(persist));
             }
-            Output::Apply(entries) => self.committed.extend(entries),
+            Output::Apply(entries) => self.commit(entries),
+            Output::Send(message) => self.outbox.push(message),
             Output::ReadReady { tickets, index } if index <= self.state.applied() => {
                 self.seen.push_back(Seen::Readable(tickets));
             }
@@ -228,10 +315,10 @@ impl Member {
                 let known = self.node.status().applied;
                 self.seen.push_back(Seen::LeaseRenewed(ticket, ttl_seconds, known));
             }
-            Output::LeaderChanged { leader, term } => self.seen.push_back(Seen::Leads(leader.map(|_| term))),
+            Output::LeaderChanged { leader, term } => self.seen.push_back(Seen::Leader(leader, term)),
             Output::StopReady => self.seen.push_back(Seen::StopReady),
             Output::Halt(halt) => return Err(text(halt)),
-            Output::LeaseLife { .. } | Output::LeaseList { .. } | Output::Send(_) => {}
+            Output::LeaseLife { .. } | Output::LeaseList { .. } => {}
         }
         Ok(())
     }
@@ -282,29 +369,63 @@ impl Member {
     /// # Errors
     /// If the log fails.
     pub fn wal_turn(&mut self, jobs_max: usize) -> Result<bool, Failure> {
-        let count = self.jobs.len().min(jobs_max);
-        let (mut entries, mut hard_state, mut must_sync) = (Vec::new(), None, false);
-        let (mut tokens, mut checkpoints) = (Vec::new(), Vec::new());
-        for job in self.jobs.drain(..count) {
-            match job {
-                Job::Persist(persist) => {
-                    entries.extend(persist.entries);
-                    hard_state = persist.hard_state.or(hard_state);
-                    must_sync |= persist.must_sync;
-                    tokens.push(persist.token);
+        let mut batch = Vec::new();
+        let mut checkpoints = Vec::new();
+        let mut count = 0;
+        while count < jobs_max
+            && let Some(job) = self.jobs.pop_front_if(|job| match job {
+                // What another member's state stands for is written once it is in its place.
+                Job::Persist(Persist { snapshot: Some(snapshot), .. }) => {
+                    snapshot.position.index <= self.store.applied()
                 }
+                _ => true,
+            })
+        {
+            count += 1;
+            match job {
+                Job::Persist(persist) if persist.snapshot.is_some() => {
+                    self.write(std::mem::take(&mut batch))?;
+                    self.write(vec![persist])?;
+                    self.inbox.push_back(Event::Applied(Applied::snapshot(&self.state)));
+                }
+                Job::Persist(persist) => batch.push(persist),
                 Job::Checkpointed { index, term, conf_state } => checkpoints.push((index, term, conf_state)),
             }
         }
-        if !tokens.is_empty() {
-            self.wal.save(hard_state, &entries, must_sync).map_err(text)?;
-            self.inbox.extend(tokens.into_iter().map(Event::Persisted));
-        }
+        self.write(batch)?;
         for (index, term, conf_state) in checkpoints {
+            let state = self.wal.hard_state();
+            if state.commit < index {
+                let state = HardState { commit: index, ..state };
+                self.wal.save(Some(state), &[], false).map_err(text)?;
+            }
             self.wal.save_snapshot(index, term, &conf_state).map_err(text)?;
             self.wal.release_to(index).map_err(text)?;
         }
         Ok(count > 0)
+    }
+
+    /// Writes what was handed out, with one sync, and gives the tokens back.
+    fn write(&mut self, persists: Vec<Persist>) -> Result<(), Failure> {
+        if persists.is_empty() {
+            return Ok(());
+        }
+        let (mut entries, mut hard_state, mut must_sync) = (Vec::new(), None, false);
+        let mut tokens = Vec::new();
+        for persist in persists {
+            if let Some(Snapshot { position, conf_state }) = &persist.snapshot {
+                self.wal.save_installed(*position, conf_state).map_err(text)?;
+            }
+            entries.extend(persist.entries);
+            hard_state = persist.hard_state.or(hard_state);
+            must_sync |= persist.must_sync;
+            tokens.push(persist.token);
+        }
+        let must_sync = must_sync && self.bug != Some(Bug::SkipsFsync);
+        self.wal.save(hard_state, &entries, must_sync).map_err(text)?;
+        self.inbox.extend(tokens.into_iter().map(Event::Persisted));
+        self.commit_too_early(entries);
+        Ok(())
     }
 
     /// Lets the apply thread take at most `entries_max` entries as one group. Says whether there was anything.
@@ -312,30 +433,105 @@ impl Member {
     /// # Errors
     /// If an entry cannot be applied or the store fails.
     pub fn apply_turn(&mut self, entries_max: usize) -> Result<bool, Failure> {
-        let count = self.committed.len().min(entries_max);
         let mut report = Applied::default();
         let mut answers = Vec::new();
-        for entry in self.committed.drain(..count).collect::<Vec<_>>() {
+        let mut count = 0;
+        while count < entries_max
+            && let Some(work) = self.committed.pop_front_if(|work| matches!(work, Work::Entry(_)))
+        {
+            let Work::Entry(entry) = work else { continue };
+            count += 1;
             let (request, effects) = self.effects_of(&entry)?;
             self.install(&effects.batch)?;
             report.note(&effects.batch);
-            answers.push(Seen::Applied { entry, request: request.map(Box::new), outcome: effects.outcome });
+            answers.push(Seen::Applied {
+                entry,
+                request: request.map(Box::new),
+                outcome: effects.outcome,
+                batch: Box::new(effects.batch),
+            });
+        }
+        if count > 0 {
+            self.report(report);
+            // A reader that was let in sees all of the group, and no answer of the group is out before the group is in.
+            self.seen.extend(answers);
+        } else if let Some(Work::Install(position)) = self.committed.pop_front() {
+            self.take_over(position)?;
+            count = 1;
         }
         if count > 0 {
             let later = self.waiting.split_off(&self.state.applied().next());
             let readable = std::mem::replace(&mut self.waiting, later).into_values().map(Seen::Readable);
-            self.inbox.push_back(Event::Applied(report));
-            // A reader that was let in sees all of the group, and no answer of the group is out before the group is in.
-            self.seen.extend(answers);
             self.seen.extend(readable);
         }
         Ok(count > 0)
     }
 
-    fn effects_of(&self, entry: &LogEntry) -> Result<(Option<Request>, Effects), Failure> {
+    /// Puts another member's state, which has been received, in the place of this one's.
+    fn take_over(&mut self, position: LogPosition) -> Result<(), Failure> {
+        let incoming = self.incoming.remove(&position);
+        let Incoming { installation, tables } =
+            incoming.ok_or_else(|| format!("the snapshot at {position:?} was never received"))?;
+        let restored = installation.finish(position, tables).map_err(text)?;
+        let mut state = StateMachine::default();
+        store::restore(&self.store, &restored, &mut state).map_err(text)?;
+        self.state = state;
+        self.compaction = Compaction::default();
+        self.planted.queued = position.index;
+        self.seen.push_back(Seen::Installed(position));
+        Ok(())
+    }
+
+    /// Takes in the state of another member and then the message that it came with. What the node does not want goes again.
+    ///
+    /// # Errors
+    /// As [`Member::hand_in`], and if the disk fails or is full.
+    pub fn receive_snapshot(&mut self, now: Moment, message: Message, body: Body) -> Result<(), Failure> {
+        let position = body.snapshot.position;
+        if !self.incoming.contains_key(&position) {
+            let mut installation = self.store.install_begin();
+            body.records.iter().try_for_each(|record| installation.push(record)).map_err(text)?;
+            self.incoming.insert(position, Incoming { installation, tables: body.tables });
+        }
+        self.hand_in(now, Input::Receive(Box::new(message)))?;
+        let wanted: Vec<LogPosition> = self.committed.iter().filter_map(Work::installs).collect();
+        self.incoming.retain(|position, _| wanted.contains(position));
+        Ok(())
+    }
+
+    /// The state as it is now, for another member.
+    ///
+    /// # Errors
+    /// If a record cannot be read.
+    pub fn capture(&self) -> Result<Body, Failure> {
+        let view = SnapshotView::capture(&self.state, &self.store);
+        let position = LogPosition { index: view.applied, term: view.term };
+        let conf_state = self.state.membership.conf_state().clone();
+        let records = view.records.collect::<Result<_, _>>().map_err(text)?;
+        Ok(Body { snapshot: Snapshot { position, conf_state }, tables: view.tables, records })
+    }
+
+    /// Where the node stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.node.status()
+    }
+
+    /// Whether a thread has something to do: the WAL thread, the driver, the apply thread.
+    #[must_use]
+    pub fn has_work(&self) -> [bool; 3] {
+        [!self.jobs.is_empty(), !self.inbox.is_empty(), !self.committed.is_empty()]
+    }
+
+    fn effects_of(&mut self, entry: &LogEntry) -> Result<(Option<Request>, Effects), Failure> {
         match entry.kind {
             EntryKind::Normal if entry.data.is_empty() => {
-                Ok((None, self.state.apply_empty(entry.index, entry.term).map_err(text)?))
+                let again = self.planted.again.take();
+                let effects = match &again {
+                    Some(request) => self.state.apply(&self.store, entry.index, entry.term, request),
+                    None => self.state.apply_empty(entry.index, entry.term),
+                };
+                Ok((None, effects.map_err(text)?))
             }
             EntryKind::Normal => {
                 let request = Request::decode(entry.data.clone()).map_err(text)?;
@@ -416,6 +612,79 @@ impl Member {
         }
         Ok(hasher.finish())
     }
+}
+
+impl Work {
+    fn installs(&self) -> Option<LogPosition> {
+        match self {
+            Work::Install(position) => Some(*position),
+            Work::Entry(_) => None,
+        }
+    }
+}
+
+/// The bugs that are planted in what a member does by itself.
+impl Member {
+    /// Sends what is committed to the apply thread.
+    fn commit(&mut self, entries: Vec<LogEntry>) {
+        let handed_out = entries.last().map_or(LogIndex(0), |entry| entry.index);
+        let queued = self.planted.queued;
+        self.committed.extend(entries.into_iter().filter(|entry| entry.index > queued).map(Work::Entry));
+        self.planted.queued = queued.max(handed_out);
+        while let Some(report) = self.planted.held_back.pop_front_if(|report| report.index() <= handed_out) {
+            self.inbox.push_back(Event::Applied(report));
+        }
+    }
+
+    /// [`Bug::AcknowledgesBeforeQuorum`]: what a leader has written goes to the apply thread.
+    fn commit_too_early(&mut self, entries: Vec<LogEntry>) {
+        if self.bug != Some(Bug::AcknowledgesBeforeQuorum) || self.node.status().role != node::Role::Leader {
+            return;
+        }
+        for entry in entries {
+            if entry.index == self.planted.queued.next() {
+                self.planted.queued = entry.index;
+                self.committed.push_back(Work::Entry(entry));
+            }
+        }
+    }
+
+    /// Tells the driver what was applied, unless it would notice that it was too early.
+    fn report(&mut self, report: Applied) {
+        if self.bug == Some(Bug::AcknowledgesBeforeQuorum) && report.index() > self.node.status().commit {
+            self.planted.held_back.push_back(report);
+        } else {
+            self.inbox.push_back(Event::Applied(report));
+        }
+    }
+
+    /// [`Bug::AppliesTwiceAfterRestart`]: remembers a request that was applied before.
+    fn plant_again(&mut self, replay: &Replay) {
+        if self.bug == Some(Bug::AppliesTwiceAfterRestart) {
+            let commit = replay.hard_state.commit;
+            let applied =
+                replay.entries.iter().filter(|entry| entry.index <= commit && !entry.data.is_empty());
+            let last = applied.filter(|entry| entry.kind == EntryKind::Normal).next_back();
+            self.planted.again =
+                last.and_then(|entry| Request::decode(entry.data.clone()).ok()).map(Box::new);
+        }
+    }
+}
+
+/// Opens the log behind what the store holds.
+fn open_log(
+    disk: Arc<dyn Disk>,
+    state: &StateMachine,
+    restored: &Restored,
+    options: WalOptions,
+) -> Result<(Wal, Replay), Failure> {
+    let position = LogPosition { index: restored.applied, term: restored.term };
+    let opened = if restored.is_installed {
+        Wal::open_installed(disk, WAL, position, state.membership.conf_state(), options)
+    } else {
+        Wal::open(disk, WAL, position.index, options)
+    };
+    opened.map_err(text)
 }
 
 /// What the node must know of what was found.

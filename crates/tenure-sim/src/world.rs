@@ -81,16 +81,17 @@ pub struct World {
 
 impl World {
     /// A world with an empty disk.
-    #[must_use]
-    pub fn new(seed: u64, trace: Trace) -> Self {
+    ///
+    /// # Errors
+    /// None that can happen.
+    pub fn new(seed: u64, trace: Trace) -> Result<Self, Failure> {
         let mut random = Random::new(seed);
         let options = MemberOptions {
             wal_segment_bytes: *random.pick(&[3_000, 8 << 10, 32 << 10]),
             store_segment_bytes_max: *random.pick(&[2 << 10, 8 << 10, 64 << 10]),
-            seed: 0,
-            unix_millis: 0,
+            ..MemberOptions::alone()?
         };
-        Self {
+        Ok(Self {
             workload: Workload::new(random.fork()),
             disk: SimDisk::new(random.fork()),
             random,
@@ -109,7 +110,7 @@ impl World {
             lease_entries: BTreeMap::new(),
             sync_failed: false,
             trace,
-        }
+        })
     }
 
     /// Some lives of a member, each ended by what the seed chooses, then one in which everything must come right.
@@ -319,7 +320,7 @@ impl World {
                     ));
                     self.lease_entries.insert(id, known);
                 }
-                Seen::Applied { entry, request, outcome } => self.applied(entry, request, outcome)?,
+                Seen::Applied { entry, request, outcome, .. } => self.applied(entry, request, outcome)?,
                 Seen::Readable(tickets) => {
                     for ticket in tickets {
                         self.serve(ticket)?;
@@ -338,7 +339,8 @@ impl World {
                 Seen::LeaseRenewed(ticket, ttl_seconds, known) => {
                     self.renewed(ticket, ttl_seconds.ok(), known)?
                 }
-                Seen::Leads(term) => self.trace.note(format!("leads in {term:?}")),
+                Seen::Leader(leader, term) => self.trace.note(format!("{leader:?} leads in {term}")),
+                Seen::Installed(position) => return Err(format!("nobody sent the state at {position:?}")),
                 Seen::StopReady => self.trace.note("ready to stop".into()),
             }
         }
