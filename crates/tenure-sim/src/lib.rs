@@ -10,6 +10,7 @@
 
 pub mod bug;
 pub mod check;
+pub mod cluster;
 pub mod disk;
 pub mod member;
 pub mod model;
@@ -18,6 +19,9 @@ pub mod trace;
 pub mod workload;
 pub mod world;
 
+pub use cluster::Story;
+
+use cluster::Cluster;
 use trace::Trace;
 use world::World;
 
@@ -55,4 +59,29 @@ pub fn run(seed: u64, echo: bool) -> Result<u64, Box<Report>> {
             Err(report(failure, tail))
         }
     }
+}
+
+/// Runs a seed with a cluster of `members`. Returns what it came to.
+///
+/// # Errors
+/// What was wrong.
+pub fn run_cluster(
+    seed: u64,
+    members: usize,
+    bug: Option<bug::Bug>,
+    echo: bool,
+) -> Result<Story, Box<Report>> {
+    let mut cluster = Cluster::new(seed, members, bug, Trace::new(echo));
+    // What a member panics at is found like all else, with what happened before.
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cluster.run()));
+    let ran = ran.unwrap_or_else(|panic| Err(format!("a member panics: {}", text_of(&*panic))));
+    ran.map_err(|failure| {
+        let tail = cluster.trace.tail().map(str::to_owned).collect();
+        Box::new(Report { seed, failure, tail })
+    })
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
 }

@@ -17,8 +17,8 @@ use tenure_core::node::{
 };
 use tenure_core::state::{Effects, Outcome, StateMachine, TableChange, WriteBatch};
 use tenure_core::types::{
-    ClusterId, ConfState, EntryKind, HardState, Key, LogEntry, LogIndex, LogPosition, MemberId, Moment,
-    RecordRevision, RequestId, RequestIds, Revision, Term,
+    ClusterId, ConfState, EntryKind, HardState, Key, LeaseId, LogEntry, LogIndex, LogPosition, MemberId,
+    Moment, RecordRevision, RequestId, RequestIds, Revision, Term,
 };
 use tenure_storage::disk::Disk;
 use tenure_storage::snapshot::SnapshotView;
@@ -98,8 +98,8 @@ pub enum Seen {
     },
     /// The state is that of another member now.
     Installed(LogPosition),
-    /// The node has logged something about leases, knowing what was applied up to this entry.
-    LeaseLogged(RequestId, LogIndex),
+    /// The node has logged something about leases, knowing what was applied up to this entry; if it is a revocation, of this one.
+    LeaseLogged(RequestId, LogIndex, Option<LeaseId>),
     /// These reads can be served now.
     Readable(Vec<ReadTicket>),
     /// These reads are refused.
@@ -328,9 +328,12 @@ impl Member {
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Normal && !entry.data.is_empty())
         {
             let Ok(request) = Request::decode(entry.data.clone()) else { continue };
-            if let Command::LeaseRevoke(_) | Command::LeaseCheckpoint(_) = request.command {
-                self.seen.push_back(Seen::LeaseLogged(request.header.id, known));
-            }
+            let revoked = match request.command {
+                Command::LeaseRevoke(revoke) => Some(revoke.id),
+                Command::LeaseCheckpoint(_) => None,
+                _ => continue,
+            };
+            self.seen.push_back(Seen::LeaseLogged(request.header.id, known, revoked));
         }
     }
 

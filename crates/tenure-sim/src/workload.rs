@@ -20,6 +20,9 @@ const VALUE_BYTES_MAX: u64 = 2_000;
 pub struct Workload {
     random: Random,
     serial: u64,
+    leases: Vec<LeaseId>,
+    /// Whether a lease that is granted never had its id before.
+    grants_new_ids: bool,
 }
 
 /// What a request can refer to.
@@ -35,7 +38,23 @@ impl Workload {
     /// The requests of a seed.
     #[must_use]
     pub fn new(random: Random) -> Self {
-        Self { random, serial: 0 }
+        let leases = (1..=LEASES).map(LeaseId).collect();
+        Self { random, serial: 0, leases, grants_new_ids: false }
+    }
+
+    /// From now on each lease that is granted has another id, so that whatever is said of a lease is said of this one.
+    pub fn grant_new_ids(&mut self) {
+        self.grants_new_ids = true;
+    }
+
+    fn new_lease(&mut self) -> LeaseId {
+        if !self.grants_new_ids {
+            return self.lease();
+        }
+        let id = self.leases.last().map_or(LeaseId(1), |last| LeaseId(last.0 + 1));
+        self.leases.remove(0);
+        self.leases.push(id);
+        id
     }
 
     /// A command to replicate.
@@ -45,7 +64,7 @@ impl Workload {
             45..57 => Command::DeleteRange(self.delete()),
             57..77 => Command::Txn(self.txn(current, 2)),
             77..88 => Command::LeaseGrant(LeaseGrant {
-                id: self.lease(),
+                id: self.new_lease(),
                 ttl_seconds: self.random.between(2, TTL_SECONDS_MAX),
             }),
             88..93 => Command::LeaseRevoke(LeaseRevoke { id: self.lease() }),
@@ -58,7 +77,7 @@ impl Workload {
 
     /// A lease that may exist.
     pub fn lease(&mut self) -> LeaseId {
-        LeaseId(self.random.between(1, LEASES))
+        *self.random.pick(&self.leases)
     }
 
     fn key(&mut self) -> Key {
@@ -78,7 +97,8 @@ impl Workload {
         value.into()
     }
 
-    fn range(&mut self) -> KeyRange {
+    /// Some keys.
+    pub fn range(&mut self) -> KeyRange {
         let start = self.key();
         match self.random.below(10) {
             0..4 => KeyRange::single(start),

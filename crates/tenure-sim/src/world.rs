@@ -181,7 +181,7 @@ impl World {
         self.trace.note(format!("{crash:?} crash after {} changes", self.disk.changes()));
         // What was logged is logged, whether or not anybody has looked.
         for seen in self.member.iter_mut().flat_map(|member| member.seen.drain(..)) {
-            if let Seen::LeaseLogged(id, known) = seen {
+            if let Seen::LeaseLogged(id, known, _) = seen {
                 self.lease_entries.insert(id, known);
             }
         }
@@ -313,7 +313,7 @@ impl World {
     fn look(&mut self) -> Result<(), Failure> {
         while let Some(seen) = self.member()?.seen.pop_front() {
             match seen {
-                Seen::LeaseLogged(id, known) => {
+                Seen::LeaseLogged(id, known, _) => {
                     self.trace.note(format!(
                         "logged {id:x?} at {} about leases, knowing entry {known}",
                         self.now.0.as_millis()
@@ -660,7 +660,7 @@ fn same<Q: std::fmt::Debug, T: std::fmt::Debug + PartialEq>(
 }
 
 /// Whether a member ended because its disk failed it, and not because something else was wrong.
-fn is_of_the_disk(failure: &str) -> bool {
+pub(crate) fn is_of_the_disk(failure: &str) -> bool {
     ["the power is off", "input/output error", "no space left on device"]
         .iter()
         .any(|text| failure.contains(text))

@@ -310,7 +310,18 @@ impl Node {
             }
             self.raw.mut_store().set_conf_state(state);
         }
+        self.leave_if_removed();
         Ok(())
+    }
+
+    /// A leader that does not vote any more steps down: the engine takes for granted that who leads is a member, and the others elect
+    /// somebody anyway. What it has committed they have been told.
+    fn leave_if_removed(&mut self) {
+        let raft = &mut self.raw.raft;
+        if raft.state == raft::StateRole::Leader && !raft.prs().conf().voters().contains(self.member.0) {
+            let term = raft.term;
+            raft.become_follower(term, raft::INVALID_ID);
+        }
     }
 
     fn notice_leader(&mut self) {

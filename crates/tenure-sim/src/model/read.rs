@@ -24,6 +24,27 @@ impl Model {
         Ok(self.read(query))
     }
 
+    /// What a member must answer that is at `revision` and has compacted `compacted`, whatever the model knows beyond it.
+    ///
+    /// # Errors
+    /// R2.
+    pub fn range_at(
+        &self,
+        query: &RangeQuery,
+        revision: i64,
+        compacted: i64,
+    ) -> Result<RangeOutcome, EtcdError> {
+        if query.revision > revision {
+            return Err(EtcdError::FutureRev);
+        }
+        if query.revision > 0 && query.revision < compacted {
+            return Err(EtcdError::Compacted);
+        }
+        let at = if query.revision > 0 { query.revision } else { revision };
+        let outcome = self.read(&RangeQuery { revision: at, ..query.clone() });
+        Ok(RangeOutcome { revision: Revision(revision), ..outcome })
+    }
+
     pub(super) fn read(&self, query: &RangeQuery) -> RangeOutcome {
         let at = if query.revision > 0 { query.revision } else { i64::MAX };
         let mut pairs: Vec<mvccpb::KeyValue> = self

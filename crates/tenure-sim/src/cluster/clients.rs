@@ -1,0 +1,297 @@
+//! What clients do, and what they are answered.
+
+use super::host::Asker;
+use super::network::HostAt;
+use super::{Cluster, Event, Watcher};
+use crate::bug::Bug;
+use crate::check::{Answer, LeaseEvent, Operation as Seen, WatchStep, What, contains};
+use crate::member::{Failure, Member};
+use crate::workload::Current;
+use std::time::Duration;
+use tenure_core::command::{Command, RangeQuery, Request, RequestHeader};
+use tenure_core::mvcc;
+use tenure_core::node::{Input, LeaseRefusal, Proposal, ReadTicket};
+use tenure_core::state::{OpOutcome, Outcome, Response, TxnOutcome, txn_is_read_only};
+use tenure_core::types::{KvView, LeaseId, RecordRevision, Revision};
+
+/// A client waits so long for an answer.
+const PATIENCE_MICROS: u64 = 7_000_000;
+/// Operations of one transaction.
+const TXN_OPS_MAX: usize = 128;
+
+/// A client: does one thing after the other.
+#[derive(Debug)]
+pub struct Client {
+    /// Whom it calls.
+    pub host: HostAt,
+    pub think_micros_max: u64,
+}
+
+/// What a client waits for.
+#[derive(Debug)]
+pub struct Operation {
+    client: usize,
+    host: HostAt,
+    run: u64,
+    /// When it was called, as a number and as true time.
+    called: u64,
+    called_at: Duration,
+    ask: Ask,
+}
+
+#[derive(Debug)]
+enum Ask {
+    Write { command: Command, place: Option<usize> },
+    Read { query: RangeQuery, is_plain: bool, is_linearizable: bool },
+    Renew(LeaseId),
+}
+
+impl Cluster {
+    /// A client thinks of something to do.
+    pub(super) fn client_calls(&mut self, at: usize) -> Result<(), Failure> {
+        if self.is_quiet {
+            return Ok(());
+        }
+        if self.random.chance(15) || self.hosts[self.clients[at].host].member.is_none() {
+            let running = self.running();
+            if running.is_empty() {
+                self.schedule(100_000, Event::Client(at));
+                return Ok(());
+            }
+            self.clients[at].host = *self.random.pick(&running);
+        }
+        let host = self.clients[at].host;
+        let ask = self.ask();
+        let op = self.next_operation;
+        self.next_operation += 1;
+        let (called, run) = (self.next_moment(), self.hosts[host].run);
+        let operation = Operation { client: at, host, run, called, called_at: self.true_time(), ask };
+        self.operations.insert(op, operation);
+        let delay = self.random.below(1_000);
+        self.schedule(delay, Event::Call { host, run, op });
+        self.schedule(PATIENCE_MICROS, Event::GiveUp(op));
+        Ok(())
+    }
+
+    fn ask(&mut self) -> Ask {
+        let current =
+            Current { revision: self.agreed.model.revision(), compacted: self.agreed.model.compacted() };
+        match self.random.below(100) {
+            0..45 => loop {
+                let command = self.workload.command(current);
+                let is_refused = match &command {
+                    Command::Txn(txn) => mvcc::check::txn(txn, TXN_OPS_MAX).is_err() || txn_is_read_only(txn),
+                    _ => false,
+                };
+                if !is_refused {
+                    break Ask::Write { command, place: None };
+                }
+            },
+            45..80 => {
+                let is_plain = self.random.chance(60);
+                let query = match is_plain {
+                    true => RangeQuery::of(self.workload.range()),
+                    false => self.workload.query(current),
+                };
+                Ask::Read { query, is_plain, is_linearizable: self.random.chance(70) }
+            }
+            _ => Ask::Renew(self.workload.lease()),
+        }
+    }
+
+    /// A call reaches its member.
+    pub(super) fn called(&mut self, host: HostAt, run: u64, op: usize) -> Result<(), Failure> {
+        let Some(operation) = self.operations.get(&op) else { return Ok(()) };
+        if self.hosts[host].run != run || self.hosts[host].member.is_none() {
+            self.break_off(op);
+            return Ok(());
+        }
+        match &operation.ask {
+            Ask::Write { command, .. } => {
+                let command = command.clone();
+                self.propose(host, op, command)
+            }
+            Ask::Read { is_linearizable: true, .. } if self.bug != Some(Bug::ReadsWithoutReadIndex) => {
+                let ticket = ReadTicket(self.hosts[host].ticket());
+                self.hosts[host].reads.insert(ticket, op);
+                self.with(host, |member, clock| member.hand_in(clock, Input::ReadIndex(ticket))).map(drop)
+            }
+            Ask::Read { .. } => self.serve(host, op),
+            Ask::Renew(lease) => {
+                let lease = *lease;
+                self.renew(host, lease, Asker::Client { op, lease, passed_on: false })
+            }
+        }
+    }
+
+    fn propose(&mut self, host: HostAt, op: usize, command: Command) -> Result<(), Failure> {
+        let Some(member) = &mut self.hosts[host].member else { return Ok(()) };
+        let id = member.request_ids.next_id();
+        self.hosts[host].proposals.insert(id, op);
+        self.note(|| format!("m{} proposes {id:x?} {command:?}", host + 1));
+        let place = self.agreed.history.operations.len();
+        if let Some(Operation { called, ask: Ask::Write { place: known, .. }, .. }) =
+            self.operations.get_mut(&op)
+        {
+            *known = Some(place);
+            let what = What::Write { id, answer: Answer::Unknown };
+            self.agreed.history.operations.push(Seen { called: *called, returned: None, what });
+        }
+        self.agreed.issue(id, command.clone());
+        let header = RequestHeader { id, ..RequestHeader::default() };
+        let proposal = Proposal { id, data: Request { header, command }.encode() };
+        self.with(host, |member, clock| member.hand_in(clock, Input::Propose(vec![proposal]))).map(drop)
+    }
+
+    /// Ends an operation, whose client goes on.
+    fn end(&mut self, op: usize) -> Option<Operation> {
+        let operation = self.operations.remove(&op)?;
+        let client = operation.client;
+        let delay = self.random.below(self.clients[client].think_micros_max);
+        self.schedule(delay, Event::Client(client));
+        Some(operation)
+    }
+
+    /// An operation that nobody will answer.
+    pub(super) fn break_off(&mut self, op: usize) {
+        self.end(op);
+    }
+
+    pub(super) fn give_up(&mut self, op: usize) -> Result<(), Failure> {
+        self.end(op);
+        Ok(())
+    }
+
+    pub(super) fn refused(&mut self, op: usize) {
+        self.write_ended(op, Answer::Refused);
+    }
+
+    /// A write is applied where its client has called.
+    pub(super) fn answered(&mut self, op: usize, outcome: &Outcome) {
+        self.write_ended(op, answer_of(outcome));
+    }
+
+    fn write_ended(&mut self, op: usize, answered: Answer) {
+        let Some(Operation { ask: Ask::Write { place: Some(place), .. }, .. }) = self.end(op) else { return };
+        let returned = self.next_moment();
+        self.story.answered += 1;
+        let seen = &mut self.agreed.history.operations[place];
+        seen.returned = Some(returned);
+        if let What::Write { answer, .. } = &mut seen.what {
+            *answer = answered;
+        }
+    }
+
+    pub(super) fn lease_answered(
+        &mut self,
+        op: usize,
+        ttl_seconds: Result<i64, LeaseRefusal>,
+    ) -> Result<(), Failure> {
+        let Some(Operation { called_at: called, ask: Ask::Renew(lease), .. }) = self.end(op) else {
+            return Ok(());
+        };
+        self.note(|| format!("lease {lease} renewed: {ttl_seconds:?}, asked at {}", called.as_millis()));
+        if let Ok(ttl_seconds) = ttl_seconds {
+            self.story.answered += 1;
+            let ttl = Duration::from_secs(ttl_seconds as u64);
+            let returned = self.true_time();
+            self.agreed.lease_event(lease.0, LeaseEvent::Renewed { called, returned, ttl });
+        }
+        Ok(())
+    }
+
+    /// Serves a read from what the member has.
+    pub(super) fn serve(&mut self, at: HostAt, op: usize) -> Result<(), Failure> {
+        let Some(operation) = self.end(op) else { return Ok(()) };
+        let Operation { called, run, host, ask, .. } = operation;
+        let Ask::Read { query, is_plain, is_linearizable } = ask else { return Ok(()) };
+        let Some(Member { state, store, .. }) = &self.hosts[at].member else { return Ok(()) };
+        let (revision, compacted) = (state.mvcc.revision().0, state.mvcc.compacted().0);
+        let found = mvcc::range(&state.mvcc, store, &query).map_err(|error| error.to_string());
+        let expected = self.agreed.model.range_at(&query, revision, compacted);
+        if found != expected.map_err(|error| error.to_string()) {
+            return Err(format!("m{}: {query:?} at revision {revision} is {found:?}", at + 1));
+        }
+        if let Ok(outcome) = found {
+            let returned = Some(self.next_moment());
+            let server = (!is_linearizable).then_some((host, run));
+            let saw = is_plain.then_some((query.range, outcome.kvs));
+            let what = What::Read { server, revision, saw };
+            self.story.answered += 1;
+            self.agreed.history.operations.push(Seen { called, returned, what });
+        }
+        Ok(())
+    }
+
+    /// A watcher looks for what is new, at the member that it is connected to.
+    pub(super) fn watch(&mut self, at: usize) -> Result<(), Failure> {
+        let delay = 2_000 + self.random.below(200_000);
+        self.schedule(delay, Event::Watch(at));
+        let host = self.watchers[at].host;
+        let is_frozen = self.hosts[host].frozen_until > self.now;
+        if self.hosts[host].member.is_none() || is_frozen || self.random.chance(5) {
+            let running = self.running();
+            if !running.is_empty() {
+                self.watchers[at].host = *self.random.pick(&running);
+            }
+            return Ok(());
+        }
+        let span = *self.random.pick(&[3, 1_000]);
+        let is_silent = self.bug == Some(Bug::LosesEventAtCompaction);
+        let Some(member) = &self.hosts[host].member else { return Ok(()) };
+        if let Some(step) = look(member, &mut self.watchers[at], span)?
+            && !(is_silent && matches!(step, WatchStep::Compacted(_)))
+        {
+            self.watchers[at].seen.steps.push(step);
+        }
+        Ok(())
+    }
+}
+
+/// What a watcher finds at a member, `span` revisions at most.
+fn look(member: &Member, watcher: &mut Watcher, span: i64) -> Result<Option<WatchStep>, Failure> {
+    let (revision, compacted) = (member.state.mvcc.revision().0, member.state.mvcc.compacted().0);
+    if watcher.next < compacted {
+        watcher.next = compacted;
+        return Ok(Some(WatchStep::Compacted(compacted)));
+    }
+    if watcher.next > revision {
+        return Ok(None);
+    }
+    let through = revision.min(watcher.next + span - 1);
+    let first = RecordRevision::first_of(Revision(watcher.next));
+    let mut events = Vec::new();
+    for record in member.store.scan(first, Revision(through)) {
+        let record = record.map_err(|error| error.to_string())?;
+        let KvView { key, .. } = record.kv.view().map_err(|error| error.to_string())?;
+        if contains(&watcher.seen.range, &key) {
+            events.push((record.at.main.0, key, (!record.tombstone).then_some(record.kv)));
+        }
+    }
+    watcher.next = through + 1;
+    Ok(Some(WatchStep::Events { through, events }))
+}
+
+/// What a client learns from an answer.
+fn answer_of(outcome: &Outcome) -> Answer {
+    let at = |revision: &Revision, writes| Answer::At { revision: revision.0, writes };
+    match outcome {
+        Ok(Response::Put(put)) => at(&put.revision, true),
+        Ok(Response::DeleteRange(delete)) => at(&delete.revision, delete.deleted > 0),
+        Ok(Response::Txn(txn)) => at(&txn.revision, writes(txn)),
+        Ok(Response::LeaseGrant { revision, .. } | Response::LeaseRevoke(revision)) => at(revision, false),
+        Ok(Response::Compact(revision) | Response::Alarm(_, revision) | Response::Done(revision)) => {
+            at(revision, false)
+        }
+        Err(_) => Answer::Refused,
+    }
+}
+
+fn writes(txn: &TxnOutcome) -> bool {
+    txn.responses.iter().any(|response| match response {
+        OpOutcome::Put(_) => true,
+        OpOutcome::DeleteRange(delete) => delete.deleted > 0,
+        OpOutcome::Txn(txn) => writes(txn),
+        OpOutcome::Range(_) => false,
+    })
+}

@@ -1,0 +1,281 @@
+//! A cluster of members, its clients, its network and what goes wrong with all of them.
+//!
+//! Time is true time in microseconds; each host has a clock of its own that runs fast or slow. A queue of events says what
+//! happens next: a message arrives, a thread of a member has its turn, a client calls, a fault begins or ends. Whoever takes an
+//! event carries out what follows in the order that the server's driver keeps (`core::node`), and everything that is noticed
+//! of a member is compared with what members agree on ([`agreed`]) at once, and with what clients saw at the end ([`crate::check`]).
+
+mod agreed;
+mod clients;
+mod faults;
+mod finale;
+mod host;
+mod network;
+mod run;
+
+use crate::bug::Bug;
+use crate::check::{Bounds, Watch};
+use crate::member::{ELECTION_TICKS, Failure, MemberOptions, TICK};
+use crate::random::Random;
+use crate::trace::Trace;
+use crate::workload::Workload;
+use agreed::Agreed;
+use clients::{Client, Operation};
+use host::{Host, Place, description};
+use network::{HostAt, Network, Packet, Quality};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tenure_core::types::ClusterId;
+
+/// How exact leases are in a cluster whose clocks run at most 3 % fast or slow. A leader that is overtaken has an election
+/// timeout in which he can still renew, which the next one adds to every life; what is left is the difference of the clocks, and on the
+/// late side the rounding of noted lives, the search for expired ones twice a second, and their way through the log.
+pub const LEASE_BOUNDS: Bounds = Bounds { early: Duration::from_millis(900), late: Duration::from_secs(9) };
+
+/// Hosts that there can be, with those that join and replace others.
+const HOSTS_MAX: usize = 12;
+const CLIENTS: usize = 5;
+const WATCHERS: usize = 4;
+
+/// Something that happens.
+#[derive(Debug)]
+enum Event {
+    Arrives(Packet),
+    /// A client's call reaches a member.
+    Call {
+        host: HostAt,
+        run: u64,
+        op: usize,
+    },
+    Turn {
+        host: HostAt,
+        run: u64,
+        thread: usize,
+    },
+    Tick {
+        host: HostAt,
+        run: u64,
+    },
+    Boot(HostAt),
+    Retire(HostAt),
+    /// A client has nothing to do.
+    Client(usize),
+    GiveUp(usize),
+    Watch(usize),
+    Fault,
+    Heal(u64),
+    Worsen,
+}
+
+/// A watcher: a cursor that any member serves.
+#[derive(Debug)]
+struct Watcher {
+    host: HostAt,
+    next: i64,
+    seen: Watch,
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Story {
+    /// The hash of everything that happened.
+    pub trace: u64,
+    /// Entries that were applied.
+    pub entries: u64,
+    /// Operations that were answered.
+    pub answered: u64,
+    /// Snapshots that were installed.
+    pub installed: u64,
+    /// Elections that were won.
+    pub elections: u64,
+    /// Members that were added, promoted or removed.
+    pub changes: u64,
+}
+
+/// Everything.
+pub struct Cluster {
+    random: Random,
+    /// What happened.
+    pub trace: Trace,
+    now: u64,
+    events: BTreeMap<(u64, u64), Event>,
+    next_event: u64,
+    hosts: Vec<Host>,
+    network: Network,
+    agreed: Agreed,
+    workload: Workload,
+    clients: Vec<Client>,
+    operations: BTreeMap<usize, Operation>,
+    next_operation: usize,
+    watchers: Vec<Watcher>,
+    /// Numbers the calls and answers of operations.
+    moment: u64,
+    /// Nothing goes wrong any more.
+    is_calm: bool,
+    /// Clients call nothing any more.
+    is_quiet: bool,
+    slow_disks: u64,
+    bug: Option<Bug>,
+    story: Story,
+}
+
+impl Cluster {
+    /// A cluster of `members` empty hosts.
+    #[must_use]
+    pub fn new(seed: u64, members: usize, bug: Option<Bug>, trace: Trace) -> Self {
+        let mut random = Random::new(seed ^ (members as u64) << 56);
+        let options = MemberOptions {
+            member: host::id_of(0),
+            cluster: ClusterId(0xc1),
+            founders: (0..members).map(description).collect(),
+            wal_segment_bytes: *random.pick(&[3_000, 8 << 10, 32 << 10]),
+            store_segment_bytes_max: *random.pick(&[2 << 10, 8 << 10, 64 << 10]),
+            catchup_entries_max: *random.pick(&[0, 3, 20, 200]),
+            seed: 0,
+            unix_millis: 0,
+            bug,
+        };
+        let hosts =
+            (0..members).map(|at| Host::new(at, options.clone(), Place::Inside, &mut random)).collect();
+        let mut workload = Workload::new(random.fork());
+        workload.grant_new_ids();
+        Self {
+            network: Network::new(random.fork()),
+            slow_disks: *random.pick(&[1, 1, 1, 10]),
+            random,
+            trace,
+            now: 0,
+            events: BTreeMap::new(),
+            next_event: 0,
+            hosts,
+            agreed: Agreed::default(),
+            workload,
+            clients: Vec::new(),
+            operations: BTreeMap::new(),
+            next_operation: 0,
+            watchers: Vec::new(),
+            moment: 0,
+            is_calm: false,
+            is_quiet: false,
+            bug,
+            story: Story::default(),
+        }
+    }
+
+    /// A time in which everything goes wrong, then one in which everything must come right.
+    ///
+    /// # Errors
+    /// What was wrong.
+    pub fn run(&mut self) -> Result<Story, Failure> {
+        self.begin();
+        let end = self.random.between(8, 30) as u64 * 1_000_000;
+        self.run_until(end)?;
+        self.calm_down();
+        self.come_right()?;
+        self.outlive_leases()?;
+        self.come_right()?;
+        self.judge()?;
+        self.story.trace = self.trace.hash();
+        self.story.entries = self.agreed.last().0;
+        Ok(self.story)
+    }
+
+    fn begin(&mut self) {
+        for at in 0..self.hosts.len() {
+            let delay = self.random.below(400_000);
+            self.schedule(delay, Event::Boot(at));
+        }
+        for at in 0..CLIENTS {
+            self.clients.push(Client { host: self.random.place(self.hosts.len()), think_micros_max: 0 });
+            self.clients[at].think_micros_max = *self.random.pick(&[20_000, 100_000, 600_000]);
+            self.schedule(0, Event::Client(at));
+        }
+        for at in 0..WATCHERS {
+            let range = self.workload.range();
+            let next = self.random.between(2, 40);
+            let seen = Watch { range, from: next, steps: Vec::new(), is_complete: false };
+            self.watchers.push(Watcher { host: self.random.place(self.hosts.len()), next, seen });
+            self.schedule(0, Event::Watch(at));
+        }
+        self.schedule(1_000_000, Event::Fault);
+        self.schedule(100_000, Event::Worsen);
+    }
+
+    fn schedule(&mut self, delay_micros: u64, event: Event) {
+        self.next_event += 1;
+        self.events.insert((self.now + delay_micros, self.next_event), event);
+    }
+
+    fn run_until(&mut self, end: u64) -> Result<(), Failure> {
+        while let Some(next) = self.events.first_entry().filter(|next| next.key().0 <= end) {
+            let ((at, _), event) = next.remove_entry();
+            self.now = at;
+            self.take(event)?;
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    fn take(&mut self, event: Event) -> Result<(), Failure> {
+        // A host that is frozen takes nothing; what it was to take it finds when it goes on, in some order.
+        let host = match &event {
+            Event::Arrives(packet) => Some(packet.to),
+            Event::Call { host, .. } | Event::Turn { host, .. } | Event::Tick { host, .. } => Some(*host),
+            _ => None,
+        };
+        if let Some(until) = host.map(|host| self.hosts[host].frozen_until).filter(|until| *until > self.now)
+        {
+            let delay = until - self.now + self.random.below(3_000);
+            self.schedule(delay, event);
+            return Ok(());
+        }
+        match event {
+            Event::Arrives(packet) => self.arrives(packet),
+            Event::Call { host, run, op } => self.called(host, run, op),
+            Event::Turn { host, run, thread } => self.turn(host, run, thread),
+            Event::Tick { host, run } => self.tick(host, run),
+            Event::Boot(host) => self.boot(host),
+            Event::Retire(host) => self.retire(host),
+            Event::Client(client) => self.client_calls(client),
+            Event::GiveUp(op) => self.give_up(op),
+            Event::Watch(watcher) => self.watch(watcher),
+            Event::Fault => self.fault(),
+            Event::Heal(cut) => {
+                self.network.heal(cut);
+                Ok(())
+            }
+            Event::Worsen => {
+                if !self.is_calm {
+                    self.network.quality = Quality::bad(&mut self.random);
+                    let delay = self.random.below(6_000_000);
+                    self.schedule(delay, Event::Worsen);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn note(&mut self, text: impl FnOnce() -> String) {
+        let millis = self.now / 1_000;
+        self.trace.note(format!("{millis:>6} {}", text()));
+    }
+
+    fn next_moment(&mut self) -> u64 {
+        self.moment += 1;
+        self.moment
+    }
+
+    fn true_time(&self) -> Duration {
+        Duration::from_micros(self.now)
+    }
+
+    /// Hosts on which a member runs.
+    fn running(&self) -> Vec<HostAt> {
+        (0..self.hosts.len()).filter(|at| self.hosts[*at].member.is_some()).collect()
+    }
+}
+
+/// The least time without a leader after which others elect another one, on a clock that is right.
+fn election_micros() -> u64 {
+    (TICK * ELECTION_TICKS).as_micros() as u64
+}
