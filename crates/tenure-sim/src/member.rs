@@ -178,6 +178,8 @@ pub struct Member {
     jobs: VecDeque<Job>,
     committed: VecDeque<Work>,
     incoming: BTreeMap<LogPosition, Incoming>,
+    /// What the node is to be told of a state that was installed, once the log knows it.
+    installed: BTreeMap<LogPosition, Applied>,
     inbox: VecDeque<Event>,
     checkpoint: Option<CheckpointJob>,
     compaction: Compaction,
@@ -271,6 +273,7 @@ impl Member {
             jobs: VecDeque::new(),
             committed: VecDeque::new(),
             incoming: BTreeMap::new(),
+            installed: BTreeMap::new(),
             inbox: VecDeque::new(),
             checkpoint: None,
             compaction: Compaction::default(),
@@ -379,19 +382,21 @@ impl Member {
             && let Some(job) = self.jobs.pop_front_if(|job| match job {
                 // What another member's state stands for is written once it is in its place.
                 Job::Persist(Persist { snapshot: Some(snapshot), .. }) => {
-                    snapshot.position.index <= self.store.applied()
+                    self.installed.contains_key(&snapshot.position)
                 }
                 _ => true,
             })
         {
             count += 1;
             match job {
-                Job::Persist(persist) if persist.snapshot.is_some() => {
-                    self.write(std::mem::take(&mut batch))?;
-                    self.write(vec![persist])?;
-                    self.inbox.push_back(Event::Applied(Applied::snapshot(&self.state)));
-                }
-                Job::Persist(persist) => batch.push(persist),
+                Job::Persist(persist) => match persist.snapshot.as_ref().map(|snapshot| snapshot.position) {
+                    Some(position) => {
+                        self.write(std::mem::take(&mut batch))?;
+                        self.write(vec![persist])?;
+                        self.inbox.extend(self.installed.remove(&position).map(Event::Applied));
+                    }
+                    None => batch.push(persist),
+                },
                 Job::Checkpointed { index, term, conf_state } => checkpoints.push((index, term, conf_state)),
             }
         }
@@ -478,6 +483,7 @@ impl Member {
         let restored = installation.finish(position, tables).map_err(text)?;
         let mut state = StateMachine::default();
         store::restore(&self.store, &restored, &mut state).map_err(text)?;
+        self.installed.insert(position, Applied::snapshot(&state));
         self.state = state;
         self.compaction = Compaction::default();
         self.planted.queued = position.index;

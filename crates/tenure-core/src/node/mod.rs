@@ -27,7 +27,7 @@
 //!    [`Input::SnapshotSent`]. On the other side the content is taken in first, beside the store that is in use, and then the message is
 //!    handed in. If the node wants it, it comes back in [`Persist::snapshot`]. Then, in this order: the persists before it; the content
 //!    in the place of the store's and the state machine's, durable; the log notes it; its entries and hard state; the token; and
-//!    [`Applied::snapshot`]. What was to be applied before it and is not yet is left out, and so is whatever an [`Output::Apply`] from
+//!    [`Applied::snapshot`] of the state that was installed, even if another snapshot has taken its place since. What was to be applied before it and is not yet is left out, and so is whatever an [`Output::Apply`] from
 //!    before it still holds. Nothing handed out later overtakes it.
 //! 9. **Stop.** [`Input::Stop`], go on until [`Output::StopReady`]. After [`Output::Halt`] the process ends at once.
 //!

@@ -67,8 +67,8 @@ fn right() -> History {
         },
     ];
     let steps = vec![
-        WatchStep::Events { through: 3, events: changes[1..3].iter().map(event).collect() },
-        WatchStep::Events { through: 5, events: changes[3..].iter().map(event).collect() },
+        WatchStep::Events { through: 3, compacted: -1, events: changes[1..3].iter().map(event).collect() },
+        WatchStep::Events { through: 5, compacted: -1, events: changes[3..].iter().map(event).collect() },
     ];
     let watches = vec![Watch { range: everything(), from: 3, steps, is_complete: true }];
     History { changes, operations, watches, leases: vec![lease(20_000)] }
@@ -181,7 +181,7 @@ fn watchers_that_miss_repeat_or_mix_up_events_are_found() {
     assert!(found(|history| drop(steps(history).remove(0))).contains("must see"));
     assert!(found(|history| history.watches[0].from = 2).contains("must see"));
     assert!(
-        found(|history| steps(history).push(WatchStep::Events { through: 9, events: vec![] }))
+        found(|history| steps(history).push(WatchStep::Events { through: 9, compacted: -1, events: vec![] }))
             .contains("5 is the last")
     );
 }
@@ -194,6 +194,24 @@ fn a_watcher_that_is_told_of_a_compaction_goes_on_behind_it() {
     assert_eq!(watches(&history), Ok(()));
     history.watches[0].from = 3;
     assert!(watches(&history).unwrap_err().contains("was told that 3 is compacted"));
+}
+
+#[test]
+fn a_compaction_leaves_the_last_of_what_its_revision_did_to_a_key() {
+    let changes = vec![change(2, 1, "a", Some("a1")), change(2, 1, "a", None), change(3, 2, "a", Some("a2"))];
+    let see = |compacted, seen: &[Change]| {
+        let events = seen.iter().map(event).collect();
+        let steps = vec![WatchStep::Events { through: 3, compacted, events }];
+        let watches = vec![Watch { range: everything(), from: 2, steps, is_complete: true }];
+        watches_of(History { changes: changes.clone(), watches, ..History::default() })
+    };
+    assert!(see(-1, &changes) && see(2, &changes) && see(2, &changes[1..]));
+    assert!(!see(-1, &changes[1..]) && !see(3, &changes[1..]) && !see(2, &changes[2..]));
+    assert!(!see(2, &[changes[0].clone(), changes[2].clone()]));
+}
+
+fn watches_of(history: History) -> bool {
+    watches(&history).is_ok()
 }
 
 #[test]

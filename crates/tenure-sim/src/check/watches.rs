@@ -24,6 +24,9 @@ pub enum WatchStep {
     Events {
         /// That revision.
         through: i64,
+        /// Where the member had compacted when it looked. Of what one revision did to one key, a compaction at that revision leaves
+        /// the last, as in etcd.
+        compacted: i64,
         /// Revision, key, and the pair unless it was deleted.
         events: Vec<(i64, Bytes, Option<KvBytes>)>,
     },
@@ -48,13 +51,16 @@ fn check(watch: &Watch, changes: &[Change], last: i64) -> Result<(), Violation> 
             WatchStep::Compacted(revision) => {
                 return Err(format!("a watcher at {next} was told that {revision} is compacted: {watch:?}"));
             }
-            WatchStep::Events { through, events } => {
+            WatchStep::Events { through, compacted, events } => {
                 let first = changes.partition_point(|change| change.revision < next);
                 let expected = changes[first..].iter().take_while(|change| change.revision <= *through);
                 let expected = expected.filter(|change| contains(&watch.range, &change.key));
-                let expected: Vec<_> =
+                let mut expected: Vec<_> =
                     expected.map(|change| (change.revision, &change.key, &change.pair)).collect();
-                if !expected.iter().copied().eq(events.iter().map(|(at, key, pair)| (*at, key, pair))) {
+                let mut seen: Vec<_> = events.iter().map(|(at, key, pair)| (*at, key, pair)).collect();
+                leave_last(&mut expected, *compacted);
+                leave_last(&mut seen, *compacted);
+                if expected != seen {
                     return Err(format!(
                         "a watcher of {:?} must see {expected:?} from {next} through {through}, but sees {events:?}",
                         watch.range
@@ -71,4 +77,16 @@ fn check(watch: &Watch, changes: &[Change], last: i64) -> Result<(), Violation> 
         return Err(format!("a watcher of {:?} has nothing from {next} to {last}", watch.range));
     }
     Ok(())
+}
+
+type EventView<'a> = (i64, &'a Bytes, &'a Option<KvBytes>);
+
+/// Leaves of what the revision `compacted` did to a key the last.
+fn leave_last(events: &mut Vec<EventView<'_>>, compacted: i64) {
+    let all = events.clone();
+    let mut place = 0;
+    events.retain(|(at, key, _)| {
+        place += 1;
+        *at != compacted || !all[place..].iter().any(|(later, other, _)| later == at && other == key)
+    });
 }

@@ -25,6 +25,8 @@ pub struct Client {
     /// Whom it calls.
     pub host: HostAt,
     pub think_micros_max: u64,
+    /// Whether it keeps leases alive and does little else.
+    pub keeps_leases: bool,
 }
 
 /// What a client waits for.
@@ -61,7 +63,8 @@ impl Cluster {
             self.clients[at].host = *self.random.pick(&running);
         }
         let host = self.clients[at].host;
-        let ask = self.ask();
+        let keeps_leases = self.clients[at].keeps_leases && self.random.chance(80);
+        let ask = if keeps_leases { Ask::Renew(self.workload.lease()) } else { self.ask() };
         let op = self.next_operation;
         self.next_operation += 1;
         let (called, run) = (self.next_moment(), self.hosts[host].run);
@@ -269,7 +272,7 @@ fn look(member: &Member, watcher: &mut Watcher, span: i64) -> Result<Option<Watc
         }
     }
     watcher.next = through + 1;
-    Ok(Some(WatchStep::Events { through, events }))
+    Ok(Some(WatchStep::Events { through, compacted, events }))
 }
 
 /// What a client learns from an answer.

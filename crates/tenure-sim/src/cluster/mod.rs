@@ -186,8 +186,9 @@ impl Cluster {
             self.schedule(delay, Event::Boot(at));
         }
         for at in 0..CLIENTS {
-            self.clients.push(Client { host: self.random.place(self.hosts.len()), think_micros_max: 0 });
-            self.clients[at].think_micros_max = *self.random.pick(&[20_000, 100_000, 600_000]);
+            let host = self.random.place(self.hosts.len());
+            let think_micros_max = *self.random.pick(&[20_000, 100_000, 600_000]);
+            self.clients.push(Client { host, think_micros_max, keeps_leases: at % 3 == 0 });
             self.schedule(0, Event::Client(at));
         }
         for at in 0..WATCHERS {
