@@ -13,7 +13,7 @@ pub enum Bug {
     AppliesTwiceAfterRestart,
     /// A watcher that a compaction has overtaken goes on behind it, and is not told.
     LosesEventAtCompaction,
-    /// Who has led once proposes again what he has revoked, and does not ask whether he still leads.
+    /// The clock of leases of who leads no more runs on, and he revokes what it says is over.
     OldLeaderRevokes,
 }
 

@@ -17,8 +17,8 @@ use tenure_core::node::{
 };
 use tenure_core::state::{Effects, Outcome, StateMachine, TableChange, WriteBatch};
 use tenure_core::types::{
-    ClusterId, ConfState, EntryKind, HardState, Key, LeaseId, LogEntry, LogIndex, LogPosition, MemberId,
-    Moment, RecordRevision, RequestId, RequestIds, Revision, Term,
+    ClusterId, ConfState, EntryKind, HardState, Key, LogEntry, LogIndex, LogPosition, MemberId, Moment,
+    RecordRevision, RequestId, RequestIds, Revision, Term,
 };
 use tenure_storage::disk::Disk;
 use tenure_storage::snapshot::SnapshotView;
@@ -34,7 +34,7 @@ pub const TICK: Duration = Duration::from_millis(100);
 /// A follower waits at least this many heartbeats for a leader.
 pub const ELECTION_TICKS: u32 = 10;
 /// Leases live for seconds here, so their life is noted every few seconds.
-const LEASE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
+pub const LEASE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What a member is started with.
 #[derive(Clone, Debug)]
@@ -98,8 +98,8 @@ pub enum Seen {
     },
     /// The state is that of another member now.
     Installed(LogPosition),
-    /// The node has logged something about leases, knowing what was applied up to this entry; if it is a revocation, of this one.
-    LeaseLogged(RequestId, LogIndex, Option<LeaseId>),
+    /// The node has logged something about leases, knowing what was applied up to this entry.
+    LeaseLogged(RequestId, LogIndex),
     /// These reads can be served now.
     Readable(Vec<ReadTicket>),
     /// These reads are refused.
@@ -331,12 +331,9 @@ impl Member {
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Normal && !entry.data.is_empty())
         {
             let Ok(request) = Request::decode(entry.data.clone()) else { continue };
-            let revoked = match request.command {
-                Command::LeaseRevoke(revoke) => Some(revoke.id),
-                Command::LeaseCheckpoint(_) => None,
-                _ => continue,
-            };
-            self.seen.push_back(Seen::LeaseLogged(request.header.id, known, revoked));
+            if let Command::LeaseRevoke(_) | Command::LeaseCheckpoint(_) = request.command {
+                self.seen.push_back(Seen::LeaseLogged(request.header.id, known));
+            }
         }
     }
 

@@ -181,7 +181,7 @@ impl World {
         self.trace.note(format!("{crash:?} crash after {} changes", self.disk.changes()));
         // What was logged is logged, whether or not anybody has looked.
         for seen in self.member.iter_mut().flat_map(|member| member.seen.drain(..)) {
-            if let Seen::LeaseLogged(id, known, _) = seen {
+            if let Seen::LeaseLogged(id, known) = seen {
                 self.lease_entries.insert(id, known);
             }
         }
@@ -313,7 +313,7 @@ impl World {
     fn look(&mut self) -> Result<(), Failure> {
         while let Some(seen) = self.member()?.seen.pop_front() {
             match seen {
-                Seen::LeaseLogged(id, known, _) => {
+                Seen::LeaseLogged(id, known) => {
                     self.trace.note(format!(
                         "logged {id:x?} at {} about leases, knowing entry {known}",
                         self.now.0.as_millis()

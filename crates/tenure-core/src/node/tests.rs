@@ -1,4 +1,5 @@
 mod alone;
+mod removed;
 mod simulation;
 mod world;
 

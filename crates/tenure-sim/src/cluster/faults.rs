@@ -25,7 +25,9 @@ impl Cluster {
         if running.is_empty() {
             return Ok(());
         }
-        let at = *self.random.pick(&running);
+        // Who leads has most to lose.
+        let leader = self.leader().filter(|_| self.random.chance(40));
+        let at = leader.unwrap_or(*self.random.pick(&running));
         match self.random.below(100) {
             0..14 => self.crash_one(at),
             14..18 => self.crash_all(),

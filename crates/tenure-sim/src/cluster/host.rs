@@ -6,6 +6,7 @@ use crate::member::{Member, MemberOptions};
 use crate::random::Random;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tenure_core::lease::LeaseClock;
 use tenure_core::membership;
 use tenure_core::node::{LeaseTicket, ReadTicket};
 use tenure_core::types::{LeaseId, MemberId, Moment, RequestId};
@@ -36,7 +37,7 @@ pub enum Asker {
     /// A client, by this operation.
     Client { op: usize, lease: LeaseId, passed_on: bool },
     /// Another member.
-    Peer { host: HostAt, run: u64, ticket: LeaseTicket },
+    Peer { host: HostAt, run: u64, ticket: LeaseTicket, lease: LeaseId },
 }
 
 /// The machine.
@@ -63,8 +64,8 @@ pub struct Host {
     pub proposals: BTreeMap<RequestId, usize>,
     pub reads: BTreeMap<ReadTicket, usize>,
     pub renewals: BTreeMap<LeaseTicket, Asker>,
-    /// For a planted bug: what it has revoked as a leader.
-    pub revoked: Vec<LeaseId>,
+    /// For a planted bug: a clock of leases that nobody stops.
+    pub stray_clock: Option<LeaseClock>,
 }
 
 /// How a member is described in the log.
@@ -100,7 +101,7 @@ impl Host {
             proposals: BTreeMap::new(),
             reads: BTreeMap::new(),
             renewals: BTreeMap::new(),
-            revoked: Vec::new(),
+            stray_clock: None,
         }
     }
 
@@ -136,6 +137,7 @@ impl Host {
         // The disk first: what the parts of a member do when they are dropped, a killed process does not do.
         self.disk = self.disk.crash(crash);
         self.member = None;
+        self.stray_clock = None;
         let reads = std::mem::take(&mut self.reads).into_values();
         let mut left: Vec<usize> = std::mem::take(&mut self.proposals).into_values().chain(reads).collect();
         for asker in std::mem::take(&mut self.renewals).into_values() {

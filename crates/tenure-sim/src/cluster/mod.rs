@@ -187,8 +187,11 @@ impl Cluster {
         }
         for at in 0..CLIENTS {
             let host = self.random.place(self.hosts.len());
-            let think_micros_max = *self.random.pick(&[20_000, 100_000, 600_000]);
-            self.clients.push(Client { host, think_micros_max, keeps_leases: at % 3 == 0 });
+            let keeps_leases = at % 3 == 0;
+            let thinks =
+                if keeps_leases { [100_000, 1_000_000, 4_000_000] } else { [20_000, 100_000, 600_000] };
+            let think_micros_max = *self.random.pick(&thinks);
+            self.clients.push(Client { host, think_micros_max, keeps_leases });
             self.schedule(0, Event::Client(at));
         }
         for at in 0..WATCHERS {

@@ -6,10 +6,11 @@ use super::network::{Cargo, HostAt, Packet};
 use super::{Cluster, Event};
 use crate::bug::Bug;
 use crate::disk::Crash;
-use crate::member::{Failure, Member, Seen, TICK};
+use crate::member::{ELECTION_TICKS, Failure, LEASE_CHECKPOINT_INTERVAL, Member, Seen, TICK};
 use std::sync::Arc;
 use tenure_core::command::{Command, LeaseRevoke, Request, RequestHeader};
-use tenure_core::node::{Input, LeaseRefusal, LeaseTicket, Message, MessageKind, Proposal, Role};
+use tenure_core::lease::LeaseClock;
+use tenure_core::node::{Input, LeaseRefusal, LeaseTicket, Message, MessageKind, Proposal};
 use tenure_core::state::{Outcome, WriteBatch};
 use tenure_core::types::{EntryKind, LeaseId, LogEntry, MemberId, Moment};
 
@@ -115,6 +116,9 @@ impl Cluster {
         }
         let delay = host.true_micros(TICK);
         self.schedule(delay, Event::Tick { host: at, run });
+        if self.hosts[at].stray_clock.is_some() {
+            self.revoke_by_stray_clock(at)?;
+        }
         self.with(at, |member, clock| member.hand_in(clock, Input::Tick)).map(drop)
     }
 
@@ -248,7 +252,7 @@ impl Cluster {
                 Ok(())
             }
             Cargo::Renew { ticket, lease } => {
-                self.renew(to, lease, Asker::Peer { host: from, run: from_run, ticket })
+                self.renew(to, lease, Asker::Peer { host: from, run: from_run, ticket, lease })
             }
             Cargo::Renewed { run, ticket, ttl_seconds } => {
                 if self.hosts[to].run == run {
@@ -302,8 +306,10 @@ impl Cluster {
             Seen::LeaseRenewed(ticket, ttl_seconds, _) => self.renewed(at, ticket, ttl_seconds)?,
             Seen::Leader(leader, term) => {
                 self.note(|| format!("m{} follows {leader:?} in term {term}", at + 1));
-                self.story.elections += u64::from(leader == Some(self.hosts[at].id));
-                self.revoke_again(at)?;
+                if leader == Some(self.hosts[at].id) {
+                    self.story.elections += 1;
+                    self.start_stray_clock(at);
+                }
             }
             Seen::StopReady => {
                 self.note(|| format!("m{} stops", at + 1));
@@ -311,7 +317,7 @@ impl Cluster {
                     self.crash(at, Crash::Process);
                 }
             }
-            Seen::LeaseLogged(_, _, revoked) => self.note_revocation(at, revoked),
+            Seen::LeaseLogged(..) => {}
         }
         Ok(())
     }
@@ -339,7 +345,12 @@ impl Cluster {
             News::Removed(member) => self.removed(member),
         }
         self.story.changes += u64::from(is_change && is_first);
-        self.hosts[at].since_checkpoint += 1;
+        let host = &mut self.hosts[at];
+        host.since_checkpoint += 1;
+        let clock = host.clock(self.now);
+        for event in host.stray_clock.iter().flat_map(|_| batch.lease_events()).collect::<Vec<_>>() {
+            host.stray_clock.iter_mut().for_each(|stray| stray.note(clock, event));
+        }
         if let Some(op) = id.and_then(|id| self.hosts[at].proposals.remove(&id)) {
             self.answered(op, &answer);
         }
@@ -368,8 +379,18 @@ impl Cluster {
         ticket: LeaseTicket,
         ttl_seconds: Result<i64, LeaseRefusal>,
     ) -> Result<(), Failure> {
-        match self.hosts[at].renewals.remove(&ticket) {
-            Some(Asker::Peer { host, run, ticket }) => {
+        let asker = self.hosts[at].renewals.remove(&ticket);
+        if let (Some(Asker::Peer { lease, .. } | Asker::Client { lease, passed_on: false, .. }), Ok(_)) =
+            (asker, ttl_seconds)
+        {
+            let host = &mut self.hosts[at];
+            let clock = host.clock(self.now);
+            if let Some(stray) = &mut host.stray_clock {
+                stray.renew(clock, lease);
+            }
+        }
+        match asker {
+            Some(Asker::Peer { host, run, ticket, .. }) => {
                 self.send(at, host, Cargo::Renewed { run, ticket, ttl_seconds });
             }
             Some(Asker::Client { op, lease, passed_on: false })
@@ -388,29 +409,27 @@ impl Cluster {
         Ok(())
     }
 
-    /// [`Bug::OldLeaderRevokes`]: remembers what a leader revokes.
-    fn note_revocation(&mut self, at: HostAt, revoked: Option<LeaseId>) {
+    /// [`Bug::OldLeaderRevokes`]: starts the clock of who leads.
+    fn start_stray_clock(&mut self, at: HostAt) {
         let host = &mut self.hosts[at];
-        let leads = host.member.as_ref().is_some_and(|member| member.status().role == Role::Leader);
-        if self.bug == Some(Bug::OldLeaderRevokes) && leads {
-            host.revoked.extend(revoked);
+        if let Some(member) = host.member.as_ref().filter(|_| self.bug == Some(Bug::OldLeaderRevokes)) {
+            let mut clock = LeaseClock::new(LEASE_CHECKPOINT_INTERVAL, member.state.leases.iter());
+            clock.promote(host.clock(self.now), TICK * ELECTION_TICKS);
+            host.stray_clock = Some(clock);
         }
     }
 
-    /// [`Bug::OldLeaderRevokes`]: who leads no more proposes again to revoke what he has.
-    fn revoke_again(&mut self, at: HostAt) -> Result<(), Failure> {
+    /// [`Bug::OldLeaderRevokes`]: revokes what the clock says is over, whether it leads or not.
+    fn revoke_by_stray_clock(&mut self, at: HostAt) -> Result<(), Failure> {
         let host = &mut self.hosts[at];
-        let Some(member) = &mut host.member else { return Ok(()) };
-        let status = member.status();
-        if status.role == Role::Leader || status.leader.is_none() || host.revoked.is_empty() {
-            return Ok(());
-        }
-        let mut proposals = Vec::new();
-        for id in std::mem::take(&mut host.revoked) {
+        let now = host.clock(self.now);
+        let (Some(clock), Some(member)) = (&mut host.stray_clock, &mut host.member) else { return Ok(()) };
+        let proposals = clock.expired(now, 100).into_iter().map(|id| {
             let header = RequestHeader { id: member.request_ids.next_id(), ..RequestHeader::default() };
             let command = Command::LeaseRevoke(LeaseRevoke { id });
-            proposals.push(Proposal { id: header.id, data: Request { header, command }.encode() });
-        }
+            Proposal { id: header.id, data: Request { header, command }.encode() }
+        });
+        let proposals: Vec<Proposal> = proposals.collect();
         self.with(at, |member, clock| member.hand_in(clock, Input::Propose(proposals))).map(drop)
     }
 }

@@ -274,7 +274,7 @@ impl World {
         self.tickets
     }
 
-    fn conf_change(&mut self, kind: ConfChangeKind, id: u64, is_promote: bool) -> ConfChange {
+    pub fn conf_change(&mut self, kind: ConfChangeKind, id: u64, is_promote: bool) -> ConfChange {
         self.requests += 1;
         let context = match kind {
             ConfChangeKind::Remove => Bytes::new(),

@@ -1,0 +1,87 @@
+//! A slice of the seeds of clusters, and the bugs that are planted to see whether they are found.
+
+use tenure_sim::bug::Bug;
+use tenure_sim::{Story, run_cluster};
+
+/// Clusters of three and of five, in turn, as `--members 3,5` has them.
+fn members(seed: u64) -> usize {
+    if seed.is_multiple_of(2) { 3 } else { 5 }
+}
+
+/// `TENURE_SIM_SEEDS` and `TENURE_SIM_FIRST` choose others.
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn seeds_come_right() {
+    let first = number("TENURE_SIM_FIRST", 0);
+    let mut all = Story::default();
+    for seed in first..first + number("TENURE_SIM_SEEDS", 24) {
+        match run_cluster(seed, members(seed), None, false) {
+            Ok(story) => {
+                all.entries += story.entries;
+                all.elections += story.elections;
+                all.changes += story.changes;
+                all.installed += story.installed;
+            }
+            Err(report) => panic!(
+                "{report}\nrun `cargo run -p tenure-sim -- --members {} --first {seed} --seeds 1 --verbose` for all of it",
+                members(seed)
+            ),
+        }
+    }
+    // What does not happen proves nothing.
+    assert!(all.entries > 2_000 && all.elections > 40 && all.changes > 40 && all.installed > 20, "{all:?}");
+}
+
+#[test]
+fn a_seed_is_always_the_same_story() {
+    for seed in [4, 9] {
+        let story = || run_cluster(seed, members(seed), None, false).expect("it comes right");
+        assert_eq!(story(), story(), "seed {seed}");
+    }
+}
+
+/// The first of `seeds_max` seeds that finds a bug, and what it says.
+fn find(bug: Bug, seeds_max: u64) -> (u64, String) {
+    let mut found = (0..seeds_max).filter_map(|seed| {
+        run_cluster(seed, members(seed), Some(bug), false).err().map(|report| (seed, report.failure))
+    });
+    found.next().unwrap_or_else(|| panic!("{bug:?} is not found by {seeds_max} seeds"))
+}
+
+#[test]
+fn a_skipped_fsync_is_found() {
+    find(Bug::SkipsFsync, 8);
+}
+
+#[test]
+fn an_acknowledgement_before_the_quorum_is_found() {
+    let (_, failure) = find(Bug::AcknowledgesBeforeQuorum, 16);
+    assert!(failure.contains("one member has applied") || failure.contains("was told"), "{failure}");
+}
+
+#[test]
+fn a_read_without_read_index_is_found() {
+    let (_, failure) = find(Bug::ReadsWithoutReadIndex, 16);
+    assert!(failure.contains("was told before it began"), "{failure}");
+}
+
+#[test]
+fn an_entry_that_is_applied_twice_is_found() {
+    let (_, failure) = find(Bug::AppliesTwiceAfterRestart, 8);
+    assert!(failure.contains("one member has applied"), "{failure}");
+}
+
+#[test]
+fn an_event_that_is_lost_at_a_compaction_is_found() {
+    let (_, failure) = find(Bug::LosesEventAtCompaction, 16);
+    assert!(failure.contains("must see"), "{failure}");
+}
+
+#[test]
+fn a_revocation_by_an_old_leader_is_found() {
+    let (_, failure) = find(Bug::OldLeaderRevokes, 24);
+    assert!(failure.contains("but lives until"), "{failure}");
+}
