@@ -40,7 +40,7 @@ const WATCHERS: usize = 4;
 /// Something that happens.
 #[derive(Debug)]
 enum Event {
-    Arrives(Packet),
+    Arrives(Box<Packet>),
     /// A client's call reaches a member.
     Call {
         host: HostAt,
@@ -234,7 +234,7 @@ impl Cluster {
             return Ok(());
         }
         match event {
-            Event::Arrives(packet) => self.arrives(packet),
+            Event::Arrives(packet) => self.arrives(*packet),
             Event::Call { host, run, op } => self.called(host, run, op),
             Event::Turn { host, run, thread } => self.turn(host, run, thread),
             Event::Tick { host, run } => self.tick(host, run),

@@ -214,7 +214,7 @@ impl Cluster {
             return;
         }
         for delay in arrivals {
-            self.schedule(delay, Event::Arrives(packet.clone()));
+            self.schedule(delay, Event::Arrives(Box::new(packet.clone())));
         }
     }
 
@@ -222,7 +222,7 @@ impl Cluster {
     fn schedule_failure(&mut self, packet: Packet) {
         let back = Packet { to: packet.from, from: packet.to, ..packet };
         let delay = self.random.below(20_000);
-        self.schedule(delay, Event::Arrives(back));
+        self.schedule(delay, Event::Arrives(Box::new(back)));
     }
 
     pub(super) fn arrives(&mut self, packet: Packet) -> Result<(), Failure> {
