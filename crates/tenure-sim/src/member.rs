@@ -668,9 +668,8 @@ impl Member {
     fn plant_again(&mut self, replay: &Replay) {
         if self.bug == Some(Bug::AppliesTwiceAfterRestart) {
             let commit = replay.hard_state.commit;
-            let applied =
-                replay.entries.iter().filter(|entry| entry.index <= commit && !entry.data.is_empty());
-            let last = applied.filter(|entry| entry.kind == EntryKind::Normal).next_back();
+            let is_request = |entry: &&LogEntry| entry.kind == EntryKind::Normal && !entry.data.is_empty();
+            let last = replay.entries.iter().filter(is_request).rfind(|entry| entry.index <= commit);
             self.planted.again =
                 last.and_then(|entry| Request::decode(entry.data.clone()).ok()).map(Box::new);
         }

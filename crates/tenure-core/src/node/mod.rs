@@ -22,13 +22,14 @@
 //! 6. **Send.** [`Output::Send`] may leave at once. What must not leave before something is on disk is not handed out.
 //! 7. **Read.** [`Input::ReadIndex`] with a ticket for all reads that wait; [`Output::ReadReady`] names the index to be applied
 //!    before they are served. A leader answers only after it has committed an entry of its own term.
-//! 8. **Snapshot.** A [`MessageKind::InstallSnapshot`] to be sent says what is wanted at least. The driver takes the state as it is by then,
-//!    puts the position and the Raft configuration of *that* into the message, sends the content beside it, and says how it went:
-//!    [`Input::SnapshotSent`]. On the other side the content is taken in first, beside the store that is in use, and then the message is
-//!    handed in. If the node wants it, it comes back in [`Persist::snapshot`]. Then, in this order: the persists before it; the content
-//!    in the place of the store's and the state machine's, durable; the log notes it; its entries and hard state; the token; and
-//!    [`Applied::snapshot`] of the state that was installed, even if another snapshot has taken its place since. What was to be applied before it and is not yet is left out, and so is whatever an [`Output::Apply`] from
-//!    before it still holds. Nothing handed out later overtakes it.
+//! 8. **Snapshot.** A [`MessageKind::InstallSnapshot`] to be sent says what is wanted at least. The driver takes the state
+//!    as it is by then, puts the position and the Raft configuration of *that* into the message, sends the content beside
+//!    it, and says how it went: [`Input::SnapshotSent`]. On the other side the content is taken in first, beside the store
+//!    that is in use, and then the message is handed in. If the node wants it, it comes back in [`Persist::snapshot`].
+//!    Then, in this order: the persists before it; the content in the place of the store's and the state machine's,
+//!    durable; the log notes it; its entries and hard state; the token; and [`Applied::snapshot`] of the state that was
+//!    installed, even if another has taken its place since. What an [`Output::Apply`] from before it still holds is
+//!    applied before or left out. Nothing handed out later overtakes it.
 //! 9. **Stop.** [`Input::Stop`], go on until [`Output::StopReady`]. After [`Output::Halt`] the process ends at once.
 //!
 //! By itself the node proposes: the revocation of leases whose life is over, checkpoints of how much life is left, and
