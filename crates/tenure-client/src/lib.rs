@@ -40,7 +40,8 @@
 //! | what | where |
 //! |---|---|
 //! | connecting | [`Client::connect`], [`ClientConfig`], [`TlsConfig`] |
-//! | keys | [`Client::put`], [`get`](Client::get), [`delete`](Client::delete), [`txn`](Client::txn), [`get_stream`](Client::get_stream), [`compact`](Client::compact), [`execute`](Client::execute) |
+//! | keys | [`Client::put`], [`get`](Client::get), [`delete`](Client::delete), [`txn`](Client::txn), [`execute`](Client::execute) |
+//! | large ranges, history | [`Client::get_stream`], [`Client::compact`] |
 //! | operations as values | [`Op`], [`Get`], [`Put`], [`Delete`], [`Txn`], [`Compare`] |
 //! | leases | [`Client::lease`] |
 //! | watches | [`Client::watch`], [`Client::watcher`] |

@@ -2,6 +2,7 @@
 
 mod graph;
 mod source;
+mod tutorial;
 
 use crate::root;
 use anyhow::{Context, Result, ensure};
@@ -28,12 +29,25 @@ pub fn run() -> Result<bool> {
             faults.extend(source::rust(&path, &text));
         }
     }
+    faults.extend(tutorials(&root)?);
     faults.extend(graph::crates(&root)?);
     for fault in &faults {
         println!("{fault}");
     }
     println!("tidy: {} faults", faults.len());
     Ok(faults.is_empty())
+}
+
+fn tutorials(root: &Path) -> Result<Vec<String>> {
+    let mut examples = Vec::new();
+    for entry in fs::read_dir(root.join("crates/tenure-client/examples"))? {
+        examples.push(fs::read_to_string(entry?.path())?);
+    }
+    let mut faults = Vec::new();
+    for path in ["docs/tutorial.md", "docs/tutorial.zh-CN.md"] {
+        faults.extend(tutorial::blocks(path, &fs::read_to_string(root.join(path))?, &examples));
+    }
+    Ok(faults)
 }
 
 /// Paths under version control, and new ones that are not ignored.

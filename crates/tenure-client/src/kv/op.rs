@@ -160,7 +160,6 @@ macro_rules! options {
     };
 }
 
-
 /// Reads one key or a range of keys. Its options can also be given to [`Client::get`](crate::Client::get).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Get {
