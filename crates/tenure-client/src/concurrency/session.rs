@@ -174,6 +174,12 @@ impl Session {
         self.held.keeper.is_lost()
     }
 
+    /// Until when the lease lives for sure, unless it is revoked. It moves with every renewal.
+    #[must_use]
+    pub fn deadline(&self) -> std::time::Instant {
+        self.held.keeper.deadline()
+    }
+
     /// Stops keeping the lease alive, for all clones. It runs out by itself, and what is held with it.
     pub fn orphan(&self) {
         self.held.is_let_go.store(true, Ordering::Release);

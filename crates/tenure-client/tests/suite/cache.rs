@@ -350,6 +350,7 @@ async fn it_ends_when_it_is_closed_or_dropped() {
     soon(of_closed.wait_ready()).await.unwrap();
     client.close();
     assert!(soon(of_closed.get("e/k")).await.is_err());
+    eventually("the cache ends with its client", async || of_closed.wait_ready().await.err()).await;
 }
 
 /// Writers, readers and watchers while the wire is cut: no read is older than a write that was acknowledged before it, and what
