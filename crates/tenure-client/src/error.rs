@@ -122,6 +122,12 @@ pub enum Error {
         /// How often it was tried.
         attempts: u32,
     },
+    /// The barrier is held already.
+    #[error("key already exists")]
+    KeyExists,
+    /// More want to enter a double barrier than it is for.
+    #[error("too many clients")]
+    TooManyClients,
     /// No member has the revision that this client has already seen.
     #[error("no endpoint has a revision at least as new as one already read")]
     NoGreaterRevision,
@@ -183,6 +189,8 @@ impl Error {
             }
             Error::SessionExpired => Code::NotFound,
             Error::Conflict { .. } => Code::Aborted,
+            Error::KeyExists => Code::AlreadyExists,
+            Error::TooManyClients => Code::ResourceExhausted,
             Error::NoGreaterRevision => Code::Unavailable,
             Error::Protocol(_) | Error::Io { .. } => Code::Internal,
         }

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what tests share fails as tests do")]
 
+mod barrier;
 mod election;
 mod interop;
 mod mutex;
+mod queue;
 mod rw_mutex;
 mod stm;
 
@@ -26,4 +28,9 @@ async fn line(client: &Client, prefix: &str) -> Vec<KeyValue> {
 /// Waits until so many stand in line.
 async fn stand_in_line(client: &Client, prefix: &str, count: usize) -> Vec<KeyValue> {
     eventually("the line", async || Some(line(client, prefix).await).filter(|line| line.len() == count)).await
+}
+
+/// How many stand in line.
+async fn places(client: &Client, prefix: &str) -> u64 {
+    client.get(prefix).prefix().count_only().await.unwrap().count
 }

@@ -20,6 +20,7 @@ use super::Session;
 use crate::{Client, Error, EventKind, IntoBytes, LeaseId, Result, Revision};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::{
+    hash::{BuildHasher, Hasher, RandomState},
     sync::atomic::{AtomicI64, Ordering},
     time::{Duration, SystemTime},
 };
@@ -53,16 +54,24 @@ pub(super) fn unique_key(prefix: &[u8]) -> Bytes {
     joined(prefix, &now.max(last.saturating_add(1)).to_string())
 }
 
-/// Waits until a key is deleted at `from` or later. May come back early, after a compaction.
-pub(super) async fn deleted(client: &Client, key: &Bytes, from: Revision) -> Result<()> {
+/// A value that nobody else writes, to know one's own by.
+pub(super) fn unique_value() -> Bytes {
+    // Each state is random.
+    let part = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", part(), part()).into()
+}
+
+/// Waits until a key is deleted at `from` or later. False if that cannot be said, because the history is compacted: then the
+/// key is to be looked at again.
+pub(super) async fn deleted(client: &Client, key: &Bytes, from: Revision) -> Result<bool> {
     let mut changes = client.watch(key).start_revision(from).filter_put().await?;
     while let Some(response) = changes.next().await {
         match response {
             Ok(response) if response.events.iter().any(|event| event.kind == EventKind::Delete) => {
-                return Ok(());
+                return Ok(true);
             }
             Ok(_) => {}
-            Err(Error::Compacted { .. }) => return Ok(()),
+            Err(Error::Compacted { .. }) => return Ok(false),
             Err(error) => return Err(error),
         }
     }

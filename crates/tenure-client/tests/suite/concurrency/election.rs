@@ -1,7 +1,7 @@
 //! Elections.
 
-use super::{line, session, stand_in_line};
-use crate::support::{Proxy, TestServer, config, eventually, soon};
+use super::{line, places, session, stand_in_line};
+use crate::support::{Proxy, TestServer, config, soon};
 use tenure_client::{
     Client, Error,
     concurrency::{Election, LeaderStream, Session},
@@ -153,28 +153,20 @@ async fn what_is_lost_on_the_wire_is_looked_up() {
     let proxy = Proxy::to(server.endpoint()).await;
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
     let election = Election::new(&Session::builder(&client).ttl(30).open().await.unwrap(), "e");
-    proxy.mute();
-    let campaign = tokio::spawn({
-        let election = election.clone();
-        async move { election.campaign("first").await.unwrap() }
-    });
-    let pair = stand_in_line(&direct, "e/", 1).await.remove(0);
-    proxy.cut();
-    proxy.resume();
-    let leadership = soon(campaign).await.unwrap();
-    assert_eq!(leadership.revision(), pair.create_revision);
-    proxy.mute();
-    let cut = async {
-        eventually("the proclamation", async || {
-            (line(&direct, "e/").await[0].value == "second").then_some(())
-        })
-        .await;
-        proxy.cut();
+    let lose = async {
+        proxy.lose_answer(async || places(&direct, "e/").await == 1).await;
         proxy.resume();
     };
-    let (proclaimed, ()) = soon(async { tokio::join!(leadership.proclaim("second"), cut) }).await;
+    let leadership = soon(async { tokio::join!(election.campaign("first"), lose) }).await.0.unwrap();
     let pair = line(&direct, "e/").await.remove(0);
-    assert_eq!((pair.version, pair.mod_revision), (2, proclaimed.unwrap().revision), "it is written once");
+    assert_eq!((leadership.revision(), pair.version), (pair.create_revision, 1));
+    let lose = async {
+        proxy.lose_answer(async || line(&direct, "e/").await[0].value == "second").await;
+        proxy.resume();
+    };
+    let proclaimed = soon(async { tokio::join!(leadership.proclaim("second"), lose) }).await.0.unwrap();
+    let pair = line(&direct, "e/").await.remove(0);
+    assert_eq!((pair.version, pair.mod_revision), (2, proclaimed.revision), "it is written once");
     // A proclamation that was dropped does not stand in the way of the next one.
     proxy.mute();
     assert!(futures::poll!(std::pin::pin!(leadership.proclaim("dropped"))).is_pending());

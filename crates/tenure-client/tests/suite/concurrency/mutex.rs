@@ -1,6 +1,6 @@
 //! Locks.
 
-use super::{line, session, stand_in_line};
+use super::{line, places, session, stand_in_line};
 use crate::support::{Proxy, TestServer, config, eventually, soon};
 use std::{
     sync::{
@@ -146,22 +146,23 @@ async fn a_place_whose_answer_is_lost_is_found() {
     let session = Session::builder(&client).ttl(30).open().await.unwrap();
     for is_try in [false, true] {
         let mutex = Mutex::new(&session, "lock");
-        proxy.mute();
-        let locking =
-            tokio::spawn(async move { if is_try { mutex.try_lock().await } else { mutex.lock().await } });
-        let pair = stand_in_line(&direct, "lock/", 1).await.remove(0);
-        proxy.cut();
-        proxy.resume();
-        let guard = soon(locking).await.unwrap().unwrap();
-        assert_eq!(guard.revision(), pair.create_revision);
-        assert_eq!(line(&direct, "lock/").await, [pair]);
+        let locking = async { if is_try { mutex.try_lock().await } else { mutex.lock().await } };
+        let lose = async {
+            proxy.lose_answer(async || places(&direct, "lock/").await == 1).await;
+            let pairs = line(&direct, "lock/").await;
+            proxy.resume();
+            pairs
+        };
+        let (guard, pairs) = soon(async { tokio::join!(locking, lose) }).await;
+        let guard = guard.unwrap();
+        assert_eq!(guard.revision(), pairs[0].create_revision);
+        assert_eq!(line(&direct, "lock/").await, pairs);
         // The same with the way back.
-        proxy.mute();
-        let unlocking = tokio::spawn(guard.unlock());
-        stand_in_line(&direct, "lock/", 0).await;
-        proxy.cut();
-        proxy.resume();
-        soon(unlocking).await.unwrap().unwrap();
+        let lose = async {
+            proxy.lose_answer(async || places(&direct, "lock/").await == 0).await;
+            proxy.resume();
+        };
+        soon(async { tokio::join!(guard.unlock(), lose) }).await.0.unwrap();
     }
 }
 
@@ -174,9 +175,8 @@ async fn who_gives_up_while_the_answer_is_under_way_leaves_no_key() {
     let session = Session::builder(&client).ttl(30).open().await.unwrap();
     for is_cut in [false, true] {
         let mutex = Mutex::new(&session, "lock");
-        proxy.mute();
         let locking = tokio::spawn(async move { mutex.lock().await });
-        stand_in_line(&direct, "lock/", 1).await;
+        proxy.hold_answer(async || places(&direct, "lock/").await == 1).await;
         locking.abort();
         assert!(locking.await.unwrap_err().is_cancelled());
         if is_cut {

@@ -1,6 +1,6 @@
 //! Locks that readers share.
 
-use super::{line, session, stand_in_line};
+use super::{line, places, session, stand_in_line};
 use crate::support::{Proxy, TestServer, config, soon};
 use std::sync::{
     Arc,
@@ -102,12 +102,12 @@ async fn who_gives_up_or_is_cut_off_leaves_the_line() {
     stand_in_line(&direct, "lock/", 1).await;
     // A lost answer, by who waits and by who gives up.
     for is_given_up in [false, true] {
-        proxy.mute();
         let locking = tokio::spawn({
             let lock = lock.clone();
             async move { lock.read().await.unwrap() }
         });
-        let pairs = stand_in_line(&direct, "lock/", 2).await;
+        proxy.hold_answer(async || places(&direct, "lock/").await == 2).await;
+        let pairs = line(&direct, "lock/").await;
         if is_given_up {
             locking.abort();
         }

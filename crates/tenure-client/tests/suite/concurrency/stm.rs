@@ -1,6 +1,6 @@
 //! Transactional memory.
 
-use crate::support::{Proxy, TestServer, config, eventually, soon};
+use crate::support::{Proxy, TestServer, config, soon};
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::time::Duration;
@@ -475,19 +475,17 @@ async fn a_commit_whose_answer_is_lost_is_told_and_not_repeated() {
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
     direct.put("count", "1").await.unwrap();
     let mut runs = 0;
-    let lost = Stm::new(&client).run(async |txn| {
+    let committing = Stm::new(&client).run(async |txn| {
         runs += 1;
         let count = number(txn.get("count").await?);
         txn.put("count", (count + 1).to_string());
-        proxy.mute();
         Ok::<_, Error>(())
     });
-    let cut = async {
-        eventually("the write", async || (value(&direct, "count").await == "2").then_some(())).await;
-        proxy.cut();
+    let lose = async {
+        proxy.lose_answer(async || value(&direct, "count").await == "2").await;
         proxy.resume();
     };
-    let (lost, ()) = soon(async { tokio::join!(lost, cut) }).await;
+    let (lost, ()) = soon(async { tokio::join!(committing, lose) }).await;
     assert!(matches!(&lost, Err(error) if error.may_have_taken_effect()), "{lost:?}");
     let pair = client.get("count").await.unwrap().kvs.remove(0);
     assert_eq!((pair.value_text(), pair.version, runs), ("2".into(), 2, 1));

@@ -6,11 +6,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Semaphore, watch},
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -31,6 +32,10 @@ struct State {
     is_silent: watch::Sender<bool>,
     /// What the server says is held back.
     is_mute: watch::Sender<bool>,
+    /// Something of what the server says is held back.
+    is_held: watch::Sender<bool>,
+    /// How much of it may pass all the same.
+    passes: Semaphore,
     /// Bytes from the server that still pass before the connection is cut.
     response_bytes_left: AtomicU64,
     accepted: AtomicU64,
@@ -48,6 +53,8 @@ impl Proxy {
             is_refusing: AtomicBool::new(false),
             is_silent: watch::Sender::new(false),
             is_mute: watch::Sender::new(false),
+            is_held: watch::Sender::new(false),
+            passes: Semaphore::new(0),
             response_bytes_left: AtomicU64::new(u64::MAX),
             accepted: AtomicU64::new(0),
             open: AtomicU64::new(0),
@@ -92,7 +99,37 @@ impl Proxy {
 
     /// Lets requests pass and holds back the answers, until [`Proxy::resume`]. With [`Proxy::cut`] they are lost.
     pub fn mute(&self) {
+        self.state.passes.forget_permits(usize::MAX >> 4);
+        self.state.is_held.send_replace(false);
         self.state.is_mute.send_replace(true);
+    }
+
+    /// Loses the answer to a request, and no other one: holds back what the server says, lets it pass bit by bit until `is_done` says that
+    /// the request has been carried out, then cuts the wire. Comes back with the wire still mute.
+    pub async fn lose_answer(&self, is_done: impl AsyncFnMut() -> bool) {
+        self.hold_answer(is_done).await;
+        self.cut();
+    }
+
+    /// As [`Proxy::lose_answer`], without the cut.
+    pub async fn hold_answer(&self, mut is_done: impl AsyncFnMut() -> bool) {
+        self.mute();
+        let deadline = tokio::time::Instant::now() + super::PATIENCE;
+        loop {
+            assert!(tokio::time::Instant::now() < deadline, "the request is not carried out in time");
+            let mut is_held = self.state.is_held.subscribe();
+            let held = is_held.wait_for(|is_held| *is_held);
+            // A request that no answer is told of may be carried out as well.
+            let is_held = tokio::time::timeout(Duration::from_millis(5), held).await.is_ok();
+            if is_done().await {
+                return;
+            }
+            // What was held before it was known that the request is not carried out is not its answer.
+            if is_held {
+                self.state.is_held.send_replace(false);
+                self.state.passes.add_permits(1);
+            }
+        }
     }
 
     /// Lets so many bytes from the server pass, then cuts the connection.
@@ -140,7 +177,13 @@ async fn pass(state: Arc<State>, client: TcpStream) {
             loop {
                 let Ok(read @ 1..) = from_server.read(&mut buffer).await else { return };
                 ended(&state.is_silent).await;
-                ended(&state.is_mute).await;
+                if *state.is_mute.borrow() {
+                    state.is_held.send_replace(true);
+                    tokio::select! {
+                        () = ended(&state.is_mute) => {}
+                        permit = state.passes.acquire() => permit.expect("it is never closed").forget(),
+                    }
+                }
                 let left = state.response_bytes_left.load(Ordering::SeqCst);
                 let passed = read.min(usize::try_from(left).unwrap_or(usize::MAX));
                 if left != u64::MAX {
