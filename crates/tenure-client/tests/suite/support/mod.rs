@@ -1,9 +1,11 @@
 //! Servers to test against, and a wire that can be cut.
 
+mod cluster;
 mod metrics;
 mod proxy;
 mod server;
 
+pub use cluster::{TestCluster, cluster_targets};
 pub use metrics::{calls_handled, figure};
 pub use proxy::Proxy;
 pub use server::{AUTH_TOKEN_TTL, TestServer, real_etcd, target};

@@ -108,6 +108,14 @@ impl TestServer {
         Self::process(target()?, &[flag, &interval]).await
     }
 
+    /// A process of the suite's kind; a real etcd for the embedded server, which takes no flags.
+    pub async fn process_of_suite(flags: &[&str]) -> Option<Self> {
+        match target() {
+            Some(target) => Self::process(target, flags).await,
+            None => Self::real_etcd(flags).await,
+        }
+    }
+
     /// A real etcd: that of the suite, or the newest on this machine.
     pub async fn real_etcd(flags: &[&str]) -> Option<Self> {
         Self::process(real_etcd()?, flags).await
