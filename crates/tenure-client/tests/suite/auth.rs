@@ -19,28 +19,28 @@ impl Guarded {
 
     async fn on(server: TestServer) -> Self {
         let auth = server.client().await.auth();
-        auth.user_add("root", "root-password").await.unwrap();
-        auth.user_grant_role("root", "root").await.unwrap();
-        auth.role_add("app").await.unwrap();
+        auth.user_add("root", "root-password").await.expect("root may");
+        auth.user_grant_role("root", "root").await.expect("root may");
+        auth.role_add("app").await.expect("root may");
         let app = Permission::read_write(KeyRange::prefix("app/"));
-        auth.role_grant_permission("app", app).await.unwrap();
-        auth.user_add("alice", "alice-password").await.unwrap();
-        auth.user_grant_role("alice", "app").await.unwrap();
-        auth.enable().await.unwrap();
-        let root = connect(&server, "root").await.unwrap();
+        auth.role_grant_permission("app", app).await.expect("root may");
+        auth.user_add("alice", "alice-password").await.expect("root may");
+        auth.user_grant_role("alice", "app").await.expect("root may");
+        auth.enable().await.expect("root may");
+        let root = connect(&server, "root").await.expect("root may");
         Guarded { server, root }
     }
 
     async fn alice(&self) -> Client {
-        connect(&self.server, "alice").await.unwrap()
+        connect(&self.server, "alice").await.expect("alice may")
     }
 
     /// Ends all tokens.
     async fn end_tokens(&self) {
-        self.root.auth().disable().await.unwrap();
+        self.root.auth().disable().await.expect("root may");
         // Root's token has ended as well, but nobody needs one now.
         let nobody = self.server.client().await;
-        nobody.auth().enable().await.unwrap();
+        nobody.auth().enable().await.expect("root may");
     }
 
     async fn log_ins(&self) -> u64 {
@@ -58,7 +58,7 @@ async fn connect(server: &TestServer, user: &str) -> Result<Client> {
 
 #[track_caller]
 fn assert_error<T: std::fmt::Debug>(outcome: Result<T>, expected: EtcdError) {
-    let error = outcome.unwrap_err();
+    let error = outcome.expect_err("it is refused");
     assert!(error.is(expected), "{error:?} instead of {expected:?}");
 }
 

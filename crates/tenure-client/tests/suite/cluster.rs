@@ -33,7 +33,7 @@ async fn a_peer_url_that_cannot_be_one_is_not_sent() {
 
 /// A change of members that follows another before a write is dropped by etcd up to 3.5.
 async fn settle(client: &Client) {
-    client.put("settled", "yes").await.unwrap();
+    client.put("settled", "yes").await.expect("it is written");
 }
 
 #[tokio::test]

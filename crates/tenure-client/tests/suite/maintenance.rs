@@ -137,8 +137,10 @@ async fn a_downgrade_is_checked() {
 
 /// Names of the files in a directory.
 fn files(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let entries = std::fs::read_dir(directory).expect("it can be done");
+    entries
+        .map(|entry| entry.expect("it can be done").file_name().into_string().expect("it can be done"))
+        .collect()
 }
 
 /// What `etcdutl` or `etcdctl` of a real etcd says of a backup; nothing if none is on this machine.
@@ -151,9 +153,9 @@ fn snapshot_status(path: &Path) -> Option<String> {
         .args(["snapshot", "status", "--write-out", "json"])
         .arg(path)
         .output()
-        .unwrap();
+        .expect("it can be done");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8(output.stdout).unwrap())
+    Some(String::from_utf8(output.stdout).expect("it can be done"))
 }
 
 #[tokio::test]
