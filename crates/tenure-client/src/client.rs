@@ -88,8 +88,9 @@ impl Client {
         self.rpc().pool().endpoints()
     }
 
-    /// Uses these endpoints from now on. Connections to those that stay are kept; calls under way on others fail as if the
-    /// connection had broken.
+    /// Uses these endpoints from now on. Connections to those that stay are kept, also if they are written in another way, such as with
+    /// `http://` before them. On others, requests under way have ten seconds to be answered, and streams end: watches and
+    /// lease renewals go on elsewhere.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) if there is none, or one is malformed; then nothing is changed.

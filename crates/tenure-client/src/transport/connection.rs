@@ -2,7 +2,7 @@
 
 use super::{
     body::{AnswerBody, RequestBody},
-    stream::{Shutter, Stream},
+    stream::{Seen, Stream},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, uri::PathAndQuery};
@@ -10,14 +10,20 @@ use hyper::{
     body::Incoming,
     client::conn::http2::{self, SendRequest},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::body::Body;
 
 /// Bytes that a server may send ahead on one stream, and on one connection.
@@ -44,30 +50,48 @@ pub(crate) struct Connection {
     origin: Uri,
 }
 
-/// What drives a connection: it ends when the connection does. Dropping it before closes the connection, and ends all calls
-/// on it.
+/// What drives a connection as long as one of its futures is polled. Dropping it ends the connection and all calls on it.
 pub(super) struct Driver {
-    connection: Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>,
-    /// Gone once the connection has ended by itself: what it still carries may come to its end.
-    shutter: Option<Arc<Shutter>>,
+    /// Passes requests on; nothing once it has ended.
+    dispatch: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    connection: Option<AbortOnDropHandle<()>>,
+    seen: Arc<Seen>,
 }
 
-impl Future for Driver {
-    type Output = Result<(), hyper::Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let ended = self.connection.as_mut().poll(cx);
-        if ended.is_ready() {
-            self.shutter = None;
+impl Driver {
+    /// Drives until nobody can send a request any more and those with one answer are answered, or the connection has ended.
+    /// Streams may go on.
+    pub(super) async fn idle(&mut self) {
+        if let Some(dispatch) = &mut self.dispatch {
+            dispatch.await;
+            self.dispatch = None;
         }
-        ended
+    }
+
+    /// Drives until the connection has ended, and says why it did.
+    pub(super) async fn ended(&mut self) -> String {
+        self.idle().await;
+        if let Some(connection) = &mut self.connection {
+            drop(connection.await);
+            self.connection = None;
+        }
+        self.seen.reason()
     }
 }
 
-impl Drop for Driver {
-    fn drop(&mut self) {
-        if let Some(shutter) = &self.shutter {
-            shutter.shut();
+/// Where hyper runs its tasks. It detaches the one of the connection, which then outlives everything: this keeps hold of it.
+#[derive(Clone, Default)]
+struct Tasks {
+    has_connection: Arc<AtomicBool>,
+    connection: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        let running = tokio::spawn(task);
+        // The task of the connection is the first, before there can be a request.
+        if !self.has_connection.swap(true, Ordering::Relaxed) {
+            *self.connection.lock() = Some(running);
         }
     }
 }
@@ -76,11 +100,13 @@ impl Connection {
     /// Starts HTTP/2 on a socket.
     pub(super) async fn start(
         stream: Stream,
+        seen: Arc<Seen>,
         endpoint: Arc<str>,
         origin: Uri,
         keep_alive: Option<(Duration, Duration)>,
     ) -> Result<(Self, Driver), hyper::Error> {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let tasks = Tasks::default();
+        let mut builder = http2::Builder::new(tasks.clone());
         builder
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -89,9 +115,11 @@ impl Connection {
         if let Some((interval, timeout)) = keep_alive {
             builder.keep_alive_interval(interval).keep_alive_timeout(timeout);
         }
-        let shutter = Some(stream.shutter());
-        let (requests, connection) = builder.handshake(TokioIo::new(stream)).await?;
-        let driver = Driver { connection: Box::pin(connection), shutter };
+        let (requests, dispatch) = builder.handshake(TokioIo::new(stream)).await?;
+        let connection = tasks.connection.lock().take().map(AbortOnDropHandle::new);
+        // hyper does not say why a connection has ended.
+        let dispatch = Some(Box::pin(async move { drop(dispatch.await) }) as Pin<Box<_>>);
+        let driver = Driver { dispatch, connection, seen };
         Ok((Connection { requests, endpoint, origin }, driver))
     }
 

@@ -2,13 +2,12 @@
 
 use super::{
     connection::{Connection, Driver},
-    stream::{Socket, Stream},
+    stream::{Seen, Socket, Stream},
 };
 use crate::{ClientConfig, Endpoint, Error, Result, TlsConfig, endpoint::Address, error::causes};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpStream, UnixStream},
-    sync::Notify,
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
@@ -41,7 +40,13 @@ impl Dialer {
         endpoint.origin(false).map(drop)
     }
 
-    /// Connects, and waits until the server has sent its first bytes. The connection works as long as its driver is polled.
+    /// Whether two endpoints are the same server in the same way, however they are written.
+    pub(crate) fn is_same(&self, one: &Endpoint, other: &Endpoint) -> bool {
+        let is_tls = self.tls.is_some();
+        one.address == other.address && one.is_tls(is_tls) == other.is_tls(is_tls)
+    }
+
+    /// Connects, and waits until the server has begun to speak HTTP/2. The connection works as long as its driver is polled.
     ///
     /// # Errors
     /// A text for people: why it cannot be connected to, or that the dial timeout has passed.
@@ -67,20 +72,16 @@ impl Dialer {
                 self.secured(endpoint, is_tls, socket).await?
             }
         };
-        let answered = Arc::new(Notify::new());
-        let stream = Stream::new(socket, answered.clone());
-        let name: Arc<str> = endpoint.as_str().into();
-        let started = Connection::start(stream, name, endpoint.origin(is_tls)?, self.keep_alive).await;
-        let (connection, mut driver) =
-            started.map_err(|error| Error::ConnectionLost { reason: causes(&error).into() })?;
+        let seen = Arc::new(Seen::default());
+        let stream = Stream::new(socket, seen.clone());
+        let (name, origin): (Arc<str>, _) = (endpoint.as_str().into(), endpoint.origin(is_tls)?);
+        let lost = |reason: String| Error::ConnectionLost { reason: reason.into() };
+        let started = Connection::start(stream, seen.clone(), name, origin, self.keep_alive).await;
+        let (connection, mut driver) = started.map_err(|error| lost(causes(&error)))?;
         tokio::select! {
-            // The connection first: if what came is no HTTP/2, it ends in the turn in which it is read.
             biased;
-            ended = &mut driver => {
-                let reason = ended.err().map_or_else(|| "the server closed the connection".into(), |error| causes(&error));
-                Err(Error::ConnectionLost { reason: reason.into() })
-            }
-            () = answered.notified() => Ok((connection, driver)),
+            reason = driver.ended() => Err(lost(reason)),
+            () = seen.answer.notified() => Ok((connection, driver)),
         }
     }
 
@@ -96,7 +97,18 @@ impl Dialer {
         let tls = self.tls.clone().unwrap_or_default();
         let name = tls.name_of(endpoint.host())?;
         let connector = TlsConnector::from(tls.load()?);
-        let socket = connector.connect(name, socket).await.map_err(|error| Error::io("TLS", error))?;
+        let socket = connector.connect(name, socket).await.map_err(no_tls)?;
         Ok(Box::new(socket))
     }
+}
+
+/// Why there is no TLS.
+fn no_tls(error: io::Error) -> Error {
+    let cause = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    let is_other_protocol = matches!(cause, Some(rustls::Error::InvalidMessage(_)));
+    let what = match is_other_protocol || error.kind() == io::ErrorKind::UnexpectedEof {
+        true => "TLS (does the server speak it? write http:// if not)",
+        false => "TLS",
+    };
+    Error::io(what, error)
 }

@@ -7,16 +7,19 @@ use parking_lot::Mutex;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
 
 /// The pause after a failed attempt to connect doubles from the first to the second.
 const REDIAL_BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -38,20 +41,31 @@ struct Link {
 /// The task of a connection that is not the pool's: dropping it closes the connection.
 pub(crate) type Driven = AbortOnDropHandle<()>;
 
-/// A link and the task that keeps it. Dropping it closes the connection.
+/// How long requests with one answer may go on where nobody is wanted any more. Servers give them up after seven seconds.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// A link that is wanted. Dropping it has the connection end, with what is under way on it or soon after.
 struct Kept {
     link: Arc<Link>,
-    _task: AbortOnDropHandle<()>,
+    _retirement: DropGuard,
+}
+
+/// An endpoint as it was written last, and the link to it.
+struct Listed {
+    endpoint: Endpoint,
+    kept: Arc<Kept>,
 }
 
 /// Connections to all endpoints; whoever asks gets those that are open in turn.
 pub(crate) struct Pool {
     dialer: Dialer,
-    links: ArcSwap<Vec<Arc<Kept>>>,
+    links: ArcSwap<Vec<Listed>>,
+    /// One at a time sets endpoints.
+    setting: Mutex<()>,
     next: AtomicUsize,
     /// Counts what has changed: a connection was made or lost, an attempt failed, endpoints were set, the pool was closed.
     changes: watch::Sender<u64>,
-    is_closed: AtomicBool,
+    closed: CancellationToken,
     /// Where connections are driven: endpoints may be set from outside of it.
     runtime: Handle,
 }
@@ -62,9 +76,10 @@ impl Pool {
         let pool = Pool {
             dialer,
             links: ArcSwap::default(),
+            setting: Mutex::default(),
             next: AtomicUsize::new(0),
             changes: watch::Sender::new(0),
-            is_closed: AtomicBool::new(false),
+            closed: CancellationToken::new(),
             runtime: Handle::current(),
         };
         pool.set_endpoints(endpoints);
@@ -75,21 +90,31 @@ impl Pool {
         &self.dialer
     }
 
-    /// Connects to these and no others. Connections to endpoints that stay are kept; calls under way on others end.
+    /// Connects to these and no others. Connections to endpoints that stay are kept, also if they are written in another way;
+    /// requests under way on others have a while to be answered, streams end.
     pub(crate) fn set_endpoints(&self, endpoints: Vec<Endpoint>) {
+        let _setting = self.setting.lock();
+        if self.is_closed() {
+            return;
+        }
         let before = self.links.load();
-        let mut links: Vec<Arc<Kept>> = Vec::new();
+        let mut links: Vec<Listed> = Vec::new();
         for endpoint in endpoints {
-            if links.iter().any(|kept| kept.link.endpoint == endpoint) {
+            if self.find(&links, &endpoint).is_some() {
                 continue;
             }
-            match before.iter().find(|kept| kept.link.endpoint == endpoint) {
-                Some(kept) => links.push(kept.clone()),
-                None => links.push(Arc::new(self.link(endpoint))),
-            }
+            let kept = match self.find(&before, &endpoint) {
+                Some(listed) => listed.kept.clone(),
+                None => Arc::new(self.link(endpoint.clone())),
+            };
+            links.push(Listed { endpoint, kept });
         }
         self.links.store(Arc::new(links));
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn find<'a>(&self, links: &'a [Listed], endpoint: &Endpoint) -> Option<&'a Listed> {
+        links.iter().find(|listed| self.dialer.is_same(&listed.endpoint, endpoint))
     }
 
     fn link(&self, endpoint: Endpoint) -> Kept {
@@ -99,38 +124,36 @@ impl Pool {
             failure: Mutex::new("not answered yet".to_owned()),
             wanted: Notify::new(),
         });
-        let task = self.runtime.spawn(keep(link.clone(), self.dialer.clone(), self.changes.clone()));
-        Kept { link, _task: AbortOnDropHandle::new(task) }
+        let retired = CancellationToken::new();
+        let keeping = keep(link.clone(), self.dialer.clone(), self.changes.clone(), retired.clone());
+        self.runtime.spawn(self.closed.clone().run_until_cancelled_owned(keeping));
+        Kept { link, _retirement: retired.drop_guard() }
     }
 
     /// The endpoints, as they were written.
     pub(crate) fn endpoints(&self) -> Vec<String> {
-        self.links.load().iter().map(|kept| kept.link.endpoint.to_string()).collect()
+        self.links.load().iter().map(|listed| listed.endpoint.to_string()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
         self.links.load().len()
     }
 
-    /// Closes all connections. Whoever waits for one gets [`Error::Closed`].
+    /// Closes all connections; calls under way end. Whoever waits for a connection gets [`Error::Closed`].
     pub(crate) fn close(&self) {
-        self.is_closed.store(true, Ordering::Release);
+        let _setting = self.setting.lock();
+        self.closed.cancel();
         self.links.store(Arc::default());
         self.changes.send_modify(|count| *count += 1);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::Acquire)
+        self.closed.is_cancelled()
     }
 
     /// Ends once the pool is closed.
     pub(crate) async fn closed(&self) {
-        let mut changes = self.changes.subscribe();
-        while !self.is_closed() {
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
+        self.closed.cancelled().await;
     }
 
     /// The next open connection.
@@ -143,7 +166,7 @@ impl Pool {
         let links = self.links.load();
         (0..links.len()).find_map(|_| {
             let number = self.next.fetch_add(1, Ordering::Relaxed) % links.len();
-            let open = links[number].link.open.load();
+            let open = links[number].kept.link.open.load();
             let wanted = |connection: &&Arc<Connection>| {
                 connection.is_open() && !endpoints.contains(connection.endpoint())
             };
@@ -170,9 +193,12 @@ impl Pool {
 
     /// The connection to this endpoint, which is connected to for this purpose if it is not one of the pool's.
     pub(crate) async fn connection_to(&self, endpoint: &Endpoint) -> Result<(Connection, Option<Driven>)> {
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
         let of = |pool: &Pool| {
             let links = pool.links.load();
-            links.iter().find(|kept| kept.link.endpoint == *endpoint).cloned()
+            pool.find(&links, endpoint).map(|listed| listed.kept.clone())
         };
         if of(self).is_some() {
             let open = |pool: &Pool| {
@@ -181,16 +207,16 @@ impl Pool {
             };
             let connection = match open(self) {
                 Some(connection) => connection,
-                None => self.wait(open, |link| link.endpoint == *endpoint).await?,
+                None => self.wait(open, |link| self.dialer.is_same(&link.endpoint, endpoint)).await?,
             };
             return Ok((connection, None));
         }
         self.dialer.check(endpoint)?;
         let waited = self.dialer.dial_timeout();
         let dialed = self.dialer.dial(endpoint).await;
-        let (connection, driver) = dialed
+        let (connection, mut driver) = dialed
             .map_err(|reason| Error::Unreachable { waited, reason: format!("{endpoint}: {reason}") })?;
-        let driven = AbortOnDropHandle::new(tokio::spawn(async move { drop(driver.await) }));
+        let driven = AbortOnDropHandle::new(tokio::spawn(async move { drop(driver.ended().await) }));
         Ok((connection, Some(driven)))
     }
 
@@ -210,14 +236,18 @@ impl Pool {
             if let Some(connection) = found(self) {
                 return Ok(connection);
             }
-            for kept in self.links.load().iter().filter(|kept| is_concerned(&kept.link)) {
-                kept.link.wanted.notify_one();
+            for listed in self.links.load().iter().filter(|listed| is_concerned(&listed.kept.link)) {
+                listed.kept.link.wanted.notify_one();
             }
             if timeout_at(deadline, changes.changed()).await.is_err() {
                 let links = self.links.load();
-                let concerned = links.iter().map(|kept| &kept.link).filter(|link| is_concerned(link));
-                let reasons: Vec<String> =
+                let concerned =
+                    links.iter().map(|listed| &listed.kept.link).filter(|link| is_concerned(link));
+                let mut reasons: Vec<String> =
                     concerned.map(|link| format!("{}: {}", link.endpoint, link.failure.lock())).collect();
+                if reasons.is_empty() {
+                    reasons.push("it is no longer one of the endpoints".to_owned());
+                }
                 return Err(Error::Unreachable { waited: started.elapsed(), reason: reasons.join("; ") });
             }
         }
@@ -231,41 +261,43 @@ impl Drop for Pool {
     }
 }
 
-/// Keeps a connection to one endpoint: makes it, drives it, and makes it anew when it ends.
-async fn keep(link: Arc<Link>, dialer: Dialer, changes: watch::Sender<u64>) {
+/// Keeps a connection to one endpoint: makes it, drives it, and makes it anew when it ends, until the link is retired.
+async fn keep(link: Arc<Link>, dialer: Dialer, changes: watch::Sender<u64>, retired: CancellationToken) {
     let mut pause = REDIAL_BACKOFF_MIN;
     loop {
-        match dialer.dial(&link.endpoint).await {
-            Ok((connection, driver)) => {
+        let Some(dialed) = retired.run_until_cancelled(dialer.dial(&link.endpoint)).await else { return };
+        let reason = match dialed {
+            Ok((connection, mut driver)) => {
                 let made = Instant::now();
                 tracing::debug!(endpoint = %link.endpoint, "connected");
                 link.open.store(Some(Arc::new(connection)));
                 changes.send_modify(|count| *count += 1);
-                let ended = driver.await;
+                let ended = retired.run_until_cancelled(driver.ended()).await;
                 link.open.store(None);
-                let reason = match ended {
-                    Ok(()) => "the connection was closed".to_owned(),
-                    Err(error) => crate::error::causes(&error),
+                let Some(reason) = ended else {
+                    // Streams are begun anew elsewhere, without a loss; what has one answer may be a write.
+                    drop(timeout(DRAIN_MAX, driver.idle()).await);
+                    return;
                 };
-                tracing::debug!(endpoint = %link.endpoint, reason, "disconnected");
-                *link.failure.lock() = reason;
                 // Whoever is turned away at once is not to be asked again at once.
                 if made.elapsed() > REDIAL_BACKOFF_MAX {
                     pause = REDIAL_BACKOFF_MIN;
                 }
+                reason
             }
-            Err(reason) => {
-                tracing::debug!(endpoint = %link.endpoint, reason, "cannot connect");
-                *link.failure.lock() = reason;
-            }
-        }
+            Err(reason) => reason,
+        };
+        tracing::debug!(endpoint = %link.endpoint, reason, "not connected");
+        *link.failure.lock() = reason;
         changes.send_modify(|count| *count += 1);
         // Somebody who waits shortens the pause, but not to nothing: many clients may wait for this server.
         let pause_min = (pause / 2).min(REDIAL_PAUSE_WANTED_MAX);
-        sleep(pause_min).await;
-        tokio::select! {
-            () = sleep(pause - pause_min) => {}
-            () = link.wanted.notified() => {}
+        let pausing = async {
+            sleep(pause_min).await;
+            drop(timeout(pause - pause_min, link.wanted.notified()).await);
+        };
+        if retired.run_until_cancelled(pausing).await.is_none() {
+            return;
         }
         pause = (pause * 2).min(REDIAL_BACKOFF_MAX);
     }
