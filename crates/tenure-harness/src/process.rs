@@ -76,6 +76,8 @@ pub struct Server {
     program: PathBuf,
     flags: Vec<String>,
     data: PathBuf,
+    /// The working directory, if it is not ours.
+    directory: Option<PathBuf>,
     client_port: u16,
     peer_port: u16,
     child: Option<Child>,
@@ -115,6 +117,7 @@ impl Server {
             program: program.to_path_buf(),
             flags: flags.to_vec(),
             data: data.to_path_buf(),
+            directory: None,
             client_port: free_port()?,
             peer_port: free_port()?,
             child: None,
@@ -150,12 +153,18 @@ impl Server {
         self.flags.extend(flags.into_iter().map(Into::into));
     }
 
+    /// Has the next start run in this directory.
+    pub fn run_in(&mut self, directory: &Path) {
+        self.directory = Some(directory.to_path_buf());
+    }
+
     fn spawn(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "the server runs already");
         let log = File::options().create(true).append(true).open(self.log())?;
         let client = self.url();
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
         let child = Command::new(&self.program)
+            .current_dir(self.directory.as_deref().unwrap_or(Path::new(".")))
             .args(["--name", "default"])
             .arg("--data-dir")
             .arg(&self.data)

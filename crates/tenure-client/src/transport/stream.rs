@@ -148,7 +148,12 @@ impl AsyncRead for Stream {
             }
             return Poll::Ready(Ok(()));
         }
-        Poll::Ready(self.look(&buffer.filled()[before..]))
+        let looked = self.look(&buffer.filled()[before..]);
+        if looked.is_err() {
+            // Who fails has read nothing.
+            buffer.set_filled(before);
+        }
+        Poll::Ready(looked)
     }
 }
 
@@ -158,7 +163,7 @@ fn check_first(bytes: &[u8]) -> Result<(), &'static str> {
     if matches!(bytes, [0x14..=0x17, 3, ..]) {
         return Err("the server speaks TLS: write https:// before the endpoint, or configure TLS");
     }
-    if bytes.starts_with(b"HTTP/") {
+    if bytes.starts_with(b"HTTP") {
         return Err("the server speaks HTTP/1: it is no etcd server, or it wants TLS");
     }
     let is_possible = bytes.iter().enumerate().all(|(at, &byte)| match at {

@@ -198,3 +198,58 @@ async fn a_stream_does_not_outlive_its_endpoint() {
     client.close();
     eventually("the end of the connection", async || (second.open() == 0).then_some(())).await;
 }
+
+#[tokio::test]
+async fn requests_under_way_outlast_a_change_of_endpoints() {
+    let server = TestServer::start().await;
+    let (first, second) = (Proxy::to(server.endpoint()).await, Proxy::to(server.endpoint()).await);
+    let client = Client::connect(config(first.endpoint())).await.unwrap();
+    first.silence();
+    let putting = tokio::spawn({
+        let client = client.clone();
+        async move { client.put("k", "v").await }
+    });
+    // It has left for the first endpoint.
+    tokio::task::yield_now().await;
+    client.set_endpoints([second.endpoint()]).unwrap();
+    assert_eq!(client.get("k").await.unwrap().count, 0);
+    first.resume();
+    soon(putting).await.unwrap().unwrap();
+    assert_eq!(client.get("k").await.unwrap().kvs[0].version, 1);
+    eventually("the end of the connection", async || (first.open() == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_written_in_another_way_keeps_its_connection() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let client = Client::connect(config(proxy.endpoint())).await.unwrap();
+    let url = format!("http://{}", proxy.endpoint());
+    client.set_endpoints([url.clone(), proxy.endpoint()]).unwrap();
+    assert_eq!(client.endpoints(), [url]);
+    client.put("k", "v").await.unwrap();
+    assert_eq!((proxy.accepted(), proxy.open()), (1, 1));
+}
+
+#[tokio::test]
+async fn closing_ends_what_is_under_way() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let client = Client::connect(config(proxy.endpoint())).await.unwrap();
+    client.put("k", "v").await.unwrap();
+    proxy.silence();
+    let (reading, writing) = (client.clone(), client.clone());
+    let reading = tokio::spawn(async move { reading.get("k").await });
+    let writing = tokio::spawn(async move { writing.put("k", "w").await });
+    tokio::task::yield_now().await;
+    client.close();
+    assert!(matches!(soon(reading).await.unwrap(), Err(Error::Closed)));
+    let error = soon(writing).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Closed | Error::ConnectionLost { .. }), "{error}");
+    // The wire notices an end only when it passes something.
+    proxy.resume();
+    eventually("the end of the connection", async || (proxy.open() == 0).then_some(())).await;
+    client.set_endpoints([server.endpoint()]).unwrap();
+    assert!(matches!(client.get("k").await, Err(Error::Closed)));
+    assert!(matches!(client.maintenance().status(server.endpoint()).await, Err(Error::Closed)));
+}

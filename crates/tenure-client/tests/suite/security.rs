@@ -1,1 +1,234 @@
-//! TLS.
+//! TLS and sockets of the file system.
+
+use crate::support::{TestServer, config, eventually, real_etcd, soon};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tenure_client::{Client, ClientConfig, Error, TlsConfig};
+
+/// A certificate authority, and a directory for what it signs.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    directory: TempDir,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "test authority");
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
+        let directory = TempDir::new().expect("a directory");
+        std::fs::write(directory.path().join("ca.crt"), issuer.pem()).expect("a file");
+        Authority { issuer, directory }
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.directory.path().join(file)
+    }
+
+    /// Signs a certificate for these host names and addresses; it and its key are in `NAME.crt` and `NAME.key`.
+    fn sign(&self, name: &str, hosts: &[&str]) {
+        let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).expect("hosts");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        std::fs::write(self.path(&format!("{name}.crt")), certificate.pem()).expect("a file");
+        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).expect("a file");
+    }
+
+    fn trusted(&self) -> TlsConfig {
+        TlsConfig::default().trust(self.path("ca.crt"))
+    }
+
+    fn trusted_as(&self, name: &str) -> TlsConfig {
+        self.trusted().identity(self.path(&format!("{name}.crt")), self.path(&format!("{name}.key")))
+    }
+}
+
+/// An etcd that speaks TLS beside what its harness speaks to, and the endpoint that does.
+struct Secured {
+    _server: TestServer,
+    host_and_port: String,
+    authority: Authority,
+}
+
+impl Secured {
+    /// `hosts` are in the certificate of the server.
+    async fn start(hosts: &[&str], asks_for_certificate: bool) -> Option<Self> {
+        real_etcd()?;
+        let authority = Authority::new();
+        authority.sign("server", hosts);
+        authority.sign("client", &[]);
+        let port = tenure_harness::process::free_port().expect("a port");
+        let path = |file: &str| authority.path(file).display().to_string();
+        let (certificate, key, ca) = (path("server.crt"), path("server.key"), path("ca.crt"));
+        let mut flags = vec!["--cert-file", &certificate, "--key-file", &key];
+        if asks_for_certificate {
+            flags.extend(["--client-cert-auth", "--trusted-ca-file", &ca]);
+        }
+        let more = format!("https://127.0.0.1:{port}");
+        let server = TestServer::real_etcd_listening(&more, &flags).await?;
+        Some(Secured { _server: server, host_and_port: format!("127.0.0.1:{port}"), authority })
+    }
+
+    fn config(&self, tls: TlsConfig) -> ClientConfig {
+        ClientConfig::new([format!("https://{}", self.host_and_port)])
+            .tls(tls)
+            .dial_timeout(Duration::from_secs(5))
+    }
+
+    async fn works(&self, config: ClientConfig) {
+        let client = soon(Client::connect(config)).await.expect("it connects");
+        client.put("k", "v").await.expect("it writes");
+        assert_eq!(client.get("k").await.expect("it reads").count, 1);
+    }
+}
+
+/// Why no client can be made, which is told within the dial timeout.
+async fn refusal(config: ClientConfig) -> String {
+    let started = Instant::now();
+    let timeout = Duration::from_secs(1);
+    let error = Client::connect(config.dial_timeout(timeout)).await.expect_err("it is refused");
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert!(started.elapsed() < timeout * 3);
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_server_is_trusted_by_its_authority_and_its_name() {
+    let Some(secured) = Secured::start(&["127.0.0.1", "db.example"], false).await else { return };
+    let trusted = secured.authority.trusted();
+    secured.works(secured.config(trusted.clone())).await;
+    // Without a scheme, since TLS is configured; with the text instead of the file; by another name.
+    secured.works(ClientConfig::new([&secured.host_and_port]).tls(trusted.clone())).await;
+    let text = std::fs::read(secured.authority.path("ca.crt")).unwrap();
+    secured.works(secured.config(TlsConfig::default().trust(text))).await;
+    secured.works(secured.config(trusted.clone().server_name("db.example"))).await;
+
+    let error = refusal(secured.config(trusted.server_name("other.example"))).await;
+    assert!(error.contains("other.example"), "{error}");
+    // Of the same name, but with another key.
+    let error = refusal(secured.config(Authority::new().trusted())).await;
+    assert!(error.contains("invalid peer certificate"), "{error}");
+    let error = refusal(secured.config(TlsConfig::default())).await;
+    assert!(error.contains("UnknownIssuer"), "{error}");
+    secured.works(secured.config(TlsConfig::default().danger_skip_verification())).await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_host_is_refused() {
+    let Some(secured) = Secured::start(&["db.example"], false).await else { return };
+    let error = refusal(secured.config(secured.authority.trusted())).await;
+    assert!(error.contains("127.0.0.1") && error.contains("db.example"), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_certificate_that_is_required_is_asked_for() {
+    let Some(secured) = Secured::start(&["127.0.0.1"], true).await else { return };
+    secured.works(secured.config(secured.authority.trusted_as("client"))).await;
+    let error = refusal(secured.config(secured.authority.trusted())).await;
+    assert!(error.to_lowercase().contains("certificate"), "{error}");
+    // One that another authority has signed.
+    let stranger = Authority::new();
+    stranger.sign("client", &[]);
+    let (certificate, key) = (stranger.path("client.crt"), stranger.path("client.key"));
+    let error = refusal(secured.config(secured.authority.trusted().identity(certificate, key))).await;
+    assert!(error.to_lowercase().contains("certificate") || error.contains("UnknownCa"), "{error}");
+}
+
+#[tokio::test]
+async fn certificates_are_read_for_every_connection() {
+    let Some(secured) = Secured::start(&["127.0.0.1"], true).await else { return };
+    let authority = &secured.authority;
+    let file = |name: &str| authority.path(name);
+    let (good, bad) = (std::fs::read(file("client.crt")).unwrap(), b"no certificate".to_vec());
+    let proxy = crate::support::Proxy::to(&secured.host_and_port).await;
+    let tls = authority.trusted_as("client");
+    let config = ClientConfig::new([format!("https://{}", proxy.endpoint())]).tls(tls);
+    let client = soon(Client::connect(config.dial_timeout(Duration::from_secs(1)))).await.unwrap();
+    client.put("k", "v").await.unwrap();
+    std::fs::write(file("client.crt"), bad).unwrap();
+    proxy.cut();
+    let error = eventually("the refusal", async || {
+        let error = client.get("k").await.err()?;
+        error.to_string().contains("client.crt").then_some(error)
+    })
+    .await;
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    std::fs::write(file("client.crt"), good).unwrap();
+    eventually("a connection", async || client.get("k").await.ok()).await;
+}
+
+#[tokio::test]
+async fn certificates_that_cannot_be_read_are_told_at_once() {
+    let authority = Authority::new();
+    authority.sign("client", &[]);
+    let missing = TlsConfig::default().trust(Path::new("no/such/ca.crt"));
+    let garbage = TlsConfig::default().trust(b"garbage".to_vec());
+    let mixed = authority.trusted().identity(authority.path("client.crt"), authority.path("ca.crt"));
+    for (tls, part) in [(missing, "no/such/ca.crt"), (garbage, "no certificate"), (mixed, "private key")] {
+        let error = Client::connect(ClientConfig::new(["https://127.0.0.1:1"]).tls(tls)).await.unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn plain_and_tls_that_meet_are_told_apart() {
+    let Some(secured) = Secured::start(&["127.0.0.1"], false).await else { return };
+    let error = refusal(ClientConfig::new([format!("http://{}", secured.host_and_port)])).await;
+    assert!(error.contains("TLS") || error.contains("closed the connection"), "{error}");
+    let plain = TestServer::start().await;
+    let tls = secured.authority.trusted();
+    let error = refusal(ClientConfig::new([format!("https://{}", plain.endpoint())]).tls(tls)).await;
+    assert!(error.contains("does the server speak it?"), "{error}");
+}
+
+#[tokio::test]
+async fn who_speaks_another_protocol_is_no_server() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            drop(tokio::io::AsyncWriteExt::write_all(&mut socket, b"220 mail.example ESMTP\r\n").await);
+        }
+    });
+    let error = refusal(config(address)).await;
+    assert!(error.contains("does not speak HTTP/2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_is_reached_by_a_socket_of_the_file_system() {
+    // etcd takes host and port of a unix URL as the name of the socket, in its working directory.
+    let Some(server) = TestServer::real_etcd_listening("unix://localhost:1", &[]).await else { return };
+    let socket = server.directory().join("localhost:1");
+    for endpoint in [format!("unix://{}", socket.display()), format!("unix:{}", socket.display())] {
+        let client = soon(Client::connect(config(endpoint))).await.unwrap();
+        client.put("k", "v").await.unwrap();
+        assert_eq!(server.client().await.get("k").await.unwrap().count, 1);
+    }
+    let error = refusal(config(format!("unix:{}", server.directory().join("nobody").display()))).await;
+    assert!(error.contains("nobody"), "{error}");
+}
+
+#[tokio::test]
+async fn an_embedded_server_is_reached_by_a_socket_of_the_file_system() {
+    let directory = TempDir::new().unwrap();
+    let socket = directory.path().join("tenure.sock");
+    let url = tenure_server::config::EndpointUrl::unix(&socket.display().to_string());
+    let config_of_server = tenure_server::config::ServerConfig::in_memory().listening_on(url);
+    let server = tenure_server::Server::start(config_of_server).await.unwrap();
+    let client = soon(Client::connect(config(format!("unix:{}", socket.display())))).await.unwrap();
+    client.put("k", "v").await.unwrap();
+    assert_eq!(client.get("k").await.unwrap().count, 1);
+    server.shutdown().await.unwrap();
+}

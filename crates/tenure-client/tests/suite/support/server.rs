@@ -116,6 +116,20 @@ impl TestServer {
         }
     }
 
+    /// A real etcd that listens for clients at one URL more.
+    pub async fn real_etcd_listening(more: &str, flags: &[&str]) -> Option<Self> {
+        let target = real_etcd()?;
+        let directory = TempDir::new().expect("a directory");
+        let data = directory.path().join("data");
+        let mut server = process::Server::new(&program(target)?, &data, &[]).expect("ports");
+        let urls = format!("{},{more}", server.url());
+        server.run_in(directory.path());
+        server.add_flags(["--listen-client-urls", &urls]);
+        server.add_flags(flags.iter().copied());
+        server.start_again().await.expect("the server starts");
+        Some(TestServer { run: Run::Process(server), directory })
+    }
+
     /// A real etcd: that of the suite, or the newest on this machine.
     pub async fn real_etcd(flags: &[&str]) -> Option<Self> {
         Self::process(real_etcd()?, flags).await
@@ -187,6 +201,11 @@ impl TestServer {
     pub async fn restart(&mut self) {
         self.stop().await;
         self.start_again().await;
+    }
+
+    /// Where its data is, and its sockets.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
     }
 
     /// The process, for signals. Panics for an embedded server.
