@@ -93,7 +93,7 @@ impl IntoFuture for LeaseTimeToLive {
         Box::pin(async move {
             let request = pb::LeaseTimeToLiveRequest { id: self.id.0, keys: self.with_keys };
             let answer: pb::LeaseTimeToLiveResponse =
-                self.client.rpc().unary(&method::LEASE_TIME_TO_LIVE, &request).await?;
+                self.client.unary(&method::LEASE_TIME_TO_LIVE, &request).await?;
             let keys = match self.client.namespace_of_keys() {
                 None => answer.keys,
                 Some(namespace) => {

@@ -75,7 +75,7 @@ impl Lease {
         let number = renewals.number(id);
         let request = pb::LeaseRevokeRequest { id: id.0 };
         let answer: Result<pb::LeaseRevokeResponse> =
-            self.client.rpc().unary(&method::LEASE_REVOKE, &request).await;
+            self.client.unary(&method::LEASE_REVOKE, &request).await;
         let is_gone = match &answer {
             Ok(_) => true,
             Err(error) => error.is(EtcdError::LeaseNotFound),
@@ -113,8 +113,7 @@ impl Lease {
     /// or no member can be reached.
     pub async fn leases(&self) -> Result<LeaseLeasesResponse> {
         let request = pb::LeaseLeasesRequest {};
-        let answer: pb::LeaseLeasesResponse =
-            self.client.rpc().unary(&method::LEASE_LEASES, &request).await?;
+        let answer: pb::LeaseLeasesResponse = self.client.unary(&method::LEASE_LEASES, &request).await?;
         Ok(answer.into())
     }
 
@@ -154,7 +153,7 @@ impl Lease {
         // On the wire, one request and one answer on a stream are a unary call.
         let request = pb::LeaseKeepAliveRequest { id: id.0 };
         let answer: pb::LeaseKeepAliveResponse =
-            self.client.rpc().unary(&method::LEASE_KEEP_ALIVE, &request).await?;
+            self.client.unary(&method::LEASE_KEEP_ALIVE, &request).await?;
         if answer.ttl <= 0 {
             return Err(not_found());
         }

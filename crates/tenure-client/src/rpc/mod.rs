@@ -148,7 +148,7 @@ impl Rpc {
         .await
     }
 
-    /// A call to this endpoint and no other. It is sent again only with a new token.
+    /// A call to this endpoint and no other. It is sent again only with a new token, and once if it surely never left.
     pub(crate) async fn unary_to<Q, R>(
         &self,
         endpoint: &Endpoint,
@@ -161,17 +161,19 @@ impl Rpc {
     {
         let request = self.encoded(request)?;
         self.in_time(async {
-            let (connection, _driven) = self.pool.connection_to(endpoint).await?;
-            let mut is_renewed = false;
+            let (mut is_renewed, mut is_repeated) = (false, false);
             loop {
-                let token = self.token.current();
-                let options = CallOptions::default();
-                let connection = connection.clone();
+                let (connection, _driven) = self.pool.connection_to(endpoint).await?;
+                let (token, options) = (self.token.current(), CallOptions::default());
                 match self.attempt(connection, method, request.clone(), &token, options).await {
                     Ok(answer) => return Ok(answer),
                     Err(failed) if !is_renewed && self.token.is_refused(&failed.error) => {
                         self.renew_token(&token).await?;
                         is_renewed = true;
+                    }
+                    // The connection broke just before.
+                    Err(failed) if !is_repeated && failed.is_transport && !failed.was_sent => {
+                        is_repeated = true;
                     }
                     Err(failed) => return Err(failed.error),
                 }

@@ -1,6 +1,6 @@
 //! Users, roles, permissions; tokens that end.
 
-use crate::support::{AUTH_TOKEN_TTL, TestServer, calls_handled, config, eventually, real_etcd, soon};
+use crate::support::{AUTH_TOKEN_TTL, Proxy, TestServer, calls_handled, config, eventually, real_etcd, soon};
 use std::time::Duration;
 use tenure_client::{
     Client, ClientConfig, Code, Compare, Error, EtcdError, KeyRange, Op, Permission, Result,
@@ -330,4 +330,32 @@ async fn a_json_web_token_of_an_old_revision_is_renewed() {
         error.is(EtcdError::AuthOldRevision) || error.message() == "auth: revision in header is old",
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn watches_and_lease_renewals_outlive_their_token() {
+    let Some(guarded) = Guarded::start(AUTH_TOKEN_TTL).await else { return };
+    let proxy = Proxy::to(guarded.server.endpoint()).await;
+    let alice = Client::connect(config(proxy.endpoint()).user("alice", "alice-password")).await.unwrap();
+    let mut watch = alice.watch("app/").prefix().await.unwrap();
+    let lease = alice.lease().grant(3).await.unwrap().id;
+    let mut keeper = alice.lease().keep_alive(lease).await.unwrap();
+    soon(keeper.next()).await.unwrap();
+
+    guarded.end_tokens().await;
+    let before = guarded.log_ins().await;
+    // Both come back with a token that is not valid.
+    proxy.cut();
+    guarded.root.put("app/k", "v").await.unwrap();
+    let response = soon(watch.next()).await.unwrap().unwrap();
+    assert_eq!(response.events[0].kv.value, "v");
+    for _ in 0..2 {
+        let renewed = soon(keeper.next()).await.unwrap();
+        assert_eq!(renewed.ttl_seconds, 3);
+    }
+    let log_ins = guarded.log_ins().await - before;
+    assert!((2..=4).contains(&log_ins), "{log_ins}: root, and alice for the watch and the lease");
+    drop(alice.watch("app/other").await.unwrap());
+    let denied = soon(alice.watch("other")).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied, "{denied}");
 }
