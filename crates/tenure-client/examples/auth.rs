@@ -23,7 +23,7 @@ async fn main() -> tenure_client::Result<()> {
     // The token is fetched when the client is made, and fetched anew when it expires.
     let guest = Client::connect(ClientConfig::new([endpoint.as_str()]).user("guest", "guest")).await?;
     assert_eq!(guest.get("public/motd").await?.count, 0);
-    let refused = guest.put("public/motd", "mine").await.unwrap_err();
+    let refused = guest.put("public/motd", "mine").await.expect_err("it is refused");
     assert!(refused.is(EtcdError::PermissionDenied));
     println!("{refused}");
 

@@ -20,7 +20,7 @@ async fn main() -> tenure_client::Result<()> {
     let added = client.cluster().member_add_as_learner(["http://127.0.0.1:42380"]).await?;
     println!("{} members, {} is a learner", added.members.len(), added.member.id);
     // It has not been started: there is nothing to promote.
-    let refused = client.cluster().member_promote(added.member.id).await.unwrap_err();
+    let refused = client.cluster().member_promote(added.member.id).await.expect_err("it is refused");
     assert!(refused.is(EtcdError::LearnerNotReady));
     let left = client.cluster().member_remove(added.member.id).await?;
     println!("{} members", left.members.len());

@@ -48,7 +48,7 @@ async fn main() -> tenure_client::Result<()> {
 
     // Gives up the history; what is older than this can no longer be read.
     client.compact(deleted.header.revision).physical().await?;
-    let error = client.get("greeting").revision(put.header.revision).await.unwrap_err();
+    let error = client.get("greeting").revision(put.header.revision).await.expect_err("it is refused");
     assert!(error.is(EtcdError::Compacted));
     println!("{error}");
     Ok(())

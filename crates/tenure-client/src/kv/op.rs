@@ -151,7 +151,6 @@ macro_rules! options {
 
         impl<K: ?Sized> super::Call<'_, K, $name> {
             $($(#[$doc])*
-            #[must_use]
             pub fn $option(mut self $(, $argument: $type)*) -> Self {
                 self.op = self.op.$option($($argument),*);
                 self

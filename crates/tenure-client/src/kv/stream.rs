@@ -19,7 +19,7 @@ enum Reading {
     /// Nothing has been asked yet.
     Start(Box<Get>),
     /// The server sends the parts (etcd 3.7 and later).
-    Stream(Answers<pb::RangeStreamResponse>),
+    Stream(Box<Answers<pb::RangeStreamResponse>>),
     /// One request a part, all at the revision of the first.
     Pages {
         next: Box<Get>,
@@ -82,7 +82,7 @@ async fn start(client: &Client, get: Get) -> Result<Reading> {
         Err(error) => return without_stream(error, get),
     };
     let Some(first) = first else { return Ok(Reading::End) };
-    Ok(Reading::Stream(answers.preceded_by(first)))
+    Ok(Reading::Stream(Box::new(answers.preceded_by(first))))
 }
 
 fn without_stream(error: Error, get: Get) -> Result<Reading> {
