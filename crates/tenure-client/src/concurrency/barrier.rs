@@ -4,8 +4,8 @@ use super::line::{self, Patience};
 use crate::{Client, Compare, Error, IntoBytes, Op, Result, kv::Get};
 use bytes::Bytes;
 
-/// A barrier that one holds and releases, and any number wait for, with the layout of etcd's recipe: the barrier is held as long as its
-/// key exists. Anybody may release it.
+/// A barrier that one holds and releases, and any number wait for, with the layout of etcd's recipe: the barrier is held as
+/// long as its key exists. Anybody may release it.
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
@@ -62,8 +62,8 @@ impl Barrier {
         }
     }
 
-    /// Lets everybody pass. That it is not held is no error. If the answer is lost, the barrier is released all the same, but not one that
-    /// was raised later. If the future is dropped it may be released or not.
+    /// Lets everybody pass. That it is not held is no error. If the answer is lost, the barrier is released all the same,
+    /// but not one that was raised later. If the future is dropped it may be released or not.
     ///
     /// # Errors
     /// Those of a transaction.

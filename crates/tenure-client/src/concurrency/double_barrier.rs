@@ -190,8 +190,8 @@ impl DoubleBarrierGuard {
         self.place.key()
     }
 
-    /// Leaves, and waits until all others have left, or their sessions have ended. Goes on through lost connections, as long as the session lives.
-    /// If the future is dropped, it leaves in the background without waiting.
+    /// Leaves, and waits until all others have left, or their sessions have ended. Goes on through lost connections, as
+    /// long as the session lives. If the future is dropped, it leaves in the background without waiting.
     ///
     /// # Errors
     /// [`Error::SessionExpired`] if the session ends meanwhile; and refusals.

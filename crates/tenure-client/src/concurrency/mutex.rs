@@ -7,12 +7,12 @@ use super::{
 use crate::{Compare, Error, IntoBytes, Result, Revision};
 use bytes::Bytes;
 
-/// A lock over all programs of a cluster: those with the same prefix exclude each other, whether they use this crate, etcd's client for Go,
-/// `etcdctl lock`, or the Lock service.
+/// A lock over all programs of a cluster: those with the same prefix exclude each other, whether they use this crate,
+/// etcd's client for Go, `etcdctl lock`, or the Lock service.
 ///
-/// Everybody who wants the lock puts the key `PREFIX/LEASE`, with the lease of his session in hexadecimal. The oldest key holds the lock; each
-/// other one waits for the key just before its own to go. So the lock goes to whoever has asked first, and a holder
-/// that is gone loses it with its lease.
+/// Everybody who wants the lock puts the key `PREFIX/LEASE`, with the lease of his session in hexadecimal. The oldest key
+/// holds the lock; each other one waits for the key just before its own to go. So the lock goes to whoever has asked first,
+/// and a holder that is gone loses it with its lease.
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
@@ -31,16 +31,16 @@ use bytes::Bytes;
 ///
 /// # What a lock is worth
 ///
-/// A lock with a lease cannot stop its holder: if he is cut off for longer than the lease lives, somebody else gets the lock while he still works. What
-/// he changes must be guarded, in etcd by [`MutexGuard::owner_condition`] in each transaction, elsewhere by
-/// [`MutexGuard::revision`], which grows from holder to holder: a store that remembers the highest one it was shown can refuse
-/// lower ones.
+/// A lock with a lease cannot stop its holder: if he is cut off for longer than the lease lives, somebody else gets the
+/// lock while he still works. What he changes must be guarded, in etcd by [`MutexGuard::owner_condition`] in each
+/// transaction, elsewhere by [`MutexGuard::revision`], which grows from holder to holder: a store that remembers the
+/// highest one it was shown can refuse lower ones.
 ///
 /// # Who shares a session
 ///
 /// The clones of one [`Session`] exclude each other as well, in order. Two sessions of the same lease, opened with
-/// [`SessionBuilder::lease`](super::SessionBuilder::lease), are the same owner, as in etcd: a lock that one holds is at once given to the
-/// other, which is how a program that starts again takes up its lock.
+/// [`SessionBuilder::lease`](super::SessionBuilder::lease), are the same owner, as in etcd: a lock that one holds is at
+/// once given to the other, which is how a program that starts again takes up its lock.
 #[derive(Clone, Debug)]
 pub struct Mutex {
     session: Session,
@@ -60,9 +60,11 @@ impl Mutex {
     /// Waits for the lock.
     ///
     /// It goes on through lost connections and servers that start again, as long as the session lives. If the answer to its
-    /// put is lost, it first finds out whether its key is there. If somebody deletes its key while it waits, it asks again and is the last.
+    /// put is lost, it first finds out whether its key is there. If somebody deletes its key while it waits, it asks again
+    /// and is the last.
     ///
-    /// Dropping the future gives the place in line up: the key is deleted in the background, at the latest by the end of the lease.
+    /// Dropping the future gives the place in line up: the key is deleted in the background, at the latest by the end of
+    /// the lease.
     ///
     /// # Errors
     /// [`Error::SessionExpired`] if the session ends meanwhile; refusals such as

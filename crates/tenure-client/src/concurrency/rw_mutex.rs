@@ -25,8 +25,8 @@ use bytes::Bytes;
 /// # }
 /// ```
 ///
-/// Each call asks for itself, so those who share a session exclude each other as all others do. See [`Mutex`](super::Mutex) for what a
-/// lock is worth.
+/// Each call asks for itself, so those who share a session exclude each other as all others do. See [`Mutex`](super::Mutex)
+/// for what a lock is worth.
 #[derive(Clone, Debug)]
 pub struct RwMutex {
     session: Session,

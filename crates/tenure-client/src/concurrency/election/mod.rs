@@ -16,11 +16,11 @@ use leaders::Led;
 pub use observe::LeaderStream;
 use tokio::sync::Mutex;
 
-/// An election over all programs of a cluster: of all who campaign under the same prefix one leads, whether they use this crate, etcd's client
-/// for Go, `etcdctl elect`, or the Election service.
+/// An election over all programs of a cluster: of all who campaign under the same prefix one leads, whether they use this
+/// crate, etcd's client for Go, `etcdctl elect`, or the Election service.
 ///
-/// Everybody who campaigns puts the key `PREFIX/LEASE`, with the lease of his session in hexadecimal, and what he proclaims as its value. The oldest key
-/// leads; when it goes, the next oldest does.
+/// Everybody who campaigns puts the key `PREFIX/LEASE`, with the lease of his session in hexadecimal, and what he proclaims
+/// as its value. The oldest key leads; when it goes, the next oldest does.
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
@@ -73,8 +73,8 @@ impl Election {
     /// Stands for election with `value`, and waits until elected.
     ///
     /// It goes on through lost connections and servers that start again, as long as the session lives. If the answer to its
-    /// put is lost, it first finds out whether its key is there. If somebody deletes its key while it waits, it stands again and is the last.
-    /// The clones of one session stand one after the other.
+    /// put is lost, it first finds out whether its key is there. If somebody deletes its key while it waits, it stands
+    /// again and is the last. The clones of one session stand one after the other.
     ///
     /// Dropping the future gives the candidacy up: the key is deleted in the background, at the latest by the end of the lease.
     ///
@@ -114,8 +114,8 @@ impl Election {
         }
     }
 
-    /// Takes a leadership up again that an earlier life of this program has [kept](Leadership::keep), with the same lease. As Go's
-    /// `ResumeElection`, but it asks whether it still leads.
+    /// Takes a leadership up again that an earlier life of this program has [kept](Leadership::keep), with the same lease.
+    /// As Go's `ResumeElection`, but it asks whether it still leads.
     ///
     /// # Errors
     /// [`Error::NotLeader`] if the key is gone, is another one by now, does not lead, or is in use by this session;
@@ -148,8 +148,8 @@ impl Election {
         Ok(LeaderResponse { header: answer.header, kv })
     }
 
-    /// Tells who leads, and who leads after him, until it is dropped. It begins when it is first asked, needs no candidacy, and goes
-    /// on when the session ends.
+    /// Tells who leads, and who leads after him, until it is dropped. It begins when it is first asked, needs no candidacy,
+    /// and goes on when the session ends.
     ///
     /// ```no_run
     /// # async fn example(election: tenure_client::concurrency::Election) -> tenure_client::Result<()> {
@@ -202,7 +202,8 @@ impl Leadership {
     /// value may be written or not, at once; it will not replace what is proclaimed later.
     ///
     /// # Errors
-    /// [`Error::NotLeader`] if the key is gone; [`Error::SessionExpired`] if the session has ended, or ends meanwhile; and the server's refusals.
+    /// [`Error::NotLeader`] if the key is gone; [`Error::SessionExpired`] if the session has ended, or ends meanwhile; and
+    /// the server's refusals.
     pub async fn proclaim(&self, value: impl IntoBytes) -> Result<ResponseHeader> {
         proclaim(self.hold.place(), &self.proclaimed, value.into_bytes()).await
     }
@@ -216,8 +217,8 @@ impl Leadership {
         self.hold.into_place().leave().await
     }
 
-    /// Ends when the leadership is lost: the session has expired, or somebody has deleted the key. Whoever acts as the leader should
-    /// stop then.
+    /// Ends when the leadership is lost: the session has expired, or somebody has deleted the key. Whoever acts as the
+    /// leader should stop then.
     pub async fn lost(&self) {
         self.hold.lost().await;
     }

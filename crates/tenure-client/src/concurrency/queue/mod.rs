@@ -14,8 +14,8 @@ use bytes::Bytes;
 use claim::Claims;
 use std::sync::Arc;
 
-/// A queue over all programs of a cluster, with the layout of etcd's recipe: each value is a key `PREFIX/TIME`, and the one that was
-/// put first is taken first.
+/// A queue over all programs of a cluster, with the layout of etcd's recipe: each value is a key `PREFIX/TIME`, and the one
+/// that was put first is taken first.
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
@@ -47,8 +47,9 @@ impl Queue {
     /// Puts a value at the end. If the future is dropped it may be put or not.
     ///
     /// # Errors
-    /// Those of a transaction. If the answer is lost, the value is looked for, and if it is there this is no error. If it is not, nobody can say whether
-    /// it was never put, or has been taken already: then the error that [may have taken effect](crate::Error::may_have_taken_effect) is told.
+    /// Those of a transaction. If the answer is lost, the value is looked for, and if it is there this is no error. If it
+    /// is not, nobody can say whether it was never put, or has been taken already: then the error that [may have taken
+    /// effect](crate::Error::may_have_taken_effect) is told.
     pub async fn enqueue(&self, value: impl IntoBytes) -> Result<()> {
         let (client, value) = (self.claims.client(), value.into_bytes());
         loop {
@@ -70,13 +71,13 @@ impl Queue {
 
     /// Takes the first value; waits for one if there is none. Waiting goes on through lost connections.
     ///
-    /// Dropping the future loses nothing: if it was just about to take a value, that is given to the next call on this queue or a clone of
-    /// it, or put back, at the end, once the last clone is dropped.
+    /// Dropping the future loses nothing: if it was just about to take a value, that is given to the next call on this
+    /// queue or a clone of it, or put back, at the end, once the last clone is dropped.
     ///
     /// # Errors
-    /// What the server refuses, and [`Error::Closed`]. If the answer to the taking is lost, the value is looked for, and if it is still
-    /// there it is taken again. If it is not, nobody can say who has it: then the error that
-    /// [may have taken effect](crate::Error::may_have_taken_effect) is told, and that value is perhaps lost.
+    /// What the server refuses, and [`Closed`](crate::Error::Closed). If the answer to the taking is lost, the value is looked for, and if
+    /// it is still there it is taken again. If it is not, nobody can say who has it: then the error that [may have taken
+    /// effect](crate::Error::may_have_taken_effect) is told, and that value is perhaps lost.
     pub async fn dequeue(&self) -> Result<Bytes> {
         self.claims.take(&Get::new(&self.prefix).first_modified(), &self.prefix).await
     }

@@ -12,8 +12,9 @@ use crate::{
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// A queue with priorities over all programs of a cluster, with the layout of etcd's recipe: each value is a key `PREFIX/PRIORITY/NUMBER`, and the
-/// smallest is taken first. So 0 is the most urgent priority, and values of the same one are taken in the order in which they were put.
+/// A queue with priorities over all programs of a cluster, with the layout of etcd's recipe: each value is a key
+/// `PREFIX/PRIORITY/NUMBER`, and the smallest is taken first. So 0 is the most urgent priority, and values of the same one
+/// are taken in the order in which they were put.
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
@@ -27,8 +28,8 @@ use std::sync::Arc;
 /// # }
 /// ```
 ///
-/// For each priority there is a key `__PREFIX/PRIORITY` that stays: writing it with every value makes the numbers grow. Users need permissions for
-/// these keys as well.
+/// For each priority there is a key `__PREFIX/PRIORITY` that stays: writing it with every value makes the numbers grow.
+/// Users need permissions for these keys as well.
 #[derive(Clone, Debug)]
 pub struct PriorityQueue {
     claims: Arc<Claims>,
@@ -52,11 +53,13 @@ impl PriorityQueue {
 
     /// Puts a value after all others of its priority; 0 is the most urgent one. If the future is dropped it may be put or not.
     ///
-    /// If the answer is lost, it is found out whether the value was put, even if it has been taken meanwhile, and it is put if not.
+    /// If the answer is lost, it is found out whether the value was put, even if it has been taken meanwhile, and it is put
+    /// if not.
     ///
     /// # Errors
-    /// Those of a transaction, and [`Error::Invalid`] if a key of this priority has no number. If the history that is needed after a lost
-    /// answer is compacted, the error that [may have taken effect](Error::may_have_taken_effect) is told.
+    /// Those of a transaction, and [`Error::Invalid`] if a key of this priority has no number. If the history that is
+    /// needed after a lost answer is compacted, the error that [may have taken effect](Error::may_have_taken_effect) is
+    /// told.
     pub async fn enqueue(&self, value: impl IntoBytes, priority: u16) -> Result<()> {
         let (client, value) = (self.claims.client(), value.into_bytes());
         let prefix = line::joined(&self.prefix, &format!("{priority:05}/"));
@@ -101,8 +104,8 @@ impl PriorityQueue {
     /// Takes the first value of the most urgent priority; waits for one if there is none. Waiting goes on through lost
     /// connections.
     ///
-    /// Dropping the future loses nothing: if it was just about to take a value, that is given to the next call on this queue or a clone of
-    /// it, or put back at its place once the last clone is dropped.
+    /// Dropping the future loses nothing: if it was just about to take a value, that is given to the next call on this
+    /// queue or a clone of it, or put back at its place once the last clone is dropped.
     ///
     /// # Errors
     /// As [`Queue::dequeue`](super::Queue::dequeue).

@@ -19,12 +19,15 @@ use std::time::Duration;
 /// sees its own writes, and a key that it reads twice has the same value both times. The levels differ in when the reads of a
 /// run belong together, and in what makes the transaction run again.
 ///
-/// | level | the reads of one run | runs again if, before it commits, somebody | what can happen all the same |
+/// | level | reads of one run | runs again if somebody | what can happen all the same |
 /// |---|---|---|---|
 /// | `SerializableSnapshot` | of one revision | changed a key that it read or writes | |
-/// | `Serializable` | of one revision | changed a key that it read | its writes replace newer ones of keys that it did not read |
-/// | `RepeatableReads` | of different revisions | changed a key that it read | as above; a run that will not commit sees values that never were together |
-/// | `ReadCommitted` | of different revisions | (never) | as above, and it commits; lost updates: what it writes rests on values that are no more |
+/// | `Serializable` | of one revision | changed a key that it read | a blind write replaces a newer one |
+/// | `RepeatableReads` | of several revisions | changed a key that it read | the same; a run that fails sees a mix |
+/// | `ReadCommitted` | of several revisions | (never) | the same, and it commits; lost updates |
+///
+/// A blind write is one to a key that the transaction has not read. A mix is values that never were together. An update is lost
+/// when what is written rests on a value that is no more.
 ///
 /// So what is committed is serializable at all levels but the last one. Transactions that read every key that they write
 /// are the same at the first two.
@@ -81,8 +84,8 @@ impl Isolation {
 /// # }
 /// ```
 ///
-/// Where the future must be [`Send`], as in a spawned task, the closure has to own what it uses (`async move`): with borrowed captures the
-/// compiler of today cannot prove it ("not general enough").
+/// Where the future must be [`Send`], as in a spawned task, the closure has to own what it uses (`async move`): with
+/// borrowed captures the compiler of today cannot prove it ("not general enough").
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) {
@@ -167,9 +170,9 @@ impl<'a, K: Kv> Stm<'a, K> {
     /// Dropping the future gives the transaction up. If that is during the commit, the writes may take effect, all or none.
     ///
     /// # Errors
-    /// That of the closure, which aborts the transaction; [`Error::Conflict`] after [`Stm::attempts_max`] runs; and those of reads and
-    /// of the commit. After [`Error::ConnectionLost`], and whatever else
-    /// [may have taken effect](Error::may_have_taken_effect), all writes may be done or none: the transaction is not repeated then.
+    /// That of the closure, which aborts the transaction; [`Error::Conflict`] after [`Stm::attempts_max`] runs; and those
+    /// of reads and of the commit. After [`Error::ConnectionLost`], and whatever else [may have taken
+    /// effect](Error::may_have_taken_effect), all writes may be done or none: the transaction is not repeated then.
     pub async fn run<T, E, F>(self, mut body: F) -> Result<StmResponse<T>, E>
     where
         F: AsyncFnMut(&mut StmTxn<'_, K>) -> Result<T, E>,
@@ -231,7 +234,8 @@ impl<'a, K: Kv> StmTxn<'a, K> {
     /// The value of `key`, nothing if it does not exist. What this transaction has written to it comes first.
     ///
     /// # Errors
-    /// As [`Client::get`]. They are best passed on: the transaction is aborted then, or run again if its revision has been compacted away.
+    /// As [`Client::get`]. They are best passed on: the transaction is aborted then, or run again if its revision has been
+    /// compacted away.
     pub async fn get(&mut self, key: impl IntoBytes) -> Result<Option<Bytes>> {
         let key = key.into_bytes();
         if let Some(written) = self.attempt.written(&key) {
@@ -244,7 +248,7 @@ impl<'a, K: Kv> StmTxn<'a, K> {
     ///
     /// # Errors
     /// As [`StmTxn::get`].
-    pub async fn get_all<B: IntoBytes>(
+    pub async fn values<B: IntoBytes>(
         &mut self,
         keys: impl IntoIterator<Item = B>,
     ) -> Result<Vec<Option<Bytes>>> {
@@ -262,7 +266,8 @@ impl<'a, K: Kv> StmTxn<'a, K> {
         Ok(values)
     }
 
-    /// The revision at which `key` was last changed, 0 if it does not exist. What this transaction has written to it does not count.
+    /// The revision at which `key` was last changed, 0 if it does not exist. What this transaction has written to it does
+    /// not count.
     ///
     /// # Errors
     /// As [`StmTxn::get`].

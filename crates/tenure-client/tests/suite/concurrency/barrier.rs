@@ -78,7 +78,8 @@ async fn all_enter_and_leave_together_again_and_again() {
     let (entering, leaving) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let sessions = [session(&server).await, session(&server).await];
     for _ in 0..3 {
-        (entering.store(0, Ordering::SeqCst), leaving.store(0, Ordering::SeqCst));
+        entering.store(0, Ordering::SeqCst);
+        leaving.store(0, Ordering::SeqCst);
         let mut tasks = JoinSet::new();
         for number in 0..COUNT {
             let barrier = DoubleBarrier::new(&sessions[number % 2], "b", COUNT);

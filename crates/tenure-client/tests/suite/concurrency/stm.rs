@@ -41,14 +41,14 @@ async fn what_a_transaction_writes_it_reads_and_nobody_else_until_it_commits() {
         let done = Stm::new(&client)
             .isolation(level)
             .run(async |txn| {
-                let read = txn.get_all(["a", "b", "c", "a"]).await?;
+                let read = txn.values(["a", "b", "c", "a"]).await?;
                 assert_eq!(read, [Some("1".into()), Some("2".into()), None, Some("1".into())]);
                 txn.put("a", "10");
                 txn.del("b");
                 txn.put("c", "30");
                 assert_eq!(txn.get("a").await?.unwrap(), "10");
                 assert_eq!(txn.get("b").await?, None);
-                assert_eq!(txn.get_all(["c", "a"]).await?, [Some("30".into()), Some("10".into())]);
+                assert_eq!(txn.values(["c", "a"]).await?, [Some("30".into()), Some("10".into())]);
                 assert!(txn.rev("a").await? > before);
                 assert_eq!(txn.rev("c").await?, 0);
                 assert_eq!((value(&client, "a").await, value(&client, "b").await), ("1".into(), "2".into()));
@@ -217,7 +217,7 @@ async fn write_skew(client: &Client, level: Isolation) -> i64 {
             .run(async |txn| {
                 runs += 1;
                 let on_call: i64 =
-                    txn.get_all(["on-call/a", "on-call/b"]).await?.into_iter().map(number).sum();
+                    txn.values(["on-call/a", "on-call/b"]).await?.into_iter().map(number).sum();
                 if runs == 1 {
                     both_looked.wait().await;
                 }
@@ -320,7 +320,7 @@ async fn philosophers_eat_with_two_forks_and_none_starves() {
                     .prefetch(&forks)
                     .backoff(Duration::from_millis(1), Duration::from_millis(5))
                     .run(async move |txn| {
-                        let is_free = txn.get_all(&mine).await?.iter().all(Option::is_none);
+                        let is_free = txn.values(&mine).await?.iter().all(Option::is_none);
                         if is_free {
                             mine.iter().for_each(|fork| txn.put(fork, seat.to_string()));
                         }

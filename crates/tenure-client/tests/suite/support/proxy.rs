@@ -104,8 +104,8 @@ impl Proxy {
         self.state.is_mute.send_replace(true);
     }
 
-    /// Loses the answer to a request, and no other one: holds back what the server says, lets it pass bit by bit until `is_done` says that
-    /// the request has been carried out, then cuts the wire. Comes back with the wire still mute.
+    /// Loses the answer to a request, and no other one: holds back what the server says, lets it pass bit by bit until
+    /// `is_done` says that the request has been carried out, then cuts the wire. Comes back with the wire still mute.
     pub async fn lose_answer(&self, is_done: impl AsyncFnMut() -> bool) {
         self.hold_answer(is_done).await;
         self.cut();
