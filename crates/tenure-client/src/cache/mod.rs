@@ -6,7 +6,7 @@
 //! * [`Cache::get`] is as good as a read from the server: it asks the server for its revision only, which is cheap, and waits until
 //!   the copy has come that far. With [`serializable`](CacheGet::serializable) it answers at once, from what the copy has.
 //! * Revisions within the history window can be read, and watched from.
-//! * A watcher that does not keep up ends with [`Error::Compacted`](crate::Error::Compacted) once what it lacks has left the window, as it
+//! * A watcher that does not keep up ends with [`Error::Compacted`] once what it lacks has left the window, as it
 //!   does when the copy had to be made anew because a compaction overtook it. To go on: read, and watch from there.
 
 mod config;

@@ -1,9 +1,9 @@
 //! Keys that a client owns and reads from its memory.
 //!
-//! A [`LeasingKv`] that reads a key makes itself its owner: it writes an ownership key, with the lease of its session, under a prefix that all
-//! clients of the same data agree on. From then on it answers reads of that key from memory. Whoever wants to write a key
-//! checks in the same transaction that nobody else owns it; if somebody does, he marks the ownership key, and waits until the owner
-//! has let go.
+//! A [`LeasingKv`] that reads a key makes itself its owner: it writes an ownership key, with the lease of its session, under a
+//! prefix that all clients of the same data agree on. From then on it answers reads of that key from memory. Whoever wants to
+//! write a key checks in the same transaction that nobody else owns it; if somebody does, he marks the ownership key, and waits
+//! until the owner has let go.
 //!
 //! The keys and the mark are those of Go's `clientv3/leasing`, so both can work on the same data. **All** writers of the data must use
 //! the layer, with the same prefix; who writes past it is not seen by owners.
