@@ -57,6 +57,20 @@ impl Client {
     ///
     /// Comes back when one endpoint has answered, and, with a user and a password, when the token is there.
     ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use tenure_client::{Client, ClientConfig};
+    ///
+    /// # async fn example() -> tenure_client::Result<()> {
+    /// // With the defaults:
+    /// let client = Client::connect("127.0.0.1:2379").await?;
+    /// // With options:
+    /// let config = ClientConfig::new(["10.0.0.1:2379", "10.0.0.2:2379"]).dial_timeout(Duration::from_secs(2));
+    /// let client = Client::connect(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Invalid`](crate::Error::Invalid) if the configuration cannot be used, [`Unreachable`](crate::Error::Unreachable) if no
     /// endpoint answers within the dial timeout, [`OldCluster`](crate::Error::OldCluster) if such are rejected, and whatever the
@@ -78,11 +92,31 @@ impl Client {
 
     /// Closes the connections. Calls under way on this client and its clones fail, later ones with [`Error::Closed`](crate::Error::Closed).
     /// Dropping the last clone does the same.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::Error;
+    ///
+    /// let clone = client.clone();
+    /// client.close();
+    /// assert!(matches!(clone.get("a").await, Err(Error::Closed)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn close(&self) {
         self.rpc().pool().close();
     }
 
     /// The endpoints in use, as they were given.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// for endpoint in client.endpoints() {
+    ///     println!("{endpoint}: {}", client.maintenance().status(&endpoint).await?.version);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
         self.rpc().pool().endpoints()
@@ -91,6 +125,13 @@ impl Client {
     /// Uses these endpoints from now on. Connections to those that stay are kept, also if they are written in another way, such as with
     /// `http://` before them. On others, requests under way have ten seconds to be answered, and streams end: watches and
     /// lease renewals go on elsewhere.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// client.set_endpoints(["10.0.0.1:2379", "10.0.0.4:2379"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) if there is none, or one is malformed; then nothing is changed.
@@ -164,6 +205,15 @@ impl Client {
     /// Writes `value` to `key`: `client.put("k", "v").await?`. Options come in between:
     /// `client.put("k", "v").lease(id).prev_kv().await?`.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// client.put("greeting", "hello").await?;
+    /// let answer = client.put("greeting", "hello again").prev_kv().await?;
+    /// assert_eq!(answer.prev_kv.unwrap().value, "hello");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Among others [`LeaseNotFound`](crate::EtcdError::LeaseNotFound), [`NoSpace`](crate::EtcdError::NoSpace),
     /// [`RequestTooLarge`](crate::EtcdError::RequestTooLarge).
@@ -173,6 +223,17 @@ impl Client {
 
     /// Reads `key`, or with an option a range: `client.get("app/").prefix().limit(100).await?`. That a key does not exist is
     /// no error: the answer has no pairs.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// if let Some(pair) = client.get("greeting").await?.first() {
+    ///     println!("{} at revision {}", pair.value_text(), pair.mod_revision);
+    /// }
+    /// let page = client.get("app/").prefix().limit(100).await?;
+    /// println!("{} of {} keys", page.kvs.len(), page.count);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Among others [`Compacted`](crate::EtcdError::Compacted) and [`FutureRev`](crate::EtcdError::FutureRev).
@@ -208,6 +269,15 @@ impl Client {
     /// Deletes `key`, or with an option a range: `client.delete("app/").prefix().await?`. That there is nothing to delete is
     /// no error.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// assert_eq!(client.delete("no such key").await?.deleted, 0);
+    /// let gone = client.delete("app/").prefix().await?.deleted;
+    /// println!("{gone} keys deleted");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The server refuses, or cannot be reached.
     pub fn delete(&self, key: impl IntoBytes) -> Call<'_, Client, Delete> {
@@ -231,11 +301,27 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Errors
+    /// As [`TxnCall::commit`].
     pub fn txn(&self) -> TxnCall<'_, Client> {
         Kv::txn(self)
     }
 
     /// Carries out any operation. Go's `Do`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::Op;
+    ///
+    /// // What to do may be decided elsewhere, as data.
+    /// let steps: [Op; 2] = [Op::put("a", "1").into(), Op::get("a").into()];
+    /// for step in steps {
+    ///     println!("{:?}", client.execute(step).await?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As those of the operation.
@@ -244,6 +330,18 @@ impl Client {
     }
 
     /// Gives up the history before `revision`, which must not be in the future: `client.compact(100).physical().await?`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::EtcdError;
+    ///
+    /// match client.compact(100).await {
+    ///     Err(error) if error.is(EtcdError::Compacted) => println!("somebody did so before"),
+    ///     answer => println!("done at revision {}", answer?.header.revision),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Among others [`Compacted`](crate::EtcdError::Compacted) if it is given up already, and

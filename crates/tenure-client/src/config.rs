@@ -63,6 +63,13 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     /// A configuration with these endpoints (see [`Endpoint`] for their forms) and the default of everything else.
+    ///
+    /// ```
+    /// use tenure_client::ClientConfig;
+    ///
+    /// let config = ClientConfig::new(["https://db.example:2379", "unix:///run/etcd.sock"]);
+    /// # drop(config);
+    /// ```
     pub fn new<E: Into<String>>(endpoints: impl IntoIterator<Item = E>) -> Self {
         ClientConfig {
             endpoints: endpoints.into_iter().map(Into::into).collect(),
@@ -86,6 +93,20 @@ impl ClientConfig {
 
     /// How long to wait for an endpoint to answer: when the client is made, and whenever a request finds no connection. Then
     /// [`Error::Unreachable`]. Default: 5 s.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use tenure_client::{Client, ClientConfig, Error};
+    ///
+    /// # async fn example() -> tenure_client::Result<()> {
+    /// let config = ClientConfig::new(["127.0.0.1:2379"]).dial_timeout(Duration::from_millis(500));
+    /// match Client::connect(config).await {
+    ///     Err(Error::Unreachable { reason, .. }) => println!("no server: {reason}"),
+    ///     client => println!("{:?}", client?.endpoints()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn dial_timeout(mut self, timeout: Duration) -> Self {
         self.dial_timeout = timeout;
         self
@@ -93,6 +114,20 @@ impl ClientConfig {
 
     /// How long a request with one answer may take, retries included; then [`Error::Timeout`]. Streams (watches, lease
     /// renewals, snapshots) are not concerned. Default: as long as it takes.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use tenure_client::{Client, ClientConfig, Error};
+    ///
+    /// # async fn example() -> tenure_client::Result<()> {
+    /// let config = ClientConfig::new(["127.0.0.1:2379"]).request_timeout(Duration::from_secs(3));
+    /// let client = Client::connect(config).await?;
+    /// if let Err(Error::Timeout { waited }) = client.put("a", "1").await {
+    ///     println!("no answer after {waited:?}: perhaps it was written, perhaps not");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = Some(timeout);
         self
@@ -100,30 +135,69 @@ impl ClientConfig {
 
     /// Probes a connection on which calls wait and nothing came for `interval` (10 s at least), and gives it up when the
     /// probe is not answered within `timeout`: so a server that hangs is left within their sum. Default: 10 s and 5 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tenure_client::ClientConfig;
+    ///
+    /// // A server that hangs is left after 30 + 10 s.
+    /// let config = ClientConfig::new(["db.example:2379"]).keep_alive(Duration::from_secs(30), Duration::from_secs(10));
+    /// # drop(config);
+    /// ```
     pub fn keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
         self.keep_alive = Some((interval.max(KEEP_ALIVE_INTERVAL_MIN), timeout));
         self
     }
 
     /// Probes no connection. A request to a server that hangs then waits until the system gives the connection up.
+    ///
+    /// ```
+    /// use tenure_client::ClientConfig;
+    ///
+    /// let config = ClientConfig::new(["unix:///run/etcd.sock"]).without_keep_alive();
+    /// # drop(config);
+    /// ```
     pub fn without_keep_alive(mut self) -> Self {
         self.keep_alive = None;
         self
     }
 
     /// The largest request that is sent, in bytes. Default: 2 MiB. Servers take 1.5 MiB unless told otherwise.
+    ///
+    /// ```
+    /// use tenure_client::ClientConfig;
+    ///
+    /// // The server has to allow as much: `--max-request-bytes`.
+    /// let config = ClientConfig::new(["db.example:2379"]).request_bytes_max(8 * 1024 * 1024);
+    /// # drop(config);
+    /// ```
     pub fn request_bytes_max(mut self, bytes: usize) -> Self {
         self.request_bytes_max = bytes;
         self
     }
 
     /// The largest message that is received, in bytes. Default: 2 GiB - 1.
+    ///
+    /// ```
+    /// use tenure_client::ClientConfig;
+    ///
+    /// let config = ClientConfig::new(["db.example:2379"]).response_bytes_max(64 * 1024 * 1024);
+    /// # drop(config);
+    /// ```
     pub fn response_bytes_max(mut self, bytes: usize) -> Self {
         self.response_bytes_max = bytes;
         self
     }
 
     /// How often a request is repeated, if repeating it is safe. Default: 100.
+    ///
+    /// ```
+    /// use tenure_client::ClientConfig;
+    ///
+    /// // Every failure is told at once.
+    /// let config = ClientConfig::new(["db.example:2379"]).retries_max(0);
+    /// # drop(config);
+    /// ```
     pub fn retries_max(mut self, retries: u32) -> Self {
         self.retry.retries_max = retries;
         self
@@ -131,6 +205,16 @@ impl ClientConfig {
 
     /// The pause between retries, once a majority of the endpoints has failed: it doubles from `min` to `max`, and each is
     /// lengthened by chance so that clients do not come back together. Default: 25 ms and 1 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tenure_client::ClientConfig;
+    ///
+    /// let config = ClientConfig::new(["db.example:2379"])
+    ///     .retries_max(20)
+    ///     .backoff(Duration::from_millis(50), Duration::from_secs(5));
+    /// # drop(config);
+    /// ```
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
         self.retry.backoff_min = min;
         self.retry.backoff_max = max.max(min);
@@ -138,30 +222,81 @@ impl ClientConfig {
     }
 
     /// Secures connections to endpoints that are `https://`, `unixs:` or without a scheme.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use tenure_client::{ClientConfig, TlsConfig};
+    ///
+    /// let tls = TlsConfig::default().trust(Path::new("/etc/etcd/ca.crt"));
+    /// let config = ClientConfig::new(["https://db.example:2379"]).tls(tls);
+    /// # drop(config);
+    /// ```
     pub fn tls(mut self, tls: TlsConfig) -> Self {
         self.tls = Some(tls);
         self
     }
 
     /// Authenticates as this user; the token is fetched, and fetched anew when it expires.
+    ///
+    /// ```no_run
+    /// use tenure_client::{Client, ClientConfig, EtcdError};
+    ///
+    /// # async fn example() -> tenure_client::Result<()> {
+    /// let config = ClientConfig::new(["127.0.0.1:2379"]).user("alice", "secret");
+    /// match Client::connect(config).await {
+    ///     Err(error) if error.is(EtcdError::AuthFailed) => println!("wrong name or password"),
+    ///     client => println!("logged in: {:?}", client?),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
         self.user = Some((name.into(), Secret(password.into())));
         self
     }
 
     /// Authenticates with this token, for instance a JSON Web Token. It excludes [`ClientConfig::user`] and is never renewed.
+    ///
+    /// ```
+    /// use tenure_client::ClientConfig;
+    ///
+    /// let jwt = "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmVk";
+    /// let config = ClientConfig::new(["db.example:2379"]).token(jwt);
+    /// assert!(!format!("{config:?}").contains(jwt), "secrets do not get into logs");
+    /// ```
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(Secret(token.into()));
         self
     }
 
     /// Asks the cluster for its members in this interval, and uses their client URLs as endpoints. Default: never.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tenure_client::ClientConfig;
+    ///
+    /// // One address to begin with; members that are added later are found.
+    /// let config = ClientConfig::new(["db.example:2379"]).auto_sync_interval(Duration::from_secs(60));
+    /// # drop(config);
+    /// ```
     pub fn auto_sync_interval(mut self, interval: Duration) -> Self {
         self.auto_sync_interval = Some(interval).filter(|interval| !interval.is_zero());
         self
     }
 
     /// Refuses to work with a cluster that has a server older than etcd 3.6, the minor version before this client's.
+    ///
+    /// ```no_run
+    /// use tenure_client::{Client, ClientConfig, Error};
+    ///
+    /// # async fn example() -> tenure_client::Result<()> {
+    /// let config = ClientConfig::new(["127.0.0.1:2379"]).reject_old_cluster();
+    /// if let Err(Error::OldCluster { endpoint, version, .. }) = Client::connect(config).await {
+    ///     println!("{endpoint} runs {version}: upgrade it first");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn reject_old_cluster(mut self) -> Self {
         self.is_old_cluster_rejected = true;
         self

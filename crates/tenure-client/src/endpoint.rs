@@ -51,6 +51,14 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// As it was written.
+    ///
+    /// ```
+    /// use tenure_client::Endpoint;
+    ///
+    /// let endpoint: Endpoint = "unix:///run/etcd.sock".parse()?;
+    /// assert_eq!(endpoint.as_str(), "unix:///run/etcd.sock");
+    /// # Ok::<(), tenure_client::Error>(())
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.name

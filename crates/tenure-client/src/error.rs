@@ -8,6 +8,18 @@ pub use tenure_api::error::EtcdError;
 pub use tonic::Code;
 
 /// What every call of this crate answers with.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{Client, Result};
+///
+/// async fn mode(client: &Client) -> Result<String> {
+///     Ok(client.get("mode").await?.first().map(|pair| pair.value_text().into_owned()).unwrap_or_default())
+/// }
+/// # mode(&client).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call failed.
@@ -156,6 +168,20 @@ pub enum Error {
 
 impl Error {
     /// The error of etcd that this is, if it is one.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::EtcdError;
+    ///
+    /// let Err(error) = client.lease().grant(i64::MAX).await else { return Ok(()) };
+    /// match error.etcd() {
+    ///     Some(EtcdError::LeaseTTLTooLarge) => println!("nothing lives that long"),
+    ///     Some(other) => println!("refused: {other}"),
+    ///     None => println!("no answer: {error}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn etcd(&self) -> Option<EtcdError> {
         match self {
@@ -166,12 +192,27 @@ impl Error {
     }
 
     /// Whether this is the given error of etcd.
+    ///
+    /// ```
+    /// use tenure_client::{Error, EtcdError};
+    ///
+    /// let error = Error::Compacted { compact_revision: 7 };
+    /// assert!(error.is(EtcdError::Compacted));
+    /// assert!(!error.is(EtcdError::FutureRev));
+    /// ```
     #[must_use]
     pub fn is(&self, error: EtcdError) -> bool {
         self.etcd() == Some(error)
     }
 
     /// The gRPC code: that of the server's answer, or the one that fits best what happened here.
+    ///
+    /// ```
+    /// use tenure_client::{Code, Error};
+    ///
+    /// assert_eq!(Error::Closed.code(), Code::Cancelled);
+    /// assert_eq!("no port:".parse::<tenure_client::Endpoint>().unwrap_err().code(), Code::InvalidArgument);
+    /// ```
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -197,6 +238,13 @@ impl Error {
     }
 
     /// The text: that of the server's answer, as it came, or the description of what happened here.
+    ///
+    /// ```
+    /// use tenure_client::{Code, Error, EtcdError};
+    ///
+    /// let error = Error::Etcd { error: EtcdError::LeaseNotFound, code: Code::NotFound };
+    /// assert_eq!(error.message(), "etcdserver: requested lease not found");
+    /// ```
     #[must_use]
     pub fn message(&self) -> String {
         match self {
@@ -207,6 +255,21 @@ impl Error {
     }
 
     /// Whether a write that failed with this may have taken effect all the same.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// match client.put("order/7", "paid").await {
+    ///     Ok(_) => println!("written"),
+    ///     Err(error) if error.may_have_taken_effect() => {
+    ///         // Look before trying again.
+    ///         let is_written = client.get("order/7").await?.first().is_some_and(|pair| pair.value == "paid");
+    ///         println!("{}", if is_written { "written after all" } else { "not written so far" });
+    ///     }
+    ///     Err(error) => println!("surely not written: {error}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn may_have_taken_effect(&self) -> bool {
         use EtcdError as E;

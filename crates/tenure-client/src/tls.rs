@@ -10,6 +10,17 @@ use rustls::{
 use std::{fmt, path::PathBuf, sync::Arc};
 
 /// Certificates or keys in PEM: a file, which is read again for every new connection, or the text itself.
+///
+/// ```
+/// use std::path::PathBuf;
+/// use tenure_client::Pem;
+///
+/// let file = Pem::from(PathBuf::from("/etc/etcd/client.key"));
+/// assert_eq!(format!("{file:?}"), r#"File("/etc/etcd/client.key")"#);
+/// // The text may be a private key, so it does not get into logs.
+/// let text = Pem::from(b"-----BEGIN PRIVATE KEY-----".to_vec());
+/// assert_eq!(format!("{text:?}"), "Text(..)");
+/// ```
 #[derive(Clone)]
 pub enum Pem {
     /// A file. Replacing it takes effect with the next connection.
@@ -86,6 +97,15 @@ pub struct TlsConfig {
 impl TlsConfig {
     /// Trusts servers whose certificate one of these vouches for, and no longer the roots of the system. May be called more
     /// than once.
+    ///
+    /// ```
+    /// use tenure_client::TlsConfig;
+    ///
+    /// let ca: Vec<u8> = b"-----BEGIN CERTIFICATE----- ...".to_vec();
+    /// // Two of them, as while an old one is being replaced: a file, and a text.
+    /// let tls = TlsConfig::default().trust(std::path::Path::new("/etc/etcd/ca.crt")).trust(ca);
+    /// # drop(tls);
+    /// ```
     #[must_use]
     pub fn trust(mut self, certificates: impl Into<Pem>) -> Self {
         self.roots.push(certificates.into());
@@ -93,6 +113,15 @@ impl TlsConfig {
     }
 
     /// Shows this certificate (with its chain) to servers that ask for one.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use tenure_client::TlsConfig;
+    ///
+    /// // Renewed files are taken up with the next connection.
+    /// let tls = TlsConfig::default().identity(Path::new("/etc/etcd/client.crt"), Path::new("/etc/etcd/client.key"));
+    /// # drop(tls);
+    /// ```
     #[must_use]
     pub fn identity(mut self, certificates: impl Into<Pem>, key: impl Into<Pem>) -> Self {
         self.identity = Some((certificates.into(), key.into()));
@@ -100,6 +129,15 @@ impl TlsConfig {
     }
 
     /// Expects this name in the server's certificate instead of the host of its endpoint.
+    ///
+    /// ```
+    /// use tenure_client::{ClientConfig, TlsConfig};
+    ///
+    /// // Reached by its address, while the certificate has its name.
+    /// let tls = TlsConfig::default().server_name("db.example");
+    /// let config = ClientConfig::new(["https://10.0.0.1:2379"]).tls(tls);
+    /// # drop(config);
+    /// ```
     #[must_use]
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
@@ -107,6 +145,14 @@ impl TlsConfig {
     }
 
     /// Trusts any certificate. Whoever stands between can read and change everything: for tests only.
+    ///
+    /// ```
+    /// use tenure_client::{ClientConfig, TlsConfig};
+    ///
+    /// let tls = TlsConfig::default().danger_skip_verification();
+    /// let config = ClientConfig::new(["https://127.0.0.1:2379"]).tls(tls);
+    /// # drop(config);
+    /// ```
     #[must_use]
     pub fn danger_skip_verification(mut self) -> Self {
         self.is_verification_off = true;

@@ -5,6 +5,17 @@ use std::fmt;
 use tenure_api::{etcdserverpb, mvccpb};
 
 /// A revision of the store. Every change makes one; they count from 1.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::Revision;
+///
+/// let now: Revision = client.get("app/").prefix().await?.header.revision;
+/// let changes = client.watch("app/").prefix().start_revision(now + 1).await?;
+/// # drop(changes);
+/// # Ok(())
+/// # }
+/// ```
 pub type Revision = i64;
 
 macro_rules! id {
@@ -30,15 +41,39 @@ macro_rules! id {
 
 id! {
     /// Names a lease. 0 is no lease.
+    ///
+    /// ```
+    /// use tenure_client::LeaseId;
+    ///
+    /// // As `etcdctl lease list` prints it.
+    /// assert_eq!(LeaseId(0x694d_5765_fc71_500b).to_string(), "694d5765fc71500b");
+    /// assert_eq!(LeaseId::default(), LeaseId(0));
+    /// ```
     LeaseId(i64)
 }
 
 id! {
     /// Names a member of a cluster.
+    ///
+    /// ```
+    /// use tenure_client::MemberId;
+    ///
+    /// assert_eq!(MemberId(0x8e9e_05c5_2164_694d).to_string(), "8e9e05c52164694d");
+    /// ```
     MemberId(u64)
 }
 
 /// A key, its value, and when they were written.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// for pair in client.get("app/").prefix().await?.kvs {
+///     println!("{} = {}", pair.key_text(), pair.value_text());
+///     println!("made at {}, changed at {}", pair.create_revision, pair.mod_revision);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyValue {
     /// The key.
@@ -57,12 +92,28 @@ pub struct KeyValue {
 
 impl KeyValue {
     /// The key as text, with what is not UTF-8 replaced.
+    ///
+    /// ```
+    /// use tenure_client::KeyValue;
+    ///
+    /// let pair = KeyValue { key: "a\u{e9}".into(), ..KeyValue::default() };
+    /// assert_eq!(pair.key_text(), "a\u{e9}");
+    /// ```
     #[must_use]
     pub fn key_text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.key)
     }
 
     /// The value as text, with what is not UTF-8 replaced.
+    ///
+    /// ```
+    /// use tenure_client::KeyValue;
+    ///
+    /// let pair = KeyValue { value: b"\xff on".as_slice().into(), ..KeyValue::default() };
+    /// assert_eq!(pair.value_text(), "\u{fffd} on");
+    /// // As it is, for those who do not want text:
+    /// assert_eq!(&pair.value[..], b"\xff on");
+    /// ```
     #[must_use]
     pub fn value_text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.value)
@@ -87,6 +138,15 @@ pub(crate) fn pairs(pairs: Vec<mvccpb::KeyValue>) -> Vec<KeyValue> {
 }
 
 /// What every answer says of the server and the store.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let header = client.get("a").await?.header;
+/// println!("member {} of cluster {:x}", header.member_id, header.cluster_id);
+/// println!("revision {}, term {}", header.revision, header.raft_term);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResponseHeader {
     /// The cluster.
@@ -115,8 +175,27 @@ pub(crate) fn header(header: Option<etcdserverpb::ResponseHeader>) -> ResponseHe
 }
 
 /// What can be a key or a value: text and bytes, borrowed or not.
+///
+/// ```
+/// use tenure_client::{IntoBytes, KeyRange};
+///
+/// /// Names may be texts and bytes, borrowed or not.
+/// fn range_of(app: impl IntoBytes) -> KeyRange {
+///     KeyRange::prefix([b"apps/", &app.into_bytes()[..], b"/"].concat())
+/// }
+///
+/// assert_eq!(range_of("web"), range_of(b"web"));
+/// assert_eq!(range_of(String::from("web")), range_of(vec![b'w', b'e', b'b']));
+/// ```
 pub trait IntoBytes {
     /// The bytes. Borrowed ones are copied.
+    ///
+    /// ```
+    /// use tenure_client::IntoBytes;
+    ///
+    /// assert_eq!(&"text".into_bytes()[..], b"text");
+    /// assert_eq!(&[0_u8, 255].into_bytes()[..], b"\x00\xff");
+    /// ```
     fn into_bytes(self) -> Bytes;
 }
 

@@ -7,6 +7,16 @@ use std::future::IntoFuture;
 use tenure_api::etcdserverpb as pb;
 
 /// An operation and what carries it out. `.await` does so; nothing happens before.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let call = client.get("app/").prefix().limit(10);
+/// // Nothing has been sent yet.
+/// let answer = call.await?;
+/// println!("{} keys", answer.count);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing happens until it is awaited"]
 pub struct Call<'a, K: ?Sized, O> {
     kv: &'a K,
@@ -32,6 +42,21 @@ impl<'a, K: Kv, O: Operation + 'a> IntoFuture for Call<'a, K, O> {
 }
 
 /// A transaction and what carries it out. [`TxnCall::commit`] does so; nothing happens before.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{Compare, Op};
+///
+/// let answer = client
+///     .txn()
+///     .when([Compare::value("mode").equal("off")])
+///     .and_then([Op::put("mode", "on")])
+///     .commit()
+///     .await?;
+/// println!("{}", if answer.succeeded { "switched on" } else { "it was not off" });
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing happens until it is committed"]
 pub struct TxnCall<'a, K: ?Sized> {
     kv: &'a K,
@@ -44,24 +69,77 @@ impl<'a, K: Kv> TxnCall<'a, K> {
     }
 
     /// Adds conditions. Go's `If`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Compare, Op};
+    ///
+    /// let seen = client.get("config").await?;
+    /// let revision = seen.first().map_or(0, |pair| pair.mod_revision);
+    /// // Only if nobody has written it since; 0 is that of a key that does not exist.
+    /// let write = Op::put("config", "v2");
+    /// client.txn().when([Compare::mod_revision("config").equal(revision)]).and_then([write]).commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn when(mut self, conditions: impl IntoIterator<Item = Compare>) -> Self {
         self.txn = self.txn.when(conditions);
         self
     }
 
     /// Adds operations for the case that all conditions hold. Go's `Then`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::Op;
+    ///
+    /// // Without conditions: both or none, at one revision.
+    /// client.txn().and_then([Op::put("a", "1"), Op::put("b", "2")]).commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn and_then<O: Into<Op>>(mut self, ops: impl IntoIterator<Item = O>) -> Self {
         self.txn = self.txn.and_then(ops);
         self
     }
 
     /// Adds operations for the case that some condition does not hold. Go's `Else`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Compare, Op, OpResponse};
+    ///
+    /// let answer = client
+    ///     .txn()
+    ///     .when([Compare::missing("leader")])
+    ///     .and_then([Op::put("leader", "me")])
+    ///     .or_else([Op::get("leader")])
+    ///     .commit()
+    ///     .await?;
+    /// if let [OpResponse::Get(leader)] = &answer.responses[..] {
+    ///     println!("somebody else leads: {:?}", leader.first());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn or_else<O: Into<Op>>(mut self, ops: impl IntoIterator<Item = O>) -> Self {
         self.txn = self.txn.or_else(ops);
         self
     }
 
     /// Carries it out.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::Op;
+    ///
+    /// let answer = client.txn().and_then([Op::get("a"), Op::get("b")]).commit().await?;
+    /// for response in &answer.responses {
+    ///     println!("{:?}", response.as_get().and_then(|get| get.first()));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The server refuses the transaction as a whole, or cannot be reached. That a condition does not hold is no error: see
@@ -72,6 +150,14 @@ impl<'a, K: Kv> TxnCall<'a, K> {
 }
 
 /// A compaction on its way, from [`Client::compact`].
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let revision = client.get("app/").prefix().await?.header.revision;
+/// client.compact(revision).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing happens until it is awaited"]
 pub struct Compact<'a> {
     client: &'a Client,
@@ -85,6 +171,15 @@ impl<'a> Compact<'a> {
     }
 
     /// Waits until the old versions are really gone from the member's store.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // For a test of how large the store is, or before a defragmentation.
+    /// let revision = client.get("a").await?.header.revision;
+    /// client.compact(revision).physical().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn physical(mut self) -> Self {
         self.is_physical = true;
         self
@@ -105,6 +200,14 @@ impl<'a> IntoFuture for Compact<'a> {
 }
 
 /// The history before a revision is given up.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let answer = client.compact(100).await?;
+/// println!("compacted to 100; the store is at revision {}", answer.header.revision);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CompactResponse {
     /// Server and store.

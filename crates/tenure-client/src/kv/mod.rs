@@ -29,14 +29,61 @@ use std::future::Future;
 /// What carries out operations on keys: a [`Client`](crate::Client), or a layer that changes how.
 ///
 /// A layer implements [`Kv::execute`]; everything else follows from it.
+///
+/// ```
+/// use parking_lot::Mutex;
+/// use tenure_client::{Kv, Op, OpResponse, PutResponse, Result};
+///
+/// /// A layer that remembers what was asked for; here it answers by itself, so that no server is needed.
+/// #[derive(Default)]
+/// struct Recorder(Mutex<Vec<Op>>);
+///
+/// impl Kv for Recorder {
+///     async fn execute(&self, op: Op) -> Result<OpResponse> {
+///         self.0.lock().push(op);
+///         Ok(OpResponse::Put(PutResponse::default()))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let recorder = Recorder::default();
+/// recorder.put("a", "1").prev_kv().await?;
+/// assert_eq!(*recorder.0.lock(), [Op::from(Op::put("a", "1").prev_kv())]);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Kv: Send + Sync {
     /// Carries out one operation.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Kv, Op};
+    ///
+    /// let answer = Kv::execute(&client, Op::get("greeting").into()).await?;
+    /// println!("{:?}", answer.as_get());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The operation is malformed, the server refuses it, or it cannot be reached.
     fn execute(&self, op: Op) -> impl Future<Output = Result<OpResponse>> + Send;
 
     /// Writes a key. See [`Client::put`](crate::Client::put).
+    ///
+    /// ```no_run
+    /// use tenure_client::{Kv, Result};
+    ///
+    /// /// Works over a client, and over every layer.
+    /// async fn greet(kv: &impl Kv) -> Result<()> {
+    ///     kv.put("greeting", "hello").await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::put`](crate::Client::put), and those of the layer.
     fn put(&self, key: impl IntoBytes, value: impl IntoBytes) -> Call<'_, Self, Put>
     where
         Self: Sized,
@@ -45,6 +92,17 @@ pub trait Kv: Send + Sync {
     }
 
     /// Reads a key or a range. See [`Client::get`](crate::Client::get).
+    ///
+    /// ```no_run
+    /// use tenure_client::{Kv, Result};
+    ///
+    /// async fn mode(kv: &impl Kv) -> Result<Option<String>> {
+    ///     Ok(kv.get("mode").await?.first().map(|pair| pair.value_text().into_owned()))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::get`](crate::Client::get), and those of the layer.
     fn get(&self, key: impl IntoBytes) -> Call<'_, Self, Get>
     where
         Self: Sized,
@@ -53,6 +111,17 @@ pub trait Kv: Send + Sync {
     }
 
     /// Deletes a key or a range. See [`Client::delete`](crate::Client::delete).
+    ///
+    /// ```no_run
+    /// use tenure_client::{Kv, Result};
+    ///
+    /// async fn clear(kv: &impl Kv) -> Result<u64> {
+    ///     Ok(kv.delete("sessions/").prefix().await?.deleted)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::delete`](crate::Client::delete), and those of the layer.
     fn delete(&self, key: impl IntoBytes) -> Call<'_, Self, Delete>
     where
         Self: Sized,
@@ -61,6 +130,19 @@ pub trait Kv: Send + Sync {
     }
 
     /// A transaction. See [`Client::txn`](crate::Client::txn).
+    ///
+    /// ```no_run
+    /// use tenure_client::{Compare, Kv, Op, Result};
+    ///
+    /// /// Whether this is the first to take the name.
+    /// async fn take(kv: &impl Kv, name: &str) -> Result<bool> {
+    ///     let taken = kv.txn().when([Compare::missing(name)]).and_then([Op::put(name, "")]).commit().await?;
+    ///     Ok(taken.succeeded)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`TxnCall::commit`], and those of the layer.
     fn txn(&self) -> TxnCall<'_, Self>
     where
         Self: Sized,

@@ -6,6 +6,19 @@ use bytes::Bytes;
 use tenure_api::etcdserverpb as pb;
 
 /// What an answer is sorted by.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{SortOrder, SortTarget};
+///
+/// // The ten keys that were changed last.
+/// let answer = client.get("jobs/").prefix().sort(SortTarget::ModRevision, SortOrder::Descend).limit(10).await?;
+/// for pair in answer.kvs {
+///     println!("{} at revision {}", pair.key_text(), pair.mod_revision);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortTarget {
     /// The key.
@@ -22,6 +35,16 @@ pub enum SortTarget {
 }
 
 /// In which direction an answer is sorted.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{SortOrder, SortTarget};
+///
+/// let largest = client.get("scores/").prefix().sort(SortTarget::Value, SortOrder::Descend).limit(1).await?;
+/// println!("{:?}", largest.first());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortOrder {
     /// Not at all, which is by key, ascending.
@@ -34,11 +57,31 @@ pub enum SortOrder {
 }
 
 /// An operation whose answer has a type of its own.
+///
+/// ```no_run
+/// use tenure_client::{Kv, Result, kv::Operation};
+///
+/// /// Carries out one operation and tells how long it took, whatever its kind is.
+/// async fn timed<O: Operation>(kv: &impl Kv, op: O) -> Result<O::Response> {
+///     let started = std::time::Instant::now();
+///     let response = kv.execute(op.into()).await?;
+///     println!("{:?}", started.elapsed());
+///     Ok(O::response(response).expect("a layer answers with the kind that it was asked for"))
+/// }
+/// ```
 pub trait Operation: Into<Op> + Send {
     /// The answer.
     type Response: Send;
 
     /// The answer, if it is of this operation's kind.
+    ///
+    /// ```
+    /// use tenure_client::{Get, GetResponse, OpResponse, Put, kv::Operation};
+    ///
+    /// let answer = OpResponse::Get(GetResponse { count: 3, ..GetResponse::default() });
+    /// assert_eq!(Put::response(answer.clone()), None);
+    /// assert_eq!(Get::response(answer).map(|get| get.count), Some(3));
+    /// ```
     fn response(response: OpResponse) -> Option<Self::Response>;
 }
 
@@ -64,24 +107,63 @@ pub enum Op {
 
 impl Op {
     /// Reads `key`. As Go's `OpGet`.
+    ///
+    /// ```
+    /// use tenure_client::{Get, KeyRange, Op};
+    ///
+    /// assert_eq!(Op::get("app/").prefix(), Get::of(KeyRange::prefix("app/")));
+    /// ```
     #[must_use]
     pub fn get(key: impl IntoBytes) -> Get {
         Get::new(key)
     }
 
     /// Writes `key`. As Go's `OpPut`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::Op;
+    ///
+    /// let write = Op::put("mode", "on").prev_kv();
+    /// let answer = client.execute(write).await?;
+    /// println!("before: {:?}", answer.as_put().and_then(|put| put.prev_kv.as_ref()));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn put(key: impl IntoBytes, value: impl IntoBytes) -> Put {
         Put::new(key, value)
     }
 
     /// Deletes `key`. As Go's `OpDelete`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::Op;
+    ///
+    /// // A key and what is below it, at once.
+    /// client.txn().and_then([Op::delete("job/7"), Op::delete("job/7/").prefix()]).commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn delete(key: impl IntoBytes) -> Delete {
         Delete::new(key)
     }
 
     /// A transaction. As Go's `OpTxn`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Compare, Op};
+    ///
+    /// // A transaction within another one: it is an operation like any other.
+    /// let first_start = Op::txn().when([Compare::missing("init")]).and_then([Op::put("init", "done")]);
+    /// let start: [Op; 2] = [Op::put("node/1", "up").into(), first_start.into()];
+    /// client.txn().when([Compare::value("mode").equal("on")]).and_then(start).commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn txn() -> Txn {
         Txn::new()
@@ -160,6 +242,20 @@ macro_rules! options {
 }
 
 /// Reads one key or a range of keys. Its options can also be given to [`Client::get`](crate::Client::get).
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::Get;
+///
+/// let newest = Get::new("logs/").last_created();
+/// let answer = client.execute(newest.clone()).await?;
+/// println!("{:?}", answer.as_get());
+/// // The same, made and carried out at once.
+/// let answer = client.get("logs/").last_created().await?;
+/// println!("{:?}", answer.first());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Get {
     pub(crate) range: KeyRange,
@@ -177,12 +273,30 @@ pub struct Get {
 
 impl Get {
     /// Reads one key.
+    ///
+    /// ```
+    /// use tenure_client::{Get, Op};
+    ///
+    /// let get = Get::new("greeting").serializable();
+    /// assert_eq!(Op::from(get.clone()), Op::Get(get));
+    /// ```
     #[must_use]
     pub fn new(key: impl IntoBytes) -> Self {
         Get::of(KeyRange::key(key))
     }
 
     /// Reads a range.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Get, KeyRange};
+    ///
+    /// let shard = KeyRange::between("user/a", "user/n");
+    /// let answer = client.execute(Get::of(shard).count_only()).await?;
+    /// println!("{:?} users", answer.as_get().map(|get| get.count));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn of(range: KeyRange) -> Self {
         Get {
@@ -254,46 +368,247 @@ fn empty_key(what: &str) -> Error {
 
 options! { Get {
     /// All keys that begin with the key; all keys if it is empty.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let answer = client.get("app/").prefix().await?;
+    /// for pair in answer.kvs {
+    ///     println!("{} = {}", pair.key_text(), pair.value_text());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     prefix() |get| { get.range = KeyRange::prefix(get.range.key.clone()); }
+
     /// The key and all keys after it.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // The next 100 keys, whatever they begin with.
+    /// let page = client.get("m").from_key().limit(100).await?;
+    /// println!("{} of {}", page.kvs.len(), page.count);
+    /// # Ok(())
+    /// # }
+    /// ```
     from_key() |get| { get.range = KeyRange::from_key(get.range.key.clone()); }
+
     /// From the key to `end`, which is not part of it.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // "logs/2024" is in, "logs/2025" is not.
+    /// let year = client.get("logs/2024").range_end("logs/2025").await?;
+    /// println!("{} entries", year.count);
+    /// # Ok(())
+    /// # }
+    /// ```
     range_end(end: impl IntoBytes) |get| { get.range.end = end.into_bytes(); }
+
     /// At most so many keys; 0 for all. Whether there are more is told.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let page = client.get("app/").prefix().limit(10).await?;
+    /// if page.more {
+    ///     println!("{} of {} keys", page.kvs.len(), page.count);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     limit(keys_max: u32) |get| { get.limit = keys_max; }
+
     /// As it was at this revision; 0 for now.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let written = client.put("mode", "on").await?;
+    /// client.put("mode", "off").await?;
+    /// let before = client.get("mode").revision(written.header.revision).await?;
+    /// assert_eq!(before.kvs[0].value, "on");
+    /// # Ok(())
+    /// # }
+    /// ```
     revision(revision: Revision) |get| { get.revision = revision; }
+
     /// Sorted. With a limit, the first ones of all are told.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{SortOrder, SortTarget};
+    ///
+    /// let oldest_first = client.get("queue/").prefix().sort(SortTarget::CreateRevision, SortOrder::Ascend).await?;
+    /// println!("next: {:?}", oldest_first.first());
+    /// # Ok(())
+    /// # }
+    /// ```
     sort(target: SortTarget, order: SortOrder) |get| { get.sort = Some((target, order)); }
+
     /// From the member that is asked, without asking the others: faster, and perhaps not the newest.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // Good enough for a dashboard, and answered even where no majority is left.
+    /// let answer = client.get("status/").prefix().serializable().await?;
+    /// println!("as of revision {}", answer.header.revision);
+    /// # Ok(())
+    /// # }
+    /// ```
     serializable() |get| { get.is_serializable = true; }
+
     /// Without values.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let answer = client.get("blobs/").prefix().keys_only().await?;
+    /// for pair in answer.kvs {
+    ///     println!("{} was written {} times", pair.key_text(), pair.version);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     keys_only() |get| { get.is_keys_only = true; }
+
     /// Only how many there are.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let users = client.get("user/").prefix().count_only().await?.count;
+    /// println!("{users} users");
+    /// # Ok(())
+    /// # }
+    /// ```
     count_only() |get| { get.is_count_only = true; }
+
     /// Only keys last changed at this revision or later.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let seen = client.get("app/").prefix().await?.header.revision;
+    /// // Later: only what was changed since. What was deleted is not told: that takes a watch.
+    /// let changed = client.get("app/").prefix().mod_revision_min(seen + 1).await?;
+    /// println!("{} changed", changed.kvs.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     mod_revision_min(revision: Revision) |get| { get.mod_revision_min = revision; }
+
     /// Only keys last changed at this revision or earlier.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let now = client.get("app/").prefix().count_only().await?.header.revision;
+    /// let untouched = client.get("app/").prefix().mod_revision_max(now - 10_000).await?;
+    /// println!("{} keys that nobody wrote lately", untouched.kvs.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     mod_revision_max(revision: Revision) |get| { get.mod_revision_max = revision; }
+
     /// Only keys made at this revision or later.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let start = client.get("jobs/").prefix().count_only().await?.header.revision;
+    /// let new = client.get("jobs/").prefix().create_revision_min(start + 1).await?;
+    /// println!("{} jobs since", new.kvs.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     create_revision_min(revision: Revision) |get| { get.create_revision_min = revision; }
+
     /// Only keys made at this revision or earlier.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // Who waits before me: those with a key that is older than mine.
+    /// let mine = client.put("line/me", "").await?.header.revision;
+    /// let before_me = client.get("line/").prefix().create_revision_max(mine - 1).await?;
+    /// println!("{} before me", before_me.kvs.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     create_revision_max(revision: Revision) |get| { get.create_revision_max = revision; }
+
     /// Of the keys that begin with the key, the one that was made first.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let head = client.get("queue/").first_created().await?;
+    /// println!("whose turn it is: {:?}", head.first());
+    /// # Ok(())
+    /// # }
+    /// ```
     first_created() |get| { get.first_by(SortTarget::CreateRevision, SortOrder::Ascend); }
+
     /// Of the keys that begin with the key, the one that was made last.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let newest = client.get("releases/").last_created().await?;
+    /// println!("the newest: {:?}", newest.first());
+    /// # Ok(())
+    /// # }
+    /// ```
     last_created() |get| { get.first_by(SortTarget::CreateRevision, SortOrder::Descend); }
+
     /// Of the keys that begin with the key, the smallest.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let next = client.get("by-deadline/").first_key().await?;
+    /// println!("due first: {:?}", next.first());
+    /// # Ok(())
+    /// # }
+    /// ```
     first_key() |get| { get.first_by(SortTarget::Key, SortOrder::Ascend); }
+
     /// Of the keys that begin with the key, the largest.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let last = client.get("sequence/").last_key().await?;
+    /// println!("the highest number: {:?}", last.first());
+    /// # Ok(())
+    /// # }
+    /// ```
     last_key() |get| { get.first_by(SortTarget::Key, SortOrder::Descend); }
+
     /// Of the keys that begin with the key, the one that was changed first.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let stalest = client.get("heartbeat/").first_modified().await?;
+    /// println!("silent for longest: {:?}", stalest.first());
+    /// # Ok(())
+    /// # }
+    /// ```
     first_modified() |get| { get.first_by(SortTarget::ModRevision, SortOrder::Ascend); }
+
     /// Of the keys that begin with the key, the one that was changed last.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let latest = client.get("config/").last_modified().await?;
+    /// println!("touched last: {:?}", latest.first());
+    /// # Ok(())
+    /// # }
+    /// ```
     last_modified() |get| { get.first_by(SortTarget::ModRevision, SortOrder::Descend); }
 } }
 
 /// Writes a key. Its options can also be given to [`Client::put`](crate::Client::put).
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::Put;
+///
+/// let put = Put::new("greeting", "hello").prev_kv();
+/// client.execute(put).await?;
+/// // The same, made and carried out at once.
+/// client.put("greeting", "hello").prev_kv().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Put {
     pub(crate) key: Bytes,
@@ -306,6 +621,13 @@ pub struct Put {
 
 impl Put {
     /// Writes `value` to `key`.
+    ///
+    /// ```
+    /// use tenure_client::{Op, Put};
+    ///
+    /// let ops: Vec<Op> = ["a", "b"].map(|key| Put::new(key, "1").into()).into();
+    /// assert_eq!(ops[1], Op::from(Op::put("b", "1")));
+    /// ```
     #[must_use]
     pub fn new(key: impl IntoBytes, value: impl IntoBytes) -> Self {
         Put {
@@ -335,16 +657,68 @@ impl Put {
 
 options! { Put {
     /// The key goes away with this lease.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let lease = client.lease().grant(10).await?;
+    /// client.put("services/me", "10.0.0.1:80").lease(lease.id).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     lease(lease: LeaseId) |put| { put.lease = lease; }
+
     /// The answer holds the pair as it was before.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let answer = client.put("mode", "off").prev_kv().await?;
+    /// match answer.prev_kv {
+    ///     Some(before) => println!("was {}", before.value_text()),
+    ///     None => println!("was not there"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     prev_kv() |put| { put.is_prev_kv_wanted = true; }
+
     /// The value stays as it is; the key must exist, and no value may be given.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // The key is to live as long as another lease from now on; what it says is left alone.
+    /// let lease = client.lease().grant(60).await?;
+    /// client.put("services/me", "").ignore_value().lease(lease.id).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ignore_value() |put| { put.is_value_ignored = true; }
+
     /// The lease stays as it is; the key must exist, and no lease may be given.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // A new value; the key still goes away with the lease that it had.
+    /// client.put("services/me", "10.0.0.1:81").ignore_lease().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ignore_lease() |put| { put.is_lease_ignored = true; }
 } }
 
 /// Deletes one key or a range of keys. Its options can also be given to [`Client::delete`](crate::Client::delete).
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::Delete;
+///
+/// let delete = Delete::new("jobs/").prefix();
+/// client.execute(delete).await?;
+/// // The same, made and carried out at once.
+/// let answer = client.delete("jobs/").prefix().await?;
+/// println!("{} deleted", answer.deleted);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delete {
     pub(crate) range: KeyRange,
@@ -353,12 +727,28 @@ pub struct Delete {
 
 impl Delete {
     /// Deletes one key.
+    ///
+    /// ```
+    /// use tenure_client::{Delete, Op};
+    ///
+    /// let ops = [Op::from(Delete::new("a")), Op::put("b", "1").into()];
+    /// assert!(matches!(ops[0], Op::Delete(_)));
+    /// ```
     #[must_use]
     pub fn new(key: impl IntoBytes) -> Self {
         Delete::of(KeyRange::key(key))
     }
 
     /// Deletes a range.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Delete, KeyRange};
+    ///
+    /// client.execute(Delete::of(KeyRange::between("logs/2023", "logs/2024"))).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn of(range: KeyRange) -> Self {
         Delete { range, is_prev_kv_wanted: false }
@@ -378,11 +768,46 @@ impl Delete {
 
 options! { Delete {
     /// All keys that begin with the key; all keys if it is empty.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let gone = client.delete("sessions/").prefix().await?.deleted;
+    /// println!("{gone} sessions");
+    /// # Ok(())
+    /// # }
+    /// ```
     prefix() |delete| { delete.range = KeyRange::prefix(delete.range.key.clone()); }
+
     /// The key and all keys after it.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// client.delete("tmp/5").from_key().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     from_key() |delete| { delete.range = KeyRange::from_key(delete.range.key.clone()); }
+
     /// From the key to `end`, which is not part of it.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // "logs/2023" and what follows, up to and without "logs/2024".
+    /// client.delete("logs/2023").range_end("logs/2024").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     range_end(end: impl IntoBytes) |delete| { delete.range.end = end.into_bytes(); }
+
     /// The answer holds the pairs as they were before.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// for pair in client.delete("queue/1").prev_kv().await?.prev_kvs {
+    ///     println!("took {}", pair.value_text());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     prev_kv() |delete| { delete.is_prev_kv_wanted = true; }
 } }

@@ -4,6 +4,14 @@ use crate::IntoBytes;
 use bytes::Bytes;
 
 /// One key, or all keys from one to another.
+///
+/// ```
+/// use tenure_client::KeyRange;
+///
+/// let range = KeyRange::between("b", "d");
+/// assert!(range.contains(b"c") && !range.contains(b"d"));
+/// assert_eq!((&range.key[..], &range.end[..]), (&b"b"[..], &b"d"[..]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyRange {
     /// The key, or the first of the range.
@@ -17,12 +25,27 @@ pub(crate) const ZERO: Bytes = Bytes::from_static(b"\0");
 
 impl KeyRange {
     /// One key.
+    ///
+    /// ```
+    /// use tenure_client::KeyRange;
+    ///
+    /// assert!(KeyRange::key("app").contains(b"app"));
+    /// assert!(!KeyRange::key("app").contains(b"app/a"));
+    /// ```
     #[must_use]
     pub fn key(key: impl IntoBytes) -> Self {
         KeyRange { key: key.into_bytes(), end: Bytes::new() }
     }
 
     /// From `key` to `end`, which is not part of it.
+    ///
+    /// ```
+    /// use tenure_client::KeyRange;
+    ///
+    /// let letters = KeyRange::between("a", "c");
+    /// assert!(letters.contains(b"a") && letters.contains(b"bz"));
+    /// assert!(!letters.contains(b"c"));
+    /// ```
     #[must_use]
     pub fn between(key: impl IntoBytes, end: impl IntoBytes) -> Self {
         KeyRange { key: key.into_bytes(), end: end.into_bytes() }
@@ -46,6 +69,14 @@ impl KeyRange {
     }
 
     /// `key` and all keys after it.
+    ///
+    /// ```
+    /// use tenure_client::KeyRange;
+    ///
+    /// assert!(KeyRange::from_key("m").contains(b"zebra"));
+    /// assert!(!KeyRange::from_key("m").contains(b"a"));
+    /// assert_eq!(KeyRange::from_key(""), KeyRange::all());
+    /// ```
     #[must_use]
     pub fn from_key(key: impl IntoBytes) -> Self {
         let key = key.into_bytes();
@@ -53,12 +84,26 @@ impl KeyRange {
     }
 
     /// All keys.
+    ///
+    /// ```
+    /// use tenure_client::KeyRange;
+    ///
+    /// assert!(KeyRange::all().contains(b"any key"));
+    /// ```
     #[must_use]
     pub fn all() -> Self {
         KeyRange { key: ZERO, end: ZERO }
     }
 
     /// Whether `key` is in the range.
+    ///
+    /// ```
+    /// use tenure_client::KeyRange;
+    ///
+    /// let app = KeyRange::prefix("app/");
+    /// assert!(app.contains(b"app/mode"));
+    /// assert!(!app.contains(b"apple"));
+    /// ```
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
         match &self.end[..] {

@@ -7,6 +7,17 @@ use crate::{
 use tenure_api::etcdserverpb as pb;
 
 /// What was read.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let answer = client.get("app/").prefix().limit(10).await?;
+/// for pair in &answer.kvs {
+///     println!("{} = {}", pair.key_text(), pair.value_text());
+/// }
+/// println!("{} keys, more to come: {}, revision {}", answer.count, answer.more, answer.header.revision);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetResponse {
     /// Server and store.
@@ -21,6 +32,16 @@ pub struct GetResponse {
 
 impl GetResponse {
     /// The first pair.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// match client.get("mode").await?.first() {
+    ///     Some(pair) => println!("mode is {}", pair.value_text()),
+    ///     None => println!("there is no mode"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn first(&self) -> Option<&KeyValue> {
         self.kvs.first()
@@ -39,6 +60,14 @@ impl From<pb::RangeResponse> for GetResponse {
 }
 
 /// A key was written.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let answer = client.put("mode", "on").prev_kv().await?;
+/// println!("written at revision {}, before: {:?}", answer.header.revision, answer.prev_kv);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PutResponse {
     /// Server and store. Its revision is the one of this change.
@@ -54,6 +83,17 @@ impl From<pb::PutResponse> for PutResponse {
 }
 
 /// Keys were deleted.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let answer = client.delete("jobs/").prefix().prev_kv().await?;
+/// println!("{} jobs gone", answer.deleted);
+/// for job in &answer.prev_kvs {
+///     println!("{}", job.key_text());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteResponse {
     /// Server and store. Its revision is the one of this change, if something was deleted.
@@ -75,6 +115,26 @@ impl From<pb::DeleteRangeResponse> for DeleteResponse {
 }
 
 /// What a transaction did.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{Compare, Op};
+///
+/// let answer = client
+///     .txn()
+///     .when([Compare::missing("a")])
+///     .and_then([Op::put("a", "1")])
+///     .or_else([Op::get("a")])
+///     .commit()
+///     .await?;
+/// match (answer.succeeded, &answer.responses[..]) {
+///     (true, _) => println!("made at revision {}", answer.header.revision),
+///     (false, [read]) => println!("there is one already: {:?}", read.as_get().and_then(|get| get.first())),
+///     (false, _) => unreachable!("there is an answer for each operation"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TxnResponse {
     /// Server and store. Its revision is the one of this change, if something was changed.
@@ -95,6 +155,18 @@ impl TryFrom<pb::TxnResponse> for TxnResponse {
 }
 
 /// The answer of any operation.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{Op, OpResponse};
+///
+/// match client.execute(Op::delete("a")).await? {
+///     OpResponse::Delete(answer) => println!("{} deleted", answer.deleted),
+///     other => println!("{other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum OpResponse {
     /// Of a get.
@@ -109,6 +181,14 @@ pub enum OpResponse {
 
 impl OpResponse {
     /// Server and store. Inside a transaction only the revision is told.
+    ///
+    /// ```
+    /// use tenure_client::{OpResponse, PutResponse, ResponseHeader};
+    ///
+    /// let header = ResponseHeader { revision: 7, ..ResponseHeader::default() };
+    /// let answer = OpResponse::Put(PutResponse { header, prev_kv: None });
+    /// assert_eq!(answer.header().revision, 7);
+    /// ```
     #[must_use]
     pub fn header(&self) -> &ResponseHeader {
         match self {
@@ -120,24 +200,65 @@ impl OpResponse {
     }
 
     /// The answer of a get, if it is one.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::Op;
+    ///
+    /// let answer = client.txn().and_then([Op::get("a")]).commit().await?;
+    /// if let Some(get) = answer.responses[0].as_get() {
+    ///     println!("{:?}", get.first());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn as_get(&self) -> Option<&GetResponse> {
         if let OpResponse::Get(response) = self { Some(response) } else { None }
     }
 
     /// The answer of a put, if it is one.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::Op;
+    ///
+    /// let answer = client.execute(Op::put("a", "1").prev_kv()).await?;
+    /// println!("before: {:?}", answer.as_put().and_then(|put| put.prev_kv.as_ref()));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn as_put(&self) -> Option<&PutResponse> {
         if let OpResponse::Put(response) = self { Some(response) } else { None }
     }
 
     /// The answer of a delete, if it is one.
+    ///
+    /// ```
+    /// use tenure_client::{DeleteResponse, OpResponse};
+    ///
+    /// let answer = OpResponse::Delete(DeleteResponse { deleted: 2, ..DeleteResponse::default() });
+    /// assert_eq!(answer.as_delete().map(|delete| delete.deleted), Some(2));
+    /// assert_eq!(answer.as_put(), None);
+    /// ```
     #[must_use]
     pub fn as_delete(&self) -> Option<&DeleteResponse> {
         if let OpResponse::Delete(response) = self { Some(response) } else { None }
     }
 
     /// The answer of a transaction, if it is one.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Compare, Op};
+    ///
+    /// let nested = Op::txn().when([Compare::missing("a")]).and_then([Op::put("a", "1")]);
+    /// let answer = client.txn().and_then([nested]).commit().await?;
+    /// println!("made: {:?}", answer.responses[0].as_txn().map(|txn| txn.succeeded));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn as_txn(&self) -> Option<&TxnResponse> {
         if let OpResponse::Txn(response) = self { Some(response) } else { None }

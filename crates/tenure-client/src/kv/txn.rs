@@ -7,6 +7,19 @@ use tenure_api::etcdserverpb as pb;
 /// A transaction: if all conditions hold, one list of operations is carried out, else the other; at once, and at one revision.
 ///
 /// [`Client::txn`](crate::Client::txn) has the same methods and `commit`. As a value it can stand inside another transaction.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{Compare, Op, Txn};
+///
+/// let transfer = Txn::new()
+///     .when([Compare::value("a").equal("10"), Compare::value("b").equal("0")])
+///     .and_then([Op::put("a", "0"), Op::put("b", "10")]);
+/// let answer = client.execute(transfer).await?;
+/// println!("{:?}", answer.as_txn().map(|txn| txn.succeeded));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Txn {
     pub(crate) conditions: Vec<Compare>,
@@ -16,12 +29,26 @@ pub struct Txn {
 
 impl Txn {
     /// A transaction without conditions, which hold, and without operations.
+    ///
+    /// ```
+    /// use tenure_client::{Op, Txn};
+    ///
+    /// assert_eq!(Txn::new(), Op::txn());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Txn::default()
     }
 
     /// Adds conditions. Go's `If`.
+    ///
+    /// ```
+    /// use tenure_client::{Compare, Txn};
+    ///
+    /// // Conditions add up: all of them must hold.
+    /// let both = Txn::new().when([Compare::exists("a")]).when([Compare::missing("b")]);
+    /// assert_eq!(both, Txn::new().when([Compare::exists("a"), Compare::missing("b")]));
+    /// ```
     #[must_use]
     pub fn when(mut self, conditions: impl IntoIterator<Item = Compare>) -> Self {
         self.conditions.extend(conditions);
@@ -29,6 +56,15 @@ impl Txn {
     }
 
     /// Adds operations for the case that all conditions hold. Go's `Then`.
+    ///
+    /// ```
+    /// use tenure_client::{Op, Txn};
+    ///
+    /// // Operations of one kind as they are; of several kinds, as `Op`.
+    /// let puts = Txn::new().and_then([Op::put("a", "1"), Op::put("b", "2")]);
+    /// let mixed: [Op; 2] = [Op::put("a", "1").into(), Op::delete("b").into()];
+    /// assert_ne!(puts, Txn::new().and_then(mixed));
+    /// ```
     #[must_use]
     pub fn and_then<O: Into<Op>>(mut self, ops: impl IntoIterator<Item = O>) -> Self {
         self.success.extend(ops.into_iter().map(Into::into));
@@ -36,6 +72,14 @@ impl Txn {
     }
 
     /// Adds operations for the case that some condition does not hold. Go's `Else`.
+    ///
+    /// ```
+    /// use tenure_client::{Compare, Op, Txn};
+    ///
+    /// let make_or_read =
+    ///     Txn::new().when([Compare::missing("a")]).and_then([Op::put("a", "1")]).or_else([Op::get("a")]);
+    /// # assert_ne!(make_or_read, Txn::new());
+    /// ```
     #[must_use]
     pub fn or_else<O: Into<Op>>(mut self, ops: impl IntoIterator<Item = O>) -> Self {
         self.failure.extend(ops.into_iter().map(Into::into));

@@ -11,6 +11,16 @@ use std::future::IntoFuture;
 use tenure_api::etcdserverpb as pb;
 
 /// A lease on its way, from [`Lease::grant`](super::Lease::grant).
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// // With the server's choice of an id, or one's own.
+/// let lease = client.lease().grant(10).await?;
+/// let named = client.lease().grant(10).id(0x1234.into()).await?;
+/// println!("{} {}", lease.id, named.id);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing happens until it is awaited"]
 pub struct LeaseGrant {
@@ -29,6 +39,19 @@ impl LeaseGrant {
     /// With an id of one's own, a request whose answer was lost is repeated as well: there will be one lease at most. If the
     /// repetition says [`LeaseExist`](EtcdError::LeaseExist), nobody knows whether the lease is that of the first request or somebody
     /// else's; then the error is what happened to the first request, such as [`ConnectionLost`](crate::Error::ConnectionLost).
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{EtcdError, LeaseId};
+    ///
+    /// match client.lease().grant(60).id(LeaseId(0x1234)).await {
+    ///     Ok(lease) => println!("it lives {} s", lease.ttl_seconds),
+    ///     Err(error) if error.is(EtcdError::LeaseExist) => println!("somebody has made it before"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn id(mut self, id: LeaseId) -> Self {
         self.id = id;
         self
@@ -65,6 +88,16 @@ async fn grant_chosen(rpc: &Rpc, request: &pb::LeaseGrantRequest) -> Result<pb::
 }
 
 /// A question about a lease on its way, from [`Lease::time_to_live`](super::Lease::time_to_live).
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::LeaseId;
+///
+/// let life = client.lease().time_to_live(LeaseId(0x1234)).await?;
+/// println!("{} of {} s are left", life.ttl_seconds, life.granted_ttl_seconds);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing happens until it is awaited"]
 pub struct LeaseTimeToLive {
@@ -79,6 +112,17 @@ impl LeaseTimeToLive {
     }
 
     /// Asks for the keys of the lease as well. A client with a namespace sees those of the namespace alone.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::LeaseId;
+    ///
+    /// for key in client.lease().time_to_live(LeaseId(0x1234)).keys().await?.keys {
+    ///     println!("{}", String::from_utf8_lossy(&key));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn keys(mut self) -> Self {
         self.with_keys = true;
         self
@@ -113,6 +157,15 @@ impl IntoFuture for LeaseTimeToLive {
 }
 
 /// A lease is made.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// // The server may lengthen a life that is too short for it.
+/// let lease = client.lease().grant(1).await?;
+/// println!("lease {}, {} s", lease.id, lease.ttl_seconds);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeaseGrantResponse {
     /// Server and store. The revision is the current one: a lease makes none.
@@ -130,6 +183,15 @@ impl From<pb::LeaseGrantResponse> for LeaseGrantResponse {
 }
 
 /// A lease is ended.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let lease = client.lease().grant(10).await?;
+/// let revision = client.lease().revoke(lease.id).await?.header.revision;
+/// println!("its keys are gone since revision {revision}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeaseRevokeResponse {
     /// Server and store. The revision is that at which the keys were deleted; a lease without keys makes none.
@@ -137,6 +199,19 @@ pub struct LeaseRevokeResponse {
 }
 
 /// What is left of a lease.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let lease = client.lease().grant(10).await?;
+/// let life = client.lease().time_to_live(lease.id).keys().await?;
+/// if life.ttl_seconds < 0 {
+///     println!("{} is gone", life.id);
+/// } else {
+///     println!("{} keys, {} s left", life.keys.len(), life.ttl_seconds);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseTimeToLiveResponse {
     /// Server and store.
@@ -152,6 +227,15 @@ pub struct LeaseTimeToLiveResponse {
 }
 
 /// A lease is renewed.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let lease = client.lease().grant(10).await?;
+/// let renewed = client.lease().keep_alive_once(lease.id).await?;
+/// println!("{} lives {} s from now on", renewed.id, renewed.ttl_seconds);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeaseKeepAliveResponse {
     /// Server and store.
@@ -173,6 +257,14 @@ impl From<pb::LeaseKeepAliveResponse> for LeaseKeepAliveResponse {
 }
 
 /// All leases.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let answer = client.lease().leases().await?;
+/// println!("{} leases at revision {}", answer.leases.len(), answer.header.revision);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseLeasesResponse {
     /// Server and store.

@@ -122,6 +122,12 @@ impl LeaseKeeper {
     }
 
     /// The lease.
+    ///
+    /// ```no_run
+    /// # async fn example(keeper: &tenure_client::LeaseKeeper) {
+    /// println!("keeping {}", keeper.id());
+    /// # }
+    /// ```
     #[must_use]
     pub fn id(&self) -> LeaseId {
         self.id
@@ -130,6 +136,15 @@ impl LeaseKeeper {
     /// The next renewal; nothing once the lease is [lost](Self::lost), after all renewals before that.
     ///
     /// Of renewals that nobody looked at, the last 16 are kept. Dropping the future loses none.
+    ///
+    /// ```no_run
+    /// # async fn example(mut keeper: tenure_client::LeaseKeeper) {
+    /// while let Some(renewal) = keeper.next().await {
+    ///     println!("{} s more", renewal.ttl_seconds);
+    /// }
+    /// println!("over: {}", keeper.lost().await);
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<LeaseKeepAliveResponse> {
         std::future::poll_fn(|cx| self.poll_news(cx)).await
     }
@@ -147,23 +162,62 @@ impl LeaseKeeper {
     /// It may be waited for by several at once, and again: then it says the same at once. Time is that of the system's
     /// monotonic clock, which stands still while the machine sleeps; what must not happen without the lease should therefore be
     /// made conditional on one of its keys.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client, keeper: tenure_client::LeaseKeeper) -> tenure_client::Result<()> {
+    /// let work = async {
+    ///     loop {
+    ///         client.put("heartbeat", "").lease(keeper.id()).await?;
+    ///         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    ///     }
+    /// };
+    /// tokio::select! {
+    ///     outcome = work => outcome,
+    ///     why = keeper.lost() => Err(why),
+    /// }
+    /// # }
+    /// ```
     pub async fn lost(&self) -> Error {
         self.mailbox.find(|post| post.loss.clone()).await
     }
 
     /// Whether [`LeaseKeeper::lost`] would end at once.
+    ///
+    /// ```no_run
+    /// # async fn example(keeper: &tenure_client::LeaseKeeper) {
+    /// if keeper.is_lost() {
+    ///     println!("lease {} is not to be relied on any more", keeper.id());
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.mailbox.post.lock().loss.is_some()
     }
 
     /// How long the lease lives after a renewal, as the server said last.
+    ///
+    /// ```no_run
+    /// # async fn example(keeper: &tenure_client::LeaseKeeper) -> tenure_client::Result<()> {
+    /// println!("a crash is noticed within {:?}", keeper.ttl());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.mailbox.post.lock().life.map(|life| life.ttl).unwrap_or_default()
     }
 
     /// Until when the lease lives for sure, unless it is revoked: its TTL after the last renewal that was answered had been sent.
+    ///
+    /// ```no_run
+    /// # async fn example(keeper: &tenure_client::LeaseKeeper) {
+    /// let left = keeper.deadline().saturating_duration_since(std::time::Instant::now());
+    /// if left < std::time::Duration::from_secs(2) {
+    ///     println!("too little time to begin something that must not be interrupted");
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.mailbox.post.lock().life.map_or_else(Instant::now, |life| life.deadline.into_std())

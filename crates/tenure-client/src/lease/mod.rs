@@ -43,6 +43,18 @@ impl Client {
 }
 
 /// What can be done with leases; from [`Client::lease`]. Cheap to clone.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let leases = client.lease();
+/// let lease = leases.grant(30).await?;
+/// client.put("session/7", "alice").lease(lease.id).await?;
+/// // After 30 s without a renewal the key is gone. Or earlier:
+/// leases.revoke(lease.id).await?;
+/// assert_eq!(client.get("session/7").await?.count, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Lease {
     client: Client,
@@ -55,6 +67,15 @@ impl Lease {
     /// The server picks the id, unless [`LeaseGrant::id`] does. The request is repeated when its answer was lost; then there may
     /// be another lease that nobody knows of, which runs out by itself.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let lease = client.lease().grant(10).await?;
+    /// println!("lease {} lives {} s", lease.id, lease.ttl_seconds);
+    /// client.put("services/me", "10.0.0.1:80").lease(lease.id).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Among others [`LeaseTTLTooLarge`](EtcdError::LeaseTTLTooLarge) beyond 9,000,000,000 s, [`LeaseExist`](EtcdError::LeaseExist) for
     /// an id in use, [`NoSpace`](EtcdError::NoSpace).
@@ -64,6 +85,19 @@ impl Lease {
 
     /// Ends a lease and deletes its keys, all in one revision. Keepers of this client are told at once, others with their next
     /// renewal.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::EtcdError;
+    ///
+    /// let lease = client.lease().grant(10).await?;
+    /// match client.lease().revoke(lease.id).await {
+    ///     Err(error) if !error.is(EtcdError::LeaseNotFound) => return Err(error),
+    ///     _ => println!("the lease and its keys are gone"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`LeaseNotFound`](EtcdError::LeaseNotFound) if there is no such lease. The request is repeated when its answer was lost; so
@@ -108,6 +142,15 @@ impl Lease {
 
     /// All leases of the cluster, those that end first at the front.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// for id in client.lease().leases().await?.leases {
+    ///     println!("{id}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`PermissionDenied`](EtcdError::PermissionDenied) if the user may not read the keys of all leases (etcd 3.5.28 and later);
     /// or no member can be reached.
@@ -119,6 +162,19 @@ impl Lease {
 
     /// Renews a lease until the [`LeaseKeeper`] is dropped. Comes back when the server has renewed it the first time, or at once
     /// if this client renews it already. Dropping the future stops it.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let lease = client.lease().grant(10).await?;
+    /// let keeper = client.lease().keep_alive(lease.id).await?;
+    /// client.put("services/me", "10.0.0.1:80").lease(lease.id).await?;
+    /// tokio::select! {
+    ///     why = keeper.lost() => println!("not registered any more: {why}"),
+    ///     _ = std::future::pending::<()>() => {} // what the service does
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`LeaseNotFound`](EtcdError::LeaseNotFound) if there is no such lease, [`PermissionDenied`](EtcdError::PermissionDenied) if the
@@ -146,6 +202,20 @@ impl Lease {
 
     /// Renews a lease once.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{EtcdError, LeaseId};
+    ///
+    /// // For a lease whose id comes from elsewhere, and that is renewed when there is reason to.
+    /// match client.lease().keep_alive_once(LeaseId(0x1234)).await {
+    ///     Ok(renewed) => println!("{} s more", renewed.ttl_seconds),
+    ///     Err(error) if error.is(EtcdError::LeaseNotFound) => println!("too late"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`LeaseNotFound`](EtcdError::LeaseNotFound) if there is no such lease, [`PermissionDenied`](EtcdError::PermissionDenied) if the
     /// user may not write all of its keys; or no member can be reached.
@@ -162,6 +232,18 @@ impl Lease {
 
     /// Stops all renewals of this client and its clones: [`LeaseKeeper::lost`] says [`Error::Closed`]. The leases run out by
     /// themselves. [`Lease::keep_alive`] can be called again.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::Error;
+    ///
+    /// let lease = client.lease().grant(10).await?;
+    /// let keeper = client.lease().keep_alive(lease.id).await?;
+    /// client.lease().close();
+    /// assert!(matches!(keeper.lost().await, Error::Closed));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn close(&self) {
         self.client.shared().renewals.close();
     }

@@ -27,6 +27,34 @@ use std::{
 /// compacted away.
 ///
 /// Dropping it cancels the watch.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::Error;
+///
+/// let mut next_revision = 1;
+/// loop {
+///     let mut changes = client.watch("app/").prefix().start_revision(next_revision).await?;
+///     while let Some(response) = changes.next().await {
+///         match response {
+///             Ok(response) => {
+///                 for event in response.events {
+///                     next_revision = event.kv.mod_revision + 1;
+///                     println!("{event:?}");
+///                 }
+///             }
+///             Err(Error::Compacted { .. }) => {
+///                 // Some changes are gone for good: begin anew with what there is.
+///                 let now = client.get("app/").prefix().await?;
+///                 next_revision = now.header.revision + 1;
+///             }
+///             Err(error) => return Err(error),
+///         }
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "dropping it cancels the watch"]
 pub struct WatchStream {
     handle: Handle,
@@ -48,6 +76,18 @@ impl WatchStream {
 
     /// The next response; nothing after the end. Dropping the future loses nothing.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let mut changes = client.watch("mode").await?;
+    /// tokio::select! {
+    ///     response = changes.next() => println!("{response:?}"),
+    ///     // The watch goes on: what comes later is still told.
+    ///     () = tokio::time::sleep(std::time::Duration::from_secs(5)) => println!("nothing for 5 s"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Why the watch has ended: see [`WatchStream`].
     pub async fn next(&mut self) -> Option<Result<WatchResponse>> {
@@ -61,6 +101,21 @@ impl WatchStream {
     ///
     /// etcd before 3.4.25 and 3.5.8 lets such answers overtake events, so they prove nothing. With those the revision is the last
     /// one that is known to be told: that of the last event, or the one at which the watch was created.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let mut changes = client.watch("seldom").await?;
+    /// changes.request_progress().await;
+    /// while let Some(response) = changes.next().await {
+    ///     let response = response?;
+    ///     if response.is_progress_notify() {
+    ///         println!("nothing is missing up to revision {}", response.header.revision);
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[expect(clippy::unused_async, reason = "so that it may wait some day")]
     pub async fn request_progress(&self) {
         self.handle.ask_progress();
@@ -68,6 +123,15 @@ impl WatchStream {
 
     /// Cancels the watch, and waits until the server has done so, or the stream to it has broken. Dropping the watch cancels it
     /// as well, without waiting.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let changes = client.watch("app/").prefix().await?;
+    /// changes.close().await;
+    /// println!("the server does nothing for it any more");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn close(self) {
         self.handle.close();
         poll_fn(|cx| self.handle.queue().poll_end(cx)).await;
