@@ -35,12 +35,42 @@ impl Client {
 /// Once authentication is on, everything here but [`Auth::authenticate`] needs the role `root`; users may look at themselves and at
 /// their roles. All methods fail with [`PermissionDenied`](crate::EtcdError::PermissionDenied) otherwise. No change is
 /// sent twice: after [`Error::ConnectionLost`] look whether it took effect.
+///
+/// ```no_run
+/// use tenure_client::{Client, KeyRange, Permission};
+///
+/// /// What has to be there before authentication can be turned on, and one user who may only read.
+/// async fn secure(client: &Client) -> tenure_client::Result<()> {
+///     let auth = client.auth();
+///     auth.user_add("root", "a long secret").await?;
+///     auth.role_add("root").await?;
+///     auth.user_grant_role("root", "root").await?;
+///
+///     auth.role_add("reader").await?;
+///     auth.role_grant_permission("reader", Permission::read(KeyRange::prefix("app/"))).await?;
+///     auth.user_add("dashboard", "another secret").await?;
+///     auth.user_grant_role("dashboard", "reader").await?;
+///
+///     auth.enable().await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Auth {
     client: Client,
 }
 
 /// What a permission allows.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{KeyRange, Permission, PermissionKind};
+///
+/// let permission = Permission { kind: PermissionKind::ReadWrite, range: KeyRange::key("counter") };
+/// client.auth().role_grant_permission("app", permission).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PermissionKind {
     /// Reading and watching.
@@ -52,6 +82,14 @@ pub enum PermissionKind {
 }
 
 /// What a role allows on a range of keys.
+///
+/// ```
+/// use tenure_client::{KeyRange, Permission, PermissionKind};
+///
+/// let permission = Permission::read(KeyRange::prefix("app/"));
+/// assert_eq!(permission.kind, PermissionKind::Read);
+/// assert!(permission.range.contains(b"app/mode"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Permission {
     /// What.
@@ -62,18 +100,46 @@ pub struct Permission {
 
 impl Permission {
     /// Reading and watching `range`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{KeyRange, Permission};
+    ///
+    /// client.auth().role_grant_permission("reader", Permission::read(KeyRange::prefix("app/"))).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn read(range: KeyRange) -> Self {
         Permission { kind: PermissionKind::Read, range }
     }
 
     /// Writing and deleting in `range`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{KeyRange, Permission};
+    ///
+    /// // One who reports, and need not see what others report.
+    /// client.auth().role_grant_permission("sensor", Permission::write(KeyRange::prefix("metrics/"))).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn write(range: KeyRange) -> Self {
         Permission { kind: PermissionKind::Write, range }
     }
 
     /// Everything in `range`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{KeyRange, Permission};
+    ///
+    /// client.auth().role_grant_permission("operator", Permission::read_write(KeyRange::all())).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn read_write(range: KeyRange) -> Self {
         Permission { kind: PermissionKind::ReadWrite, range }
@@ -109,6 +175,14 @@ impl TryFrom<authpb::Permission> for Permission {
 }
 
 /// The answer to a change of users, roles or authentication.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let answer = client.auth().role_add("app").await?;
+/// println!("done by member {}", answer.header.member_id);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthResponse {
     /// Server and store.
@@ -116,6 +190,14 @@ pub struct AuthResponse {
 }
 
 /// Whether authentication is on.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let status = client.auth().status().await?;
+/// println!("on: {}, revision {}", status.is_enabled, status.auth_revision);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthStatusResponse {
     /// Server and store.
@@ -127,6 +209,14 @@ pub struct AuthStatusResponse {
 }
 
 /// A token. It is not shown by `Debug`.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let answer = client.auth().authenticate("alice", "secret").await?;
+/// assert!(!format!("{answer:?}").contains(&answer.token), "the token does not get into logs");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default, PartialEq)]
 pub struct AuthenticateResponse {
     /// Server and store.
@@ -142,6 +232,14 @@ impl fmt::Debug for AuthenticateResponse {
 }
 
 /// A user.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let user = client.auth().user_get("alice").await?;
+/// println!("alice is {}", user.roles.join(", "));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UserGetResponse {
     /// Server and store.
@@ -151,6 +249,15 @@ pub struct UserGetResponse {
 }
 
 /// All users.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// for name in client.auth().user_list().await?.users {
+///     println!("{name}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UserListResponse {
     /// Server and store.
@@ -160,6 +267,15 @@ pub struct UserListResponse {
 }
 
 /// A role.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// for permission in client.auth().role_get("app").await?.permissions {
+///     println!("{:?} {:?}", permission.kind, permission.range);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RoleGetResponse {
     /// Server and store.
@@ -169,6 +285,15 @@ pub struct RoleGetResponse {
 }
 
 /// All roles.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// for name in client.auth().role_list().await?.roles {
+///     println!("{name}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RoleListResponse {
     /// Server and store.
@@ -205,6 +330,19 @@ impl Auth {
 
     /// Turns authentication on. From then on every call needs a user or a token: see [`ClientConfig::user`](crate::ClientConfig::user).
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::EtcdError;
+    ///
+    /// match client.auth().enable().await {
+    ///     Err(error) if error.is(EtcdError::RootUserNotExist) => println!("make the user root first"),
+    ///     Err(error) if error.is(EtcdError::RootRoleNotExist) => println!("give root the role root first"),
+    ///     answer => println!("on since revision {}", answer?.header.revision),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`RootUserNotExist`](crate::EtcdError::RootUserNotExist) and [`RootRoleNotExist`](crate::EtcdError::RootRoleNotExist)
     /// until there is a user `root` with the role `root`.
@@ -214,6 +352,14 @@ impl Auth {
 
     /// Turns authentication off. Users and roles stay, tokens do not. That it is off already is no error.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // By a client that has logged in as root.
+    /// client.auth().disable().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// See [`Auth`].
     pub async fn disable(&self) -> Result<AuthResponse> {
@@ -222,6 +368,15 @@ impl Auth {
 
     /// Whether authentication is on. etcd 3.7 and Tenure tell everybody, etcd 3.5 and 3.6 tell `root` once it is on, etcd 3.4 does not
     /// know the question.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// if !client.auth().status().await?.is_enabled {
+    ///     println!("everybody may do everything");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// See [`Auth`].
@@ -238,6 +393,18 @@ impl Auth {
     /// Fetches a token for a user. A client with [`ClientConfig::user`](crate::ClientConfig::user) does so by itself; this one's token is
     /// not changed.
     ///
+    /// ```no_run
+    /// use tenure_client::{Client, ClientConfig};
+    ///
+    /// # async fn example(client: Client) -> tenure_client::Result<()> {
+    /// // Hands somebody a token instead of the password.
+    /// let token = client.auth().authenticate("alice", "secret").await?.token;
+    /// let alice = Client::connect(ClientConfig::new(client.endpoints()).token(token)).await?;
+    /// # drop(alice);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`AuthFailed`](crate::EtcdError::AuthFailed) for a wrong name or password, [`AuthNotEnabled`](crate::EtcdError::AuthNotEnabled).
     pub async fn authenticate(
@@ -252,6 +419,18 @@ impl Auth {
 
     /// Makes a user: `auth.user_add("alice", "secret").await?`. One that proves itself with a certificate alone:
     /// `auth.user_add("node-1", "").no_password().await?`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::EtcdError;
+    ///
+    /// match client.auth().user_add("alice", "secret").await {
+    ///     Err(error) if error.is(EtcdError::UserAlreadyExist) => println!("alice is there already"),
+    ///     answer => drop(answer?),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`UserAlreadyExist`](crate::EtcdError::UserAlreadyExist), [`UserEmpty`](crate::EtcdError::UserEmpty) for an empty name.
@@ -268,6 +447,13 @@ impl Auth {
 
     /// Removes a user, and its tokens.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// client.auth().user_delete("alice").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`UserNotFound`](crate::EtcdError::UserNotFound), [`InvalidAuthMgmt`](crate::EtcdError::InvalidAuthMgmt) for `root` while
     /// authentication is on.
@@ -277,6 +463,13 @@ impl Auth {
     }
 
     /// Sets a user's password, and ends its tokens.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// client.auth().user_change_password("alice", "a new secret").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`UserNotFound`](crate::EtcdError::UserNotFound).
@@ -295,6 +488,13 @@ impl Auth {
 
     /// Gives a user a role. The role `root` allows everything.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// client.auth().user_grant_role("alice", "app").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`UserNotFound`](crate::EtcdError::UserNotFound), [`RoleNotFound`](crate::EtcdError::RoleNotFound).
     pub async fn user_grant_role(
@@ -308,6 +508,14 @@ impl Auth {
 
     /// A user's roles.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let is_root = client.auth().user_get("alice").await?.roles.iter().any(|role| role == "root");
+    /// println!("alice may do everything: {is_root}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`UserNotFound`](crate::EtcdError::UserNotFound).
     pub async fn user_get(&self, name: impl Into<String>) -> Result<UserGetResponse> {
@@ -318,6 +526,16 @@ impl Auth {
 
     /// The names of all users.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let auth = client.auth();
+    /// for user in auth.user_list().await?.users {
+    ///     println!("{user}: {}", auth.user_get(user.clone()).await?.roles.join(", "));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// See [`Auth`].
     pub async fn user_list(&self) -> Result<UserListResponse> {
@@ -327,6 +545,18 @@ impl Auth {
     }
 
     /// Takes a role from a user.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::EtcdError;
+    ///
+    /// match client.auth().user_revoke_role("alice", "app").await {
+    ///     Err(error) if error.is(EtcdError::RoleNotGranted) => println!("alice did not have it"),
+    ///     answer => drop(answer?),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`UserNotFound`](crate::EtcdError::UserNotFound), [`RoleNotGranted`](crate::EtcdError::RoleNotGranted),
@@ -342,6 +572,16 @@ impl Auth {
 
     /// Makes a role, which allows nothing yet.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{KeyRange, Permission};
+    ///
+    /// client.auth().role_add("app").await?;
+    /// client.auth().role_grant_permission("app", Permission::read_write(KeyRange::prefix("app/"))).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`RoleAlreadyExist`](crate::EtcdError::RoleAlreadyExist), [`RoleEmpty`](crate::EtcdError::RoleEmpty) for an empty name.
     pub async fn role_add(&self, name: impl Into<String>) -> Result<AuthResponse> {
@@ -350,6 +590,18 @@ impl Auth {
     }
 
     /// Has a role allow something. A permission of the same range is replaced.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{KeyRange, Permission};
+    ///
+    /// let auth = client.auth();
+    /// auth.role_grant_permission("app", Permission::read_write(KeyRange::prefix("app/"))).await?;
+    /// // What everybody may know, in addition.
+    /// auth.role_grant_permission("app", Permission::read(KeyRange::key("mode"))).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RoleNotFound`](crate::EtcdError::RoleNotFound), [`InvalidAuthMgmt`](crate::EtcdError::InvalidAuthMgmt) for a range that ends
@@ -365,6 +617,19 @@ impl Auth {
 
     /// What a role allows.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::PermissionKind;
+    ///
+    /// let role = client.auth().role_get("app").await?;
+    /// let writes = role.permissions.iter().filter(|permission| permission.kind != PermissionKind::Read);
+    /// for permission in writes {
+    ///     println!("may write {:?}", permission.range);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`RoleNotFound`](crate::EtcdError::RoleNotFound).
     pub async fn role_get(&self, role: impl Into<String>) -> Result<RoleGetResponse> {
@@ -377,6 +642,16 @@ impl Auth {
 
     /// The names of all roles.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let auth = client.auth();
+    /// for role in auth.role_list().await?.roles {
+    ///     println!("{role}: {:?}", auth.role_get(role.clone()).await?.permissions);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// See [`Auth`].
     pub async fn role_list(&self) -> Result<RoleListResponse> {
@@ -386,6 +661,16 @@ impl Auth {
     }
 
     /// Takes a permission from a role: that of exactly this range.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::KeyRange;
+    ///
+    /// // The range as it was granted: a part of it is not found.
+    /// client.auth().role_revoke_permission("app", KeyRange::prefix("app/")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RoleNotFound`](crate::EtcdError::RoleNotFound), [`PermissionNotGranted`](crate::EtcdError::PermissionNotGranted).
@@ -401,6 +686,13 @@ impl Auth {
 
     /// Removes a role, also from all users that have it.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// client.auth().role_delete("app").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`RoleNotFound`](crate::EtcdError::RoleNotFound), [`InvalidAuthMgmt`](crate::EtcdError::InvalidAuthMgmt) for `root` while
     /// authentication is on.
@@ -411,6 +703,16 @@ impl Auth {
 }
 
 /// A user that is being made, from [`Auth::user_add`].
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let auth = client.auth();
+/// auth.user_add("alice", "secret").await?;
+/// // Known by the common name of its certificate.
+/// auth.user_add("node-1", "").no_password().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing happens until it is awaited"]
 pub struct UserAdd {
     auth: Auth,
@@ -419,6 +721,14 @@ pub struct UserAdd {
 
 impl UserAdd {
     /// Makes a user that cannot log in with a password, only with a certificate that names it. A password that was given is dropped.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// client.auth().user_add("node-1", "").no_password().await?;
+    /// client.auth().user_grant_role("node-1", "node").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn no_password(mut self) -> Self {
         self.request.password.clear();
         self.request.options = Some(authpb::UserAddOptions { no_password: true });
@@ -427,6 +737,14 @@ impl UserAdd {
 
     /// Sends a bcrypt hash, in base64, beside the password. The servers of etcd up to 3.7 make the hash themselves and overwrite this
     /// one: the field is there for those that do not.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let hash = "JDJhJDEwJE4uLi4="; // bcrypt, in base64
+    /// client.auth().user_add("alice", "secret").hashed_password(hash).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn hashed_password(mut self, hash: impl Into<String>) -> Self {
         self.request.hashed_password = hash.into();
         self

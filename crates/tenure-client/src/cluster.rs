@@ -29,6 +29,15 @@ impl Client {
     /// Asks the cluster for its members, and uses the client URLs of those that have started and are no learners as endpoints from now
     /// on. [`ClientConfig::auto_sync_interval`](crate::ClientConfig::auto_sync_interval) does so again and again.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // Members may have been added since the client was made.
+    /// client.sync().await?;
+    /// println!("{:?}", client.endpoints());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Cluster::member_list`]; [`Error::Invalid`] if there is no such URL, or one that cannot be an endpoint. Then the endpoints
     /// are those of before.
@@ -70,12 +79,42 @@ fn synced_endpoints(members: &[Member]) -> Vec<String> {
 /// The members of the cluster. From [`Client::cluster`]; cheap to clone.
 ///
 /// No change is sent twice: after [`Error::ConnectionLost`] look whether it took effect.
+///
+/// ```no_run
+/// use tenure_client::{Client, EtcdError};
+///
+/// /// Adds a member in two steps: so the others do not wait for it while it has nothing yet.
+/// async fn grow(client: &Client, peer_url: &str) -> tenure_client::Result<()> {
+///     let cluster = client.cluster();
+///     let added = cluster.member_add_as_learner([peer_url]).await?.member;
+///     println!("start it now, with --initial-cluster-state existing");
+///     loop {
+///         match cluster.member_promote(added.id).await {
+///             Ok(_) => return Ok(()),
+///             Err(error) if error.is(EtcdError::LearnerNotReady) => {
+///                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+///             }
+///             Err(error) => return Err(error),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cluster {
     client: Client,
 }
 
 /// A member.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// for member in client.cluster().member_list().await?.members {
+///     println!("{} {:?}", member.name, member.client_urls);
+///     println!("  with a vote: {}, peers: {:?}", !member.is_learner, member.peer_urls);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Member {
     /// Its id, which no other member ever gets.
@@ -92,6 +131,15 @@ pub struct Member {
 
 impl Member {
     /// Whether it has started since it was added.
+    ///
+    /// ```
+    /// use tenure_client::Member;
+    ///
+    /// let mut member = Member { peer_urls: vec!["http://10.0.0.4:2380".into()], ..Member::default() };
+    /// assert!(!member.is_started(), "it was added, and has not been heard of yet");
+    /// member.name = "d".into();
+    /// assert!(member.is_started());
+    /// ```
     #[must_use]
     pub fn is_started(&self) -> bool {
         !self.name.is_empty()
@@ -115,6 +163,15 @@ fn members(members: Vec<pb::Member>) -> Vec<Member> {
 }
 
 /// The members.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let members = client.cluster().member_list().await?.members;
+/// let voters = members.iter().filter(|member| !member.is_learner).count();
+/// println!("{} of {voters} may fail", (voters - 1) / 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MembersResponse {
     /// Server and store. The answers of this service carry no revision.
@@ -124,6 +181,14 @@ pub struct MembersResponse {
 }
 
 /// A member that was added.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let added = client.cluster().member_add(["http://10.0.0.4:2380"]).await?;
+/// println!("{} is one of {} now", added.member.id, added.members.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemberAddResponse {
     /// Server and store.
@@ -138,6 +203,15 @@ impl Cluster {
     /// The members, as a majority of them knows them: `cluster.member_list().await?`. With `.serializable()` as the one that answers
     /// knows them, which works without a majority, but may be old.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// for member in client.cluster().member_list().await?.members {
+    ///     println!("{} {}", member.id, member.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The server refuses, or cannot be reached.
     pub fn member_list(&self) -> MemberList {
@@ -145,6 +219,17 @@ impl Cluster {
     }
 
     /// Adds a member with a vote, which then has to be started with these peer URLs.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let added = client.cluster().member_add(["http://10.0.0.4:2380"]).await?;
+    /// // What the new member has to be started with; its own name is not known yet.
+    /// for member in added.members.iter().filter(|member| member.is_started()) {
+    ///     println!("--initial-cluster {}={}", member.name, member.peer_urls.join(","));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Invalid`] if a URL is malformed: nothing is sent. Among others [`PeerURLExist`](crate::EtcdError::PeerURLExist),
@@ -157,6 +242,14 @@ impl Cluster {
     }
 
     /// Adds a member without a vote, which [`Cluster::member_promote`] gives it once it has caught up.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let learner = client.cluster().member_add_as_learner(["http://10.0.0.4:2380"]).await?.member;
+    /// assert!(learner.is_learner);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Cluster::member_add`], and [`TooManyLearners`](crate::EtcdError::TooManyLearners).
@@ -179,6 +272,16 @@ impl Cluster {
 
     /// Removes a member. Its process ends, and its data is of no more use.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let members = client.cluster().member_list().await?.members;
+    /// if let Some(broken) = members.iter().find(|member| member.name == "c") {
+    ///     client.cluster().member_remove(broken.id).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`MemberNotFound`](crate::EtcdError::MemberNotFound), [`MemberNotEnoughStarted`](crate::EtcdError::MemberNotEnoughStarted) if those
     /// that stay are no majority.
@@ -189,6 +292,15 @@ impl Cluster {
     }
 
     /// Replaces a member's peer URLs.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::MemberId;
+    ///
+    /// client.cluster().member_update(MemberId(0x8e9e_05c5_2164_694d), ["http://10.0.0.9:2380"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Invalid`] if a URL is malformed: nothing is sent. [`MemberNotFound`](crate::EtcdError::MemberNotFound),
@@ -205,6 +317,18 @@ impl Cluster {
 
     /// Gives a learner its vote.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{EtcdError, MemberId};
+    ///
+    /// match client.cluster().member_promote(MemberId(0x8e9e_05c5_2164_694d)).await {
+    ///     Err(error) if error.is(EtcdError::LearnerNotReady) => println!("it has not caught up yet"),
+    ///     answer => println!("{} members", answer?.members.len()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`LearnerNotReady`](crate::EtcdError::LearnerNotReady) until it has caught up,
     /// [`MemberNotLearner`](crate::EtcdError::MemberNotLearner), [`MemberNotFound`](crate::EtcdError::MemberNotFound).
@@ -217,6 +341,14 @@ impl Cluster {
 }
 
 /// A list of members on its way, from [`Cluster::member_list`].
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let known_to_one = client.cluster().member_list().serializable().await?;
+/// println!("{} members", known_to_one.members.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing happens until it is awaited"]
 pub struct MemberList {
@@ -226,6 +358,16 @@ pub struct MemberList {
 
 impl MemberList {
     /// Has the member that is asked answer what it knows, without asking the others.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // Answered even where no majority is left.
+    /// for member in client.cluster().member_list().serializable().await?.members {
+    ///     println!("{} {:?}", member.name, member.client_urls);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn serializable(mut self) -> Self {
         self.is_serializable = true;
         self

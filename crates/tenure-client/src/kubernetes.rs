@@ -29,6 +29,17 @@ pub struct Kubernetes<K> {
 }
 
 /// One key was read.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let answer = client.kubernetes().get("/registry/pods/a").await?;
+/// match answer.kv {
+///     Some(pair) => println!("resource version {}", pair.mod_revision),
+///     None => println!("none at revision {}", answer.revision),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetResponse {
     /// The pair, if the key exists.
@@ -38,6 +49,14 @@ pub struct GetResponse {
 }
 
 /// A part of a prefix was read.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let page = client.kubernetes().list("/registry/pods/").limit(500).await?;
+/// println!("{} of {} pods at revision {}", page.kvs.len(), page.count, page.revision);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListResponse {
     /// The pairs, by key.
@@ -50,6 +69,16 @@ pub struct ListResponse {
 
 impl ListResponse {
     /// Where the list goes on, for [`List::continue_from`]; nothing if this was the end.
+    ///
+    /// ```
+    /// use tenure_client::{KeyValue, kubernetes::ListResponse};
+    ///
+    /// let kvs = vec![KeyValue { key: "pods/a".into(), ..KeyValue::default() }];
+    /// let page = ListResponse { kvs, count: 2, revision: 7 };
+    /// // The first key after the last one.
+    /// assert_eq!(page.continue_from().unwrap(), "pods/a\0");
+    /// assert_eq!(ListResponse { count: 1, ..page }.continue_from(), None);
+    /// ```
     #[must_use]
     pub fn continue_from(&self) -> Option<Bytes> {
         let last = self.kvs.last().filter(|_| self.count > self.kvs.len() as u64)?;
@@ -58,6 +87,18 @@ impl ListResponse {
 }
 
 /// A write that depends on a revision was carried out, or not.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let answer = client.kubernetes().optimistic_put("/registry/pods/a", "{}", 7).read_on_failure().await?;
+/// match (answer.succeeded, answer.kv) {
+///     (true, _) => println!("written at revision {}", answer.revision),
+///     (false, Some(pair)) => println!("changed by others at revision {}", pair.mod_revision),
+///     (false, None) => println!("deleted by others"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OptimisticResponse {
     /// The key was as expected, and the write was carried out.
@@ -70,6 +111,14 @@ pub struct OptimisticResponse {
 
 impl Client {
     /// The calls that Kubernetes makes.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let pods = client.kubernetes().count("/registry/pods/").await?;
+    /// println!("{pods} pods");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn kubernetes(&self) -> Kubernetes<Client> {
         Kubernetes::new(self.clone())
@@ -78,11 +127,31 @@ impl Client {
 
 impl<K: Kv> Kubernetes<K> {
     /// The calls over this client or layer.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{kubernetes::Kubernetes, ordering::{OrderedKv, next_endpoint}};
+    ///
+    /// // Over a layer: reads that never go back in time.
+    /// let store = Kubernetes::new(OrderedKv::new(client.clone(), next_endpoint(&client)));
+    /// println!("{:?}", store.get("/registry/pods/a").await?.kv);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(kv: K) -> Self {
         Kubernetes { kv }
     }
 
     /// Reads one key: `store.get("/registry/pods/a").revision(7).await?`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let now = client.kubernetes().get("/registry/pods/a").await?;
+    /// let before = client.kubernetes().get("/registry/pods/a").revision(now.revision - 1).await?;
+    /// println!("{:?}, before {:?}", now.kv, before.kv);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Among others [`Compacted`](crate::EtcdError::Compacted) and [`FutureRev`](crate::EtcdError::FutureRev).
@@ -112,6 +181,13 @@ impl<K: Kv> Kubernetes<K> {
 
     /// How many keys begin with `prefix`.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// println!("{} nodes", client.kubernetes().count("/registry/minions/").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Client::get`].
     pub async fn count(&self, prefix: impl IntoBytes) -> Result<u64> {
@@ -119,6 +195,17 @@ impl<K: Kv> Kubernetes<K> {
     }
 
     /// Writes a key if its last change is of `expected_revision`; 0 if it must not exist.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let store = client.kubernetes();
+    /// // Made only if it is not there; replaced only if it is as it was read.
+    /// let made = store.optimistic_put("/registry/pods/a", "v1", 0).await?;
+    /// let replaced = store.optimistic_put("/registry/pods/a", "v2", made.revision).await?;
+    /// println!("{}", if replaced.succeeded { "replaced" } else { "somebody was faster" });
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Client::put`]. That the key is not as expected is no error.
@@ -134,6 +221,17 @@ impl<K: Kv> Kubernetes<K> {
 
     /// Deletes a key if its last change is of `expected_revision`.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let store = client.kubernetes();
+    /// if let Some(pod) = store.get("/registry/pods/a").await?.kv {
+    ///     let deleted = store.optimistic_delete("/registry/pods/a", pod.mod_revision).await?;
+    ///     println!("{}", if deleted.succeeded { "deleted" } else { "it has changed meanwhile" });
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Client::delete`]. That the key is not as expected is no error.
     pub fn optimistic_delete(
@@ -147,6 +245,14 @@ impl<K: Kv> Kubernetes<K> {
 }
 
 /// A read of one key on its way, from [`Kubernetes::get`].
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let pod = client.kubernetes().get("/registry/pods/a").await?;
+/// println!("{:?}", pod.kv);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing happens until it is awaited"]
 pub struct One<'a, K> {
     kv: &'a K,
@@ -155,6 +261,18 @@ pub struct One<'a, K> {
 
 impl<K> One<'_, K> {
     /// As it was at this revision; 0 for now.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::EtcdError;
+    ///
+    /// match client.kubernetes().get("/registry/pods/a").revision(7).await {
+    ///     Err(error) if error.is(EtcdError::Compacted) => println!("that is too long ago"),
+    ///     answer => println!("{:?}", answer?.kv),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn revision(mut self, revision: Revision) -> Self {
         self.get = self.get.revision(revision);
         self
@@ -174,6 +292,16 @@ impl<'a, K: Kv> IntoFuture for One<'a, K> {
 }
 
 /// A read of a prefix on its way, from [`Kubernetes::list`].
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let all = client.kubernetes().list("/registry/pods/").await?;
+/// for pod in all.kvs {
+///     println!("{}", pod.key_text());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing happens until it is awaited"]
 pub struct List<'a, K> {
     kv: &'a K,
@@ -184,6 +312,17 @@ pub struct List<'a, K> {
 
 impl<K> List<'_, K> {
     /// As it was at this revision; 0 for now.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let store = client.kubernetes();
+    /// let first = store.list("/registry/pods/").limit(500).await?;
+    /// // The same revision again, whatever has happened since.
+    /// let again = store.list("/registry/pods/").limit(500).revision(first.revision).await?;
+    /// assert_eq!(again, first);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn revision(mut self, revision: Revision) -> Self {
         self.get = self.get.revision(revision);
         self.revision_pinned = (revision > 0).then_some(revision);
@@ -191,12 +330,32 @@ impl<K> List<'_, K> {
     }
 
     /// At most so many keys; 0 for all.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let page = client.kubernetes().list("/registry/pods/").limit(500).await?;
+    /// assert!(page.kvs.len() <= 500);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn limit(mut self, keys_max: u32) -> Self {
         self.get = self.get.limit(keys_max);
         self
     }
 
     /// Only keys from this one on: what [`ListResponse::continue_from`] said.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let store = client.kubernetes();
+    /// let first = store.list("/registry/pods/").limit(500).await?;
+    /// if let Some(next) = first.continue_from() {
+    ///     let second = store.list("/registry/pods/").limit(500).revision(first.revision).continue_from(next).await?;
+    ///     println!("{} more", second.kvs.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn continue_from(mut self, key: impl IntoBytes) -> Self {
         self.from = Some(key.into_bytes()).filter(|key| !key.is_empty());
         self
@@ -227,6 +386,14 @@ impl<'a, K: Kv> IntoFuture for List<'a, K> {
 }
 
 /// A put on its way, from [`Kubernetes::optimistic_put`].
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let answer = client.kubernetes().optimistic_put("/registry/events/e", "{}", 0).await?;
+/// println!("{}", if answer.succeeded { "made" } else { "it is there already" });
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing happens until it is awaited"]
 pub struct OptimisticPut<'a, K> {
     kv: &'a K,
@@ -237,12 +404,36 @@ pub struct OptimisticPut<'a, K> {
 
 impl<K> OptimisticPut<'_, K> {
     /// The key goes away with this lease.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // Events go away by themselves.
+    /// let lease = client.lease().grant(3600).await?.id;
+    /// client.kubernetes().optimistic_put("/registry/events/e", "{}", 0).lease(lease).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn lease(mut self, lease: LeaseId) -> Self {
         self.put = self.put.lease(lease);
         self
     }
 
     /// If the key is not as expected, the answer holds the pair. Go's `GetOnFailure`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let store = client.kubernetes();
+    /// let mut expected = 0;
+    /// loop {
+    ///     let answer = store.optimistic_put("/registry/pods/a", "{}", expected).read_on_failure().await?;
+    ///     if answer.succeeded {
+    ///         break;
+    ///     }
+    ///     expected = answer.kv.map_or(0, |pair| pair.mod_revision);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn read_on_failure(mut self) -> Self {
         self.is_read_on_failure = true;
         self
@@ -261,6 +452,14 @@ impl<'a, K: Kv> IntoFuture for OptimisticPut<'a, K> {
 }
 
 /// A delete on its way, from [`Kubernetes::optimistic_delete`].
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let answer = client.kubernetes().optimistic_delete("/registry/pods/a", 7).await?;
+/// println!("{}", if answer.succeeded { "deleted" } else { "it is not that of revision 7" });
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing happens until it is awaited"]
 pub struct OptimisticDelete<'a, K> {
     kv: &'a K,
@@ -271,6 +470,17 @@ pub struct OptimisticDelete<'a, K> {
 
 impl<K> OptimisticDelete<'_, K> {
     /// If the key is not as expected, the answer holds the pair. Go's `GetOnFailure`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let store = client.kubernetes();
+    /// let answer = store.optimistic_delete("/registry/pods/a", 7).read_on_failure().await?;
+    /// if !answer.succeeded {
+    ///     println!("left alone: {:?}", answer.kv);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn read_on_failure(mut self) -> Self {
         self.is_read_on_failure = true;
         self

@@ -52,12 +52,34 @@ pub struct Syncer {
 
 impl Syncer {
     /// A syncer of all keys that begin with `prefix`; of all keys if it is empty. Clones share the revision.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::mirror::Syncer;
+    ///
+    /// let app = Syncer::new(&client, "app/");
+    /// let everything = Syncer::new(&client, "");
+    /// # drop((app, everything));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(client: &Client, prefix: impl IntoBytes) -> Self {
         Syncer::at_revision(client, prefix, 0)
     }
 
     /// A syncer whose base is the state at this revision; 0 for the newest one. With a revision, the updates after it can be
     /// had without the base.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::mirror::Syncer;
+    ///
+    /// // Goes on where an earlier run has stopped: there is no base to be read.
+    /// let mut updates = Syncer::at_revision(&client, "app/", 4711).sync_updates().await?;
+    /// # drop(updates.next().await);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn at_revision(client: &Client, prefix: impl IntoBytes, revision: Revision) -> Self {
         Syncer {
             revision: Arc::new(AtomicI64::new(revision)),
@@ -70,12 +92,38 @@ impl Syncer {
     }
 
     /// The revision of the base; 0 as long as it is not known, that is before the first page.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use futures::TryStreamExt;
+    /// use tenure_client::mirror::Syncer;
+    ///
+    /// let syncer = Syncer::new(&client, "app/");
+    /// let pages: Vec<_> = syncer.sync_base().try_collect().await?;
+    /// println!("{} pages, all of revision {}", pages.len(), syncer.revision());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.revision.load(Ordering::Acquire)
     }
 
     /// Everything that there is: pages of 1000 keys, all of one revision, by key. At least one page comes, if only an empty one.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use futures::{TryStreamExt, pin_mut};
+    /// use tenure_client::mirror::Syncer;
+    ///
+    /// let base = Syncer::new(&client, "app/").sync_base();
+    /// pin_mut!(base);
+    /// while let Some(page) = base.try_next().await? {
+    ///     println!("{} of {} keys", page.kvs.len(), page.count);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Client::get`]; the stream ends with the error. If a compaction overtakes the reading it is
@@ -113,6 +161,21 @@ impl Syncer {
     }
 
     /// Every change after the base.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use futures::TryStreamExt;
+    /// use tenure_client::mirror::Syncer;
+    ///
+    /// let syncer = Syncer::new(&client, "app/");
+    /// syncer.sync_base().try_for_each(|page| async move { Ok(println!("{page:?}")) }).await?;
+    /// let mut updates = syncer.sync_updates().await?;
+    /// while let Some(response) = updates.next().await {
+    ///     println!("{:?}", response?.events);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Invalid`] if the base was not begun, so that its revision is not known; and as [`Client::watch`].

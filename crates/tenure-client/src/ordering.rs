@@ -19,6 +19,20 @@ const ROUNDS_MAX: u32 = 5;
 const ROUND_PAUSE: Duration = Duration::from_millis(10);
 
 /// An answer that is older than what was seen before.
+///
+/// ```
+/// use std::time::Duration;
+/// use tenure_client::{Error, ordering::Violation};
+///
+/// /// A policy: waits for the member to catch up, for about a second.
+/// fn patient(violation: &Violation<'_>) -> tenure_client::Result<Duration> {
+///     if violation.attempts > 10 {
+///         return Err(Error::NoGreaterRevision);
+///     }
+///     println!("revision {} after {}", violation.response.header().revision, violation.revision_seen);
+///     Ok(Duration::from_millis(100))
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Violation<'a> {
@@ -33,8 +47,34 @@ pub struct Violation<'a> {
 }
 
 /// What to do about an answer that is too old: `Ok` with a pause asks again after it, an error is given to the caller.
+///
+/// ```
+/// use std::time::Duration;
+/// use tenure_client::{Error, Result, ordering::{Violation, ViolationPolicy}};
+///
+/// /// Fails after so many answers that are too old. A closure would do as well.
+/// struct AttemptsMax(u32);
+///
+/// impl ViolationPolicy for AttemptsMax {
+///     fn violated(&self, violation: &Violation<'_>) -> Result<Duration> {
+///         if violation.attempts >= self.0 { Err(Error::NoGreaterRevision) } else { Ok(Duration::ZERO) }
+///     }
+/// }
+/// ```
 pub trait ViolationPolicy: Send + Sync {
     /// Decides.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
+    /// use tenure_client::ordering::{OrderedKv, Violation};
+    ///
+    /// // Asks again after 10 ms, for as long as it takes.
+    /// let ordered = OrderedKv::new(client, |_: &Violation<'_>| Ok(Duration::from_millis(10)));
+    /// # drop(ordered);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The caller gets the error instead of an answer.
@@ -49,6 +89,19 @@ impl<F: Fn(&Violation<'_>) -> Result<Duration> + Send + Sync> ViolationPolicy fo
 
 /// Asks the next endpoint, each of them five times at most, then fails with [`Error::NoGreaterRevision`]. As Go's
 /// `NewOrderViolationSwitchEndpointClosure`, but counted for each operation by itself, and with a pause after each round.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{Error, Kv, ordering::{OrderedKv, next_endpoint}};
+///
+/// let ordered = OrderedKv::new(client.clone(), next_endpoint(&client));
+/// match ordered.get("mode").serializable().await {
+///     Err(Error::NoGreaterRevision) => println!("all members that can be reached are behind"),
+///     answer => println!("{:?}", answer?.first()),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub fn next_endpoint(client: &Client) -> impl ViolationPolicy + Clone + use<> {
     let client = client.clone();
     move |violation: &Violation<'_>| {
@@ -92,16 +145,53 @@ pub struct OrderedKv<K, P> {
 
 impl<K: Kv, P: ViolationPolicy> OrderedKv<K, P> {
     /// A layer over `kv`. `policy` says what to do about an answer that is too old: [`next_endpoint`], or a closure.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::ordering::{OrderedKv, next_endpoint};
+    ///
+    /// let policy = next_endpoint(&client);
+    /// let ordered = OrderedKv::new(client, policy);
+    /// # drop(ordered);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(kv: K, policy: P) -> Self {
         OrderedKv { kv, policy, revision_seen: AtomicI64::new(0) }
     }
 
     /// The newest revision that was seen; 0 if there was none yet.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Kv, ordering::{OrderedKv, next_endpoint}};
+    ///
+    /// let ordered = OrderedKv::new(client.clone(), next_endpoint(&client));
+    /// let written = ordered.put("mode", "on").await?.header.revision;
+    /// assert_eq!(ordered.revision_seen(), written);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn revision_seen(&self) -> Revision {
         self.revision_seen.load(Ordering::Acquire)
     }
 
     /// Counts a revision as seen that came another way, as by a watch.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Kv, ordering::{OrderedKv, next_endpoint}};
+    ///
+    /// let ordered = OrderedKv::new(client.clone(), next_endpoint(&client));
+    /// let mut changes = client.watch("mode").await?;
+    /// if let Some(response) = changes.next().await {
+    ///     ordered.see(response?.header.revision);
+    ///     // What was watched is there.
+    ///     println!("{:?}", ordered.get("mode").serializable().await?.first());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn see(&self, revision: Revision) {
         self.revision_seen.fetch_max(revision, Ordering::AcqRel);
     }

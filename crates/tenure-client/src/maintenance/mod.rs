@@ -36,12 +36,33 @@ impl Client {
 ///
 /// Methods that take an endpoint ask that member and no other; it need not be one of the client's endpoints. They are not repeated when
 /// it fails.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let maintenance = client.maintenance();
+/// // One after the other: a member that defragments may answer nobody.
+/// for endpoint in client.endpoints() {
+///     let before = maintenance.status(&endpoint).await?.db_size_bytes;
+///     maintenance.defragment(&endpoint).await?;
+///     let after = maintenance.status(&endpoint).await?.db_size_bytes;
+///     println!("{endpoint}: from {before} to {after} bytes");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Maintenance {
     client: Client,
 }
 
 /// What an alarm says.
+///
+/// ```
+/// use tenure_client::AlarmKind;
+///
+/// assert_eq!(AlarmKind::from(1), AlarmKind::NoSpace);
+/// assert_eq!(AlarmKind::from(99), AlarmKind::Other(99));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AlarmKind {
     /// Nothing; in [`Maintenance::alarm_disarm`]: any.
@@ -78,6 +99,15 @@ impl From<AlarmKind> for i32 {
 }
 
 /// An alarm that is raised.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// for alarm in client.maintenance().alarm_list().await?.alarms {
+///     println!("{}: {:?}", alarm.member_id, alarm.alarm);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AlarmMember {
     /// Whose alarm it is.
@@ -93,6 +123,14 @@ impl From<pb::AlarmMember> for AlarmMember {
 }
 
 /// Alarms.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let alarms = client.maintenance().alarm_list().await?.alarms;
+/// println!("{}", if alarms.is_empty() { "all is well" } else { "look after your cluster" });
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlarmResponse {
     /// Server and store.
@@ -111,6 +149,18 @@ impl From<pb::AlarmResponse> for AlarmResponse {
 }
 
 /// How a member is.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let status = client.maintenance().status("127.0.0.1:2379").await?;
+/// println!("{}, {} bytes, {} of them in use", status.version, status.db_size_bytes, status.db_size_in_use_bytes);
+/// println!("leads: {}", status.leader == status.header.member_id);
+/// for fault in &status.errors {
+///     println!("{fault}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StatusResponse {
     /// Server and store.
@@ -165,6 +215,14 @@ impl From<pb::StatusResponse> for StatusResponse {
 }
 
 /// The hash of a member's whole store.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let answer = client.maintenance().hash("127.0.0.1:2379").await?;
+/// println!("{:08x} at revision {}", answer.hash, answer.header.revision);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HashResponse {
     /// Server and store.
@@ -174,6 +232,14 @@ pub struct HashResponse {
 }
 
 /// The hash of a member's keys at a revision.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let answer = client.maintenance().hash_kv("127.0.0.1:2379", 0).await?;
+/// println!("{:08x} of revisions {} to {}", answer.hash, answer.compact_revision, answer.hash_revision);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HashKvResponse {
     /// Server and store.
@@ -187,6 +253,16 @@ pub struct HashKvResponse {
 }
 
 /// An answer that says nothing but that it is done.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::MemberId;
+///
+/// let answer = client.maintenance().move_leader(MemberId(0x8e9e_05c5_2164_694d)).await?;
+/// println!("term {}", answer.header.raft_term);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MaintenanceResponse {
     /// Server and store; all zero from methods that fill none.
@@ -194,6 +270,17 @@ pub struct MaintenanceResponse {
 }
 
 /// What to do about a downgrade.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::DowngradeAction;
+///
+/// let maintenance = client.maintenance();
+/// maintenance.downgrade(DowngradeAction::Validate, "3.6").await?;
+/// maintenance.downgrade(DowngradeAction::Enable, "3.6").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DowngradeAction {
     /// Say whether it could be begun.
@@ -205,6 +292,16 @@ pub enum DowngradeAction {
 }
 
 /// The answer to [`Maintenance::downgrade`].
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::DowngradeAction;
+///
+/// let answer = client.maintenance().downgrade(DowngradeAction::Validate, "3.6").await?;
+/// println!("from {} to 3.6", answer.version);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DowngradeResponse {
     /// Server and store.
@@ -216,6 +313,18 @@ pub struct DowngradeResponse {
 impl Maintenance {
     /// The alarms that are raised.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::AlarmKind;
+    ///
+    /// let alarms = client.maintenance().alarm_list().await?.alarms;
+    /// if alarms.iter().any(|alarm| alarm.alarm == AlarmKind::NoSpace) {
+    ///     println!("no writes until there is space again");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The server refuses, or cannot be reached.
     pub async fn alarm_list(&self) -> Result<AlarmResponse> {
@@ -226,6 +335,21 @@ impl Maintenance {
     /// removed before: after [`NoSpace`](AlarmKind::NoSpace) compact and defragment, or the alarm comes back with the next write.
     ///
     /// The answer has those that were raised. That there are none is no error.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{AlarmKind, MemberId};
+    ///
+    /// // A store that had grown to its quota: make space first, on every member.
+    /// let revision = client.get("a").await?.header.revision;
+    /// client.compact(revision).physical().await?;
+    /// for endpoint in client.endpoints() {
+    ///     client.maintenance().defragment(&endpoint).await?;
+    /// }
+    /// client.maintenance().alarm_disarm(MemberId(0), AlarmKind::None).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The server refuses, or cannot be reached. Some of several alarms may be disarmed then.
@@ -262,6 +386,18 @@ impl Maintenance {
 
     /// Version, size, leader and faults of a member.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// for endpoint in client.endpoints() {
+    ///     match client.maintenance().status(&endpoint).await {
+    ///         Ok(status) => println!("{endpoint}: {}, index {}", status.version, status.raft_applied_index),
+    ///         Err(error) => println!("{endpoint}: {error}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for a malformed endpoint; the member cannot be reached.
     pub async fn status(&self, endpoint: impl AsRef<str>) -> Result<StatusResponse> {
@@ -272,6 +408,15 @@ impl Maintenance {
 
     /// Gives the unused part of a member's store back to the file system. etcd's members serve nobody meanwhile: do it to one
     /// after the other, and set [`ClientConfig::request_timeout`](crate::ClientConfig::request_timeout) long enough.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// for endpoint in client.endpoints() {
+    ///     client.maintenance().defragment(&endpoint).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Maintenance::status`]. After a lost connection it may go on, or be done.
@@ -284,6 +429,13 @@ impl Maintenance {
     /// The hash of a member's whole store. Only members of the same version and history agree; to compare members
     /// [`Maintenance::hash_kv`] is better.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// println!("{:08x}", client.maintenance().hash("127.0.0.1:2379").await?.hash);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Maintenance::status`].
     pub async fn hash(&self, endpoint: impl AsRef<str>) -> Result<HashResponse> {
@@ -293,6 +445,20 @@ impl Maintenance {
     }
 
     /// The hash of a member's keys at `revision`; 0 for the newest.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // Do all members have the same?
+    /// let revision = client.get("a").await?.header.revision;
+    /// let mut hashes = Vec::new();
+    /// for endpoint in client.endpoints() {
+    ///     let answer = client.maintenance().hash_kv(&endpoint, revision).await?;
+    ///     hashes.push((answer.hash, answer.compact_revision));
+    /// }
+    /// println!("{}", if hashes.windows(2).all(|pair| pair[0] == pair[1]) { "the same" } else { "look closer" });
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Maintenance::status`], and [`Compacted`](crate::EtcdError::Compacted) and [`FutureRev`](crate::EtcdError::FutureRev).
@@ -308,6 +474,22 @@ impl Maintenance {
     }
 
     /// Makes another member the leader. Only the leader can do so: of several endpoints the one that leads is found.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::EtcdError;
+    ///
+    /// // Before the leader is stopped: somebody else takes over without an election timeout.
+    /// let members = client.cluster().member_list().await?.members;
+    /// if let Some(next) = members.iter().find(|member| member.name == "b") {
+    ///     match client.maintenance().move_leader(next.id).await {
+    ///         Err(error) if error.is(EtcdError::NotLeader) => println!("none of the endpoints leads"),
+    ///         answer => drop(answer?),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`BadLeaderTransferee`](crate::EtcdError::BadLeaderTransferee) if there is no such member or it is a learner,
@@ -333,6 +515,18 @@ impl Maintenance {
     /// Checks, begins or gives up a downgrade of the cluster to `version`, `X.Y`, which is one minor version below. Cancelling takes no
     /// version.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{DowngradeAction, EtcdError};
+    ///
+    /// match client.maintenance().downgrade(DowngradeAction::Cancel, "").await {
+    ///     Err(error) if error.is(EtcdError::NoInflightDowngrade) => println!("there was none"),
+    ///     answer => println!("the cluster stays at {}", answer?.version),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Among others [`WrongDowngradeVersionFormat`](crate::EtcdError::WrongDowngradeVersionFormat),
     /// [`InvalidDowngradeTargetVersion`](crate::EtcdError::InvalidDowngradeTargetVersion),
@@ -355,6 +549,20 @@ impl Maintenance {
 
     /// A backup, as a stream of the bytes of its file: `maintenance.snapshot().await?`. With `.endpoint("host:port")` that of a
     /// certain member. See [`Snapshot`], and [`Maintenance::snapshot_to_file`] for what one usually wants.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// // To wherever bytes can be written.
+    /// let mut sink = tokio::io::sink();
+    /// let mut snapshot = client.maintenance().snapshot().await?;
+    /// while let Some(part) = snapshot.next().await {
+    ///     sink.write_all(&part?).await.expect("the sink takes everything");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The server refuses, or cannot be reached.

@@ -31,6 +31,14 @@ const CHECKSUM_BYTES: usize = 32;
 const WRITE_BYTES: usize = 1024 * 1024;
 
 /// A backup on its way, from [`Maintenance::snapshot`].
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let snapshot = client.maintenance().snapshot().endpoint("10.0.0.2:2379").await?;
+/// println!("{} bytes are to come", snapshot.database_bytes());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing happens until it is awaited"]
 pub struct SnapshotCall {
@@ -44,6 +52,17 @@ impl SnapshotCall {
     }
 
     /// Takes the backup of this member, which need not be one of the client's endpoints.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // One backup of each member.
+    /// for (number, endpoint) in client.endpoints().into_iter().enumerate() {
+    ///     let snapshot = client.maintenance().snapshot().endpoint(endpoint).await?;
+    ///     snapshot.save(format!("backup-{number}.db")).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = Some(endpoint.into());
         self
@@ -104,12 +123,32 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The version of the store's format, if the server tells it: those of etcd before 3.6 do not.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let snapshot = client.maintenance().snapshot().await?;
+    /// println!("for etcd {} or later", snapshot.version().unwrap_or("3.5 or before"));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
     /// The size of the database, without its checksum, as the server announced it.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let mut snapshot = client.maintenance().snapshot().await?;
+    /// let (total, mut done) = (snapshot.database_bytes(), 0);
+    /// while let Some(part) = snapshot.next().await {
+    ///     done += part?.len() as u64;
+    ///     println!("{} %", (done * 100).checked_div(total).unwrap_or(100).min(100));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn database_bytes(&self) -> u64 {
         self.total_bytes
@@ -118,6 +157,22 @@ impl Snapshot {
     /// The next bytes; nothing once all have come and the checksum was right.
     ///
     /// Cancel-safe: no bytes are lost when the future is dropped.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let mut bytes = Vec::new();
+    /// let mut snapshot = client.maintenance().snapshot().await?;
+    /// while let Some(part) = snapshot.next().await {
+    ///     bytes.extend_from_slice(&part?);
+    /// }
+    /// // No error: all of it is there, and its checksum is right.
+    /// println!("{} bytes", bytes.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Maintenance::snapshot`]; [`Error::Protocol`] at the end, if the checksum is missing or wrong. After an error nothing comes.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
         StreamExt::next(self).await
     }
@@ -172,6 +227,14 @@ impl Checksum {
 }
 
 /// A backup that is safe in its file.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// let saved = client.maintenance().snapshot_to_file("backup.db").await?;
+/// println!("{} bytes, format {:?}", saved.file_bytes, saved.version);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavedSnapshot {
     /// The version of the store's format, if the server tells it: those of etcd before 3.6 do not.
@@ -204,6 +267,16 @@ impl Maintenance {
 
 impl Snapshot {
     /// Saves the rest of the stream, which should be all of it: see [`Maintenance::snapshot_to_file`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// // From a member that does not lead, so that the leader is not slowed down.
+    /// let snapshot = client.maintenance().snapshot().endpoint("10.0.0.2:2379").await?;
+    /// let saved = snapshot.save("backup.db").await?;
+    /// println!("{} bytes", saved.file_bytes);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As the stream; [`Error::Io`] if the file cannot be written.

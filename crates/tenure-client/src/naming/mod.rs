@@ -19,6 +19,14 @@ use serde_json::Value;
 use std::{collections::BTreeMap, future::IntoFuture};
 
 /// Where an instance of a service is.
+///
+/// ```
+/// use tenure_client::naming::Endpoint;
+///
+/// let endpoint = Endpoint::new("10.0.0.1:80");
+/// assert_eq!(endpoint.addr, "10.0.0.1:80");
+/// assert!(endpoint.metadata.is_null());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Endpoint {
     /// Its address.
@@ -29,6 +37,12 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An address with nothing else to say of it.
+    ///
+    /// ```
+    /// use tenure_client::naming::Endpoint;
+    ///
+    /// assert_eq!(Endpoint::new("10.0.0.1:80"), Endpoint { addr: "10.0.0.1:80".into(), ..Endpoint::default() });
+    /// ```
     pub fn new(addr: impl Into<String>) -> Self {
         Endpoint { addr: addr.into(), metadata: Value::Null }
     }
@@ -81,6 +95,21 @@ struct Stored {
 }
 
 /// A change of a service's endpoints: what is asked for with [`Endpoints::update`], and what [`Endpoints::watch`] tells.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::naming::{Endpoint, Endpoints, Update};
+///
+/// let service = Endpoints::new(&client, "services/search")?;
+/// // Nobody ever sees both, or none.
+/// let moved = [
+///     Update::delete("services/search/a"),
+///     Update::add("services/search/b", Endpoint::new("10.0.0.2:80")),
+/// ];
+/// service.update(moved).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Update {
     /// The endpoint of this key is this one now.
@@ -101,21 +130,60 @@ pub enum Update {
 
 impl Update {
     /// Adds an endpoint that stays.
+    ///
+    /// ```
+    /// use tenure_client::naming::{Endpoint, Update};
+    ///
+    /// let update = Update::add("services/search/a", Endpoint::new("10.0.0.1:80"));
+    /// assert!(matches!(update, Update::Add { endpoint, .. } if endpoint.addr == "10.0.0.1:80"));
+    /// ```
     pub fn add(key: impl IntoBytes, endpoint: Endpoint) -> Self {
         Update::Add { key: key.into_bytes(), endpoint, lease: LeaseId(0) }
     }
 
     /// Adds an endpoint that goes away with a lease.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::naming::{Endpoint, Endpoints, Update};
+    ///
+    /// let lease = client.lease().grant(10).await?.id;
+    /// let service = Endpoints::new(&client, "services/search")?;
+    /// let ports = [80, 443].map(|port| {
+    ///     let key = format!("services/search/a-{port}");
+    ///     Update::add_with_lease(key, Endpoint::new(format!("10.0.0.1:{port}")), lease)
+    /// });
+    /// service.update(ports).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn add_with_lease(key: impl IntoBytes, endpoint: Endpoint, lease: LeaseId) -> Self {
         Update::Add { key: key.into_bytes(), endpoint, lease }
     }
 
     /// Deletes an endpoint.
+    ///
+    /// ```
+    /// use tenure_client::naming::Update;
+    ///
+    /// assert_eq!(Update::delete("services/search/a").key(), "services/search/a");
+    /// ```
     pub fn delete(key: impl IntoBytes) -> Self {
         Update::Delete { key: key.into_bytes() }
     }
 
     /// The key that is changed.
+    ///
+    /// ```no_run
+    /// # async fn example(mut changes: tenure_client::naming::EndpointWatch) -> tenure_client::Result<()> {
+    /// while let Some(updates) = changes.next().await {
+    ///     for update in updates? {
+    ///         println!("{:?} has changed", update.key());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn key(&self) -> &Bytes {
         match self {
@@ -155,6 +223,17 @@ pub struct Endpoints {
 impl Endpoints {
     /// The endpoints of `target`.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::naming::Endpoints;
+    ///
+    /// // Its keys are "services/search/...".
+    /// let service = Endpoints::new(&client, "services/search")?;
+    /// # drop(service);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Invalid`] if the target is empty.
     pub fn new(client: &Client, target: impl IntoBytes) -> Result<Self> {
@@ -166,6 +245,18 @@ impl Endpoints {
     }
 
     /// Adds and deletes endpoints, all at once.
+    ///
+    /// ```no_run
+    /// # async fn example(service: tenure_client::naming::Endpoints) -> tenure_client::Result<()> {
+    /// use tenure_client::naming::{Endpoint, Update};
+    ///
+    /// let instances = ["a", "b", "c"].map(|name| {
+    ///     Update::add(format!("services/search/{name}"), Endpoint::new(format!("{name}.example:80")))
+    /// });
+    /// service.update(instances).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Invalid`] if a key does not begin with the target and a slash, and whatever the server says to the transaction. Then
@@ -181,6 +272,20 @@ impl Endpoints {
 
     /// Adds an endpoint, or changes it: `add_endpoint("service/a", endpoint).lease(id).await?`.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::naming::{Endpoint, Endpoints};
+    ///
+    /// let lease = client.lease().grant(10).await?;
+    /// let keeper = client.lease().keep_alive(lease.id).await?;
+    /// let service = Endpoints::new(&client, "services/search")?;
+    /// service.add_endpoint("services/search/me", Endpoint::new("10.0.0.1:80")).lease(lease.id).await?;
+    /// // It is listed as long as this program keeps its lease.
+    /// # drop(keeper);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Endpoints::update`].
     pub fn add_endpoint(&self, key: impl IntoBytes, endpoint: Endpoint) -> AddEndpoint<'_> {
@@ -189,6 +294,13 @@ impl Endpoints {
 
     /// Deletes an endpoint. That it is not there is no error.
     ///
+    /// ```no_run
+    /// # async fn example(service: tenure_client::naming::Endpoints) -> tenure_client::Result<()> {
+    /// service.delete_endpoint("services/search/a").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Endpoints::update`].
     pub async fn delete_endpoint(&self, key: impl IntoBytes) -> Result<()> {
@@ -196,6 +308,15 @@ impl Endpoints {
     }
 
     /// The endpoints, by key, as one member has them. Keys with other content are passed over.
+    ///
+    /// ```no_run
+    /// # async fn example(service: tenure_client::naming::Endpoints) -> tenure_client::Result<()> {
+    /// for endpoint in service.list().await?.values() {
+    ///     println!("{} {}", endpoint.addr, endpoint.metadata);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -245,6 +366,16 @@ impl Endpoints {
 }
 
 /// An endpoint on its way, from [`Endpoints::add_endpoint`].
+///
+/// ```no_run
+/// # async fn example(service: tenure_client::naming::Endpoints) -> tenure_client::Result<()> {
+/// use tenure_client::naming::Endpoint;
+///
+/// // One that stays until it is deleted.
+/// service.add_endpoint("services/search/a", Endpoint::new("10.0.0.1:80")).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing happens until it is awaited"]
 pub struct AddEndpoint<'a> {
     endpoints: &'a Endpoints,
@@ -255,6 +386,15 @@ pub struct AddEndpoint<'a> {
 
 impl AddEndpoint<'_> {
     /// The endpoint goes away with this lease.
+    ///
+    /// ```no_run
+    /// # async fn example(service: tenure_client::naming::Endpoints, session: tenure_client::concurrency::Session) -> tenure_client::Result<()> {
+    /// use tenure_client::naming::Endpoint;
+    ///
+    /// service.add_endpoint("services/search/me", Endpoint::new("10.0.0.1:80")).lease(session.lease()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn lease(mut self, lease: LeaseId) -> Self {
         self.lease = lease;
         self

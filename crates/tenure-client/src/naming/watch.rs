@@ -10,6 +10,27 @@ use std::collections::BTreeMap;
 ///
 /// It survives lost connections, and a compaction while it was away: then the endpoints are read again, and what differs is told.
 /// Dropping it ends it.
+///
+/// ```no_run
+/// # async fn example(service: tenure_client::naming::Endpoints) -> tenure_client::Result<()> {
+/// use std::collections::BTreeMap;
+/// use tenure_client::naming::Update;
+///
+/// // Those to choose from, always up to date.
+/// let mut endpoints = BTreeMap::new();
+/// let mut changes = service.watch().await?;
+/// while let Some(updates) = changes.next().await {
+///     for update in updates? {
+///         match update {
+///             Update::Add { key, endpoint, .. } => endpoints.insert(key, endpoint),
+///             Update::Delete { key } => endpoints.remove(&key),
+///         };
+///     }
+///     println!("{} endpoints", endpoints.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct EndpointWatch {
     endpoints: Endpoints,
@@ -37,6 +58,15 @@ impl EndpointWatch {
 
     /// The next changes: first the endpoints that there are, if there are any, then what one moment has changed, never nothing.
     /// After an error nothing comes any more. Dropping the future loses nothing.
+    ///
+    /// ```no_run
+    /// # async fn example(mut changes: tenure_client::naming::EndpointWatch) -> tenure_client::Result<()> {
+    /// while let Some(updates) = changes.next().await {
+    ///     println!("{:?}", updates?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Endpoints::watch`].
@@ -75,6 +105,22 @@ impl EndpointWatch {
     }
 
     /// The same as a [`Stream`].
+    ///
+    /// ```no_run
+    /// # async fn example(service: tenure_client::naming::Endpoints) -> tenure_client::Result<()> {
+    /// use futures::{StreamExt, pin_mut};
+    ///
+    /// let changes = service.watch().await?.into_stream();
+    /// pin_mut!(changes);
+    /// while let Some(updates) = changes.next().await {
+    ///     println!("{:?}", updates?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The items are as those of [`EndpointWatch::next`].
     pub fn into_stream(self) -> impl Stream<Item = Result<Vec<Update>>> + Send {
         futures::stream::unfold(self, |mut watch| async move { Some((watch.next().await?, watch)) })
     }
