@@ -80,12 +80,33 @@ impl fmt::Debug for Cache {
 
 impl Cache {
     /// Starts to copy all keys that begin with `prefix`; all keys if it is empty. Must be called within a Tokio runtime.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::cache::Cache;
+    ///
+    /// let cache = Cache::new(&client, "app/");
+    /// // Waits for the copy, if need be.
+    /// println!("{} keys", cache.get("app/").prefix().count_only().await?.count);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn new(client: &Client, prefix: impl IntoBytes) -> Self {
         Cache::start(client, KeyRange::prefix(prefix), Config::default())
     }
 
     /// A cache with options: `Cache::builder(&client, "app/").history_revisions_max(10_000).open()?`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::cache::Cache;
+    ///
+    /// let cache = Cache::builder(&client, "app/").history_revisions_max(10_000).open()?;
+    /// # drop(cache);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder(client: &Client, prefix: impl IntoBytes) -> CacheBuilder {
         CacheBuilder::new(client, KeyRange::prefix(prefix))
     }
@@ -109,6 +130,15 @@ impl Cache {
     /// member may be behind), the read goes to the server. With [`serializable`](CacheGet::serializable) it is
     /// answered at once from the copy.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client, cache: &tenure_client::cache::Cache) -> tenure_client::Result<()> {
+    /// client.put("app/mode", "on").await?;
+    /// // As new as a read from the server.
+    /// assert_eq!(cache.get("app/mode").await?.kvs[0].value, "on");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Invalid`] if the range is not within the prefix; [`Error::CacheBehind`] if the copy does not get so far within the
     /// wait timeout; [`Error::Compacted`] if the revision is older than the history window, and
@@ -121,6 +151,18 @@ impl Cache {
     /// Watches a key, or with an option a range: `cache.watch("app/").prefix().await?`. However many watches there are, the server
     /// sees one.
     ///
+    /// ```no_run
+    /// # async fn example(cache: &tenure_client::cache::Cache) -> tenure_client::Result<()> {
+    /// let mut changes = cache.watch("app/").prefix().await?;
+    /// while let Some(response) = changes.next().await {
+    ///     for event in response?.events {
+    ///         println!("{:?} {}", event.kind, event.kv.key_text());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Invalid`] if the range is not within the prefix or the revision is negative; [`Error::Closed`].
     pub fn watch(&self, key: impl IntoBytes) -> CacheWatch<'_> {
@@ -128,6 +170,12 @@ impl Cache {
     }
 
     /// The revision up to which the copy has come; 0 if there is none yet.
+    ///
+    /// ```no_run
+    /// # async fn example(cache: &tenure_client::cache::Cache) {
+    /// println!("the copy is that of revision {}", cache.revision());
+    /// # }
+    /// ```
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.shared().replica.read().revision()
@@ -135,12 +183,30 @@ impl Cache {
 
     /// Whether there is a copy and it follows the server. After a failure it is not ready until it follows again; what it has can be
     /// read meanwhile.
+    ///
+    /// ```no_run
+    /// # async fn example(cache: &tenure_client::cache::Cache) {
+    /// println!("{}", if cache.is_ready() { "200 OK" } else { "503 Service Unavailable" });
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.shared().progress.is_ready()
     }
 
     /// Waits until the cache is ready, for as long as that takes.
+    ///
+    /// ```no_run
+    /// # async fn example(cache: &tenure_client::cache::Cache) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// match tokio::time::timeout(Duration::from_secs(10), cache.wait_ready()).await {
+    ///     Ok(ready) => ready?,
+    ///     Err(_) => println!("no copy after 10 s: serve what there is, or nothing"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -151,6 +217,16 @@ impl Cache {
     /// Waits until the copy has come to `revision`, for as long as that takes. It asks the server how far the watch is, so that
     /// changes elsewhere count as well; etcd before 3.4.25 and 3.5.8 cannot be asked, and there the next change of the prefix
     /// has to be waited for, or the server's own progress notification.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client, cache: &tenure_client::cache::Cache) -> tenure_client::Result<()> {
+    /// let written = client.put("app/mode", "on").await?.header.revision;
+    /// cache.wait_for_revision(written).await?;
+    /// // At once, and yet not older than what was written.
+    /// assert_eq!(cache.get("app/mode").serializable().await?.kvs[0].value, "on");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -165,11 +241,32 @@ impl Cache {
     }
 
     /// Tells every watch of this cache that asks for progress notifications how far it is, at once.
+    ///
+    /// ```no_run
+    /// # async fn example(cache: &tenure_client::cache::Cache) -> tenure_client::Result<()> {
+    /// let mut changes = cache.watch("app/").prefix().progress_notify().await?;
+    /// cache.request_progress();
+    /// if let Some(response) = changes.next().await {
+    ///     println!("told up to revision {}", response?.header.revision);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn request_progress(&self) {
         self.shared().progress.announce();
     }
 
     /// Ends the cache, for all clones. Its watches tell what they have and end; reads fail with [`Error::Closed`].
+    ///
+    /// ```no_run
+    /// # async fn example(cache: tenure_client::cache::Cache) -> tenure_client::Result<()> {
+    /// use tenure_client::Error;
+    ///
+    /// cache.close();
+    /// assert!(matches!(cache.get("app/mode").await, Err(Error::Closed)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn close(&self) {
         self.shared().progress.close();
     }

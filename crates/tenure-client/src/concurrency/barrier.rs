@@ -28,6 +28,16 @@ pub struct Barrier {
 
 impl Barrier {
     /// The barrier with this key. Nothing is asked of the server yet.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::concurrency::Barrier;
+    ///
+    /// let barrier = Barrier::new(&client, "migration");
+    /// # drop(barrier);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn new(client: &Client, key: impl IntoBytes) -> Self {
         Barrier { client: client.clone(), key: key.into_bytes() }
@@ -35,6 +45,18 @@ impl Barrier {
 
     /// Raises the barrier. It stays until it is released: it has no lease. If the answer is lost, it is found out whether the
     /// barrier was raised. If the future is dropped it may be raised or not.
+    ///
+    /// ```no_run
+    /// # async fn example(barrier: &tenure_client::concurrency::Barrier) -> tenure_client::Result<()> {
+    /// use tenure_client::Error;
+    ///
+    /// match barrier.hold().await {
+    ///     Err(Error::KeyExists) => println!("somebody else holds it"),
+    ///     held => held?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::KeyExists`] if it is held already; and those of a transaction.
@@ -65,6 +87,15 @@ impl Barrier {
     /// Lets everybody pass. That it is not held is no error. If the answer is lost, the barrier is released all the same,
     /// but not one that was raised later. If the future is dropped it may be released or not.
     ///
+    /// ```no_run
+    /// # async fn example(barrier: &tenure_client::concurrency::Barrier) -> tenure_client::Result<()> {
+    /// barrier.hold().await?;
+    /// // What nobody may see half done.
+    /// barrier.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Those of a transaction.
     pub async fn release(&self) -> Result<()> {
@@ -83,6 +114,18 @@ impl Barrier {
     }
 
     /// Waits until the barrier is not held. Goes on through lost connections; dropping the future has no effect.
+    ///
+    /// ```no_run
+    /// # async fn example(barrier: &tenure_client::concurrency::Barrier) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// match tokio::time::timeout(Duration::from_secs(60), barrier.wait()).await {
+    ///     Ok(passed) => passed?,
+    ///     Err(_) => println!("it is still held"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// What the server refuses, and [`Error::Closed`].

@@ -36,6 +36,16 @@ pub struct DoubleBarrier {
 /// Somebody is inside a [`DoubleBarrier`].
 ///
 /// Dropping it leaves in the background, without waiting for the others.
+///
+/// ```no_run
+/// # async fn example(barrier: &tenure_client::concurrency::DoubleBarrier) -> tenure_client::Result<()> {
+/// let inside = barrier.enter().await?;
+/// println!("in, as {:?}", inside.key());
+/// // Does not wait for the others, as `leave` would.
+/// drop(inside);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it leaves"]
 pub struct DoubleBarrierGuard {
@@ -61,6 +71,15 @@ impl Entered {
 
 impl DoubleBarrier {
     /// The barrier of this name for `count` who enter. Nothing is asked of the server yet.
+    ///
+    /// ```no_run
+    /// # async fn example(session: &tenure_client::concurrency::Session) {
+    /// use tenure_client::concurrency::DoubleBarrier;
+    ///
+    /// let barrier = DoubleBarrier::new(session, "round", 3);
+    /// # drop(barrier);
+    /// # }
+    /// ```
     #[must_use]
     pub fn new(session: &Session, key: impl IntoBytes, count: usize) -> Self {
         let key = key.into_bytes();
@@ -70,6 +89,19 @@ impl DoubleBarrier {
 
     /// Enters, and waits until as many have as there shall be. Goes on through lost connections, as long as the session lives.
     /// Dropping the future leaves in the background.
+    ///
+    /// ```no_run
+    /// # async fn example(barrier: &tenure_client::concurrency::DoubleBarrier) -> tenure_client::Result<()> {
+    /// use tenure_client::Error;
+    ///
+    /// match barrier.enter().await {
+    ///     Ok(inside) => inside.leave().await?,
+    ///     Err(Error::TooManyClients) => println!("this round is complete without me"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::TooManyClients`] if as many have entered already; [`Error::SessionExpired`] if the session ends meanwhile, or
@@ -185,6 +217,12 @@ impl DoubleBarrier {
 
 impl DoubleBarrierGuard {
     /// The key of this one.
+    ///
+    /// ```no_run
+    /// # async fn example(inside: &tenure_client::concurrency::DoubleBarrierGuard) {
+    /// println!("{}", String::from_utf8_lossy(inside.key()));
+    /// # }
+    /// ```
     #[must_use]
     pub fn key(&self) -> &Bytes {
         self.place.key()
@@ -192,6 +230,16 @@ impl DoubleBarrierGuard {
 
     /// Leaves, and waits until all others have left, or their sessions have ended. Goes on through lost connections, as
     /// long as the session lives. If the future is dropped, it leaves in the background without waiting.
+    ///
+    /// ```no_run
+    /// # async fn example(barrier: &tenure_client::concurrency::DoubleBarrier) -> tenure_client::Result<()> {
+    /// let inside = barrier.enter().await?;
+    /// // Everybody's share of the work.
+    /// inside.leave().await?;
+    /// println!("all shares are done");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::SessionExpired`] if the session ends meanwhile; and refusals.

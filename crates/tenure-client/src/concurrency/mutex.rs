@@ -50,6 +50,15 @@ pub struct Mutex {
 
 impl Mutex {
     /// The lock of this name. Nothing is asked of the server yet.
+    ///
+    /// ```no_run
+    /// # async fn example(session: &tenure_client::concurrency::Session) {
+    /// use tenure_client::concurrency::Mutex;
+    ///
+    /// let mutex = Mutex::new(session, "jobs/nightly");
+    /// # drop(mutex);
+    /// # }
+    /// ```
     #[must_use]
     pub fn new(session: &Session, prefix: impl IntoBytes) -> Self {
         let prefix = line::prefix_of(prefix);
@@ -65,6 +74,19 @@ impl Mutex {
     ///
     /// Dropping the future gives the place in line up: the key is deleted in the background, at the latest by the end of
     /// the lease.
+    ///
+    /// ```no_run
+    /// # async fn example(mutex: &tenure_client::concurrency::Mutex) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// // Dropping the future gives the place in line up.
+    /// match tokio::time::timeout(Duration::from_secs(10), mutex.lock()).await {
+    ///     Ok(guard) => guard?.unlock().await?,
+    ///     Err(_) => println!("still held by somebody else"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::SessionExpired`] if the session ends meanwhile; refusals such as
@@ -89,6 +111,19 @@ impl Mutex {
     /// If the answer to its put is lost, it first finds out whether its key is there, for as long as the session lives.
     /// Dropping the future gives up what it may have got.
     ///
+    /// ```no_run
+    /// # async fn example(mutex: &tenure_client::concurrency::Mutex) -> tenure_client::Result<()> {
+    /// use tenure_client::Error;
+    ///
+    /// match mutex.try_lock().await {
+    ///     Ok(guard) => guard.unlock().await?,
+    ///     Err(Error::Locked) => println!("somebody else does it already"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Locked`] if the lock is not free; else as [`Mutex::lock`].
     pub async fn try_lock(&self) -> Result<MutexGuard> {
@@ -102,6 +137,14 @@ impl Mutex {
     }
 
     /// The key of this session: `PREFIX/LEASE`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client, mutex: &tenure_client::concurrency::Mutex) -> tenure_client::Result<()> {
+    /// let is_asked_for = client.get(mutex.key()).await?.count == 1;
+    /// println!("this session holds the lock or waits for it: {is_asked_for}");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn key(&self) -> &Bytes {
         &self.key
@@ -115,6 +158,17 @@ impl Mutex {
 /// A lock that is held, of [`Mutex`] or [`RwMutex`](super::RwMutex).
 ///
 /// Dropping it unlocks in the background, if its Tokio runtime still runs; [`MutexGuard::unlock`] tells when that is done.
+///
+/// ```no_run
+/// # async fn example(mutex: &tenure_client::concurrency::Mutex) -> tenure_client::Result<()> {
+/// {
+///     let _guard = mutex.lock().await?;
+///     // What nobody else may do meanwhile.
+/// }
+/// // It is being unlocked.
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it unlocks"]
 pub struct MutexGuard {
@@ -123,12 +177,26 @@ pub struct MutexGuard {
 
 impl MutexGuard {
     /// The key that stands for the lock.
+    ///
+    /// ```no_run
+    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) {
+    /// println!("{}", String::from_utf8_lossy(guard.key()));
+    /// # }
+    /// ```
     #[must_use]
     pub fn key(&self) -> &Bytes {
         self.hold.place().key()
     }
 
     /// The fencing token: the revision at which the key was created. A later holder has a higher one.
+    ///
+    /// ```no_run
+    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) -> tenure_client::Result<()> {
+    /// // For what is not in the store: whoever gets it refuses lower ones than it has seen.
+    /// println!("PUT /backup?fence={}", guard.revision());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.hold.place().created()
@@ -136,18 +204,51 @@ impl MutexGuard {
 
     /// Ends when the lock is lost: the session has expired, or somebody has deleted the key. Whoever works under the lock should
     /// stop then.
+    ///
+    /// ```no_run
+    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) {
+    /// # async fn work() {}
+    /// tokio::select! {
+    ///     () = guard.lost() => println!("stopped: somebody else may have the lock"),
+    ///     () = work() => println!("done"),
+    /// }
+    /// # }
+    /// ```
     pub async fn lost(&self) {
         self.hold.lost().await;
     }
 
     /// Whether the lock is held, as far as is known here. A loss on the server is known a moment after it has
     /// happened, so this is no proof: [`MutexGuard::owner_condition`] is.
+    ///
+    /// ```no_run
+    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) {
+    /// for part in 0..100 {
+    ///     if !guard.is_held() {
+    ///         println!("lost before part {part}");
+    ///         break;
+    ///     }
+    ///     // One part of the work.
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_held(&self) -> bool {
         !self.hold.is_lost()
     }
 
     /// Holds as long as the lock is held, for transactions. As Go's `IsOwner`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client, guard: &tenure_client::concurrency::MutexGuard) -> tenure_client::Result<()> {
+    /// use tenure_client::Op;
+    ///
+    /// let write = Op::put("balance/7", "100");
+    /// let done = client.txn().when([guard.owner_condition()]).and_then([write]).commit().await?;
+    /// println!("{}", if done.succeeded { "written" } else { "the lock was lost: nothing was written" });
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn owner_condition(&self) -> Compare {
         self.hold.place().condition()
@@ -155,6 +256,15 @@ impl MutexGuard {
 
     /// Unlocks, and comes back when the next one can have the lock. That it had been lost is no error. If the future is
     /// dropped, the work goes on in the background.
+    ///
+    /// ```no_run
+    /// # async fn example(mutex: &tenure_client::concurrency::Mutex) -> tenure_client::Result<()> {
+    /// let guard = mutex.lock().await?;
+    /// guard.unlock().await?;
+    /// // Anybody who asks now finds it free.
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// What keeps the key from being deleted. Then it lasts as long as the lease.

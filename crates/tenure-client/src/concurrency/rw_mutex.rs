@@ -35,12 +35,31 @@ pub struct RwMutex {
 
 impl RwMutex {
     /// The lock of this name. Nothing is asked of the server yet.
+    ///
+    /// ```no_run
+    /// # async fn example(session: &tenure_client::concurrency::Session) {
+    /// use tenure_client::concurrency::RwMutex;
+    ///
+    /// let table = RwMutex::new(session, "table");
+    /// # drop(table);
+    /// # }
+    /// ```
     #[must_use]
     pub fn new(session: &Session, prefix: impl IntoBytes) -> Self {
         RwMutex { session: session.clone(), prefix: line::prefix_of(prefix) }
     }
 
     /// Waits until no writer is there who has asked before. Dropping the future gives the place in line up.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client, table: &tenure_client::concurrency::RwMutex) -> tenure_client::Result<()> {
+    /// let reading = table.read().await?;
+    /// let rows = client.get("table/rows/").prefix().await?;
+    /// println!("{} rows", rows.count);
+    /// reading.unlock().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Mutex::lock`](super::Mutex::lock).
@@ -49,6 +68,18 @@ impl RwMutex {
     }
 
     /// Waits until nobody is there who has asked before. Dropping the future gives the place in line up.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client, table: &tenure_client::concurrency::RwMutex) -> tenure_client::Result<()> {
+    /// use tenure_client::Op;
+    ///
+    /// let writing = table.write().await?;
+    /// let write = Op::put("table/rows/7", "new");
+    /// client.txn().when([writing.owner_condition()]).and_then([write]).commit().await?;
+    /// writing.unlock().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Mutex::lock`](super::Mutex::lock).

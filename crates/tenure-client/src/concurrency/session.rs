@@ -86,18 +86,52 @@ pub struct SessionBuilder {
 impl SessionBuilder {
     /// How long the lease lives without being renewed, in seconds. Default: 60, as well for 0 and less. It is of no account
     /// together with [`SessionBuilder::lease`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::concurrency::Session;
+    ///
+    /// let session = Session::builder(&client).ttl(10).open().await?;
+    /// # drop(session);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ttl(mut self, seconds: i64) -> Self {
         self.ttl_seconds = if seconds > 0 { seconds } else { TTL_SECONDS };
         self
     }
 
     /// Keeps this lease alive instead of granting one. 0 grants one.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{EtcdError, LeaseId, concurrency::Session};
+    ///
+    /// // That of an earlier run of this program, which has written it down.
+    /// let session = match Session::builder(&client).lease(LeaseId(0x1234)).open().await {
+    ///     Err(error) if error.is(EtcdError::LeaseNotFound) => Session::open(&client).await?,
+    ///     session => session?,
+    /// };
+    /// # drop(session);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn lease(mut self, id: LeaseId) -> Self {
         self.lease = (id != LeaseId(0)).then_some(id);
         self
     }
 
     /// Opens the session. If the future is dropped before, a lease may be left that runs out by itself.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::concurrency::Session;
+    ///
+    /// let session = Session::builder(&client).ttl(30).open().await?;
+    /// println!("what it holds goes away with lease {}", session.lease());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of [`Lease::grant`](crate::Lease::grant) and [`Lease::keep_alive`](crate::Lease::keep_alive).
@@ -135,6 +169,17 @@ impl fmt::Debug for Session {
 impl Session {
     /// A session with a lease of 60 s.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::concurrency::{Mutex, Session};
+    ///
+    /// let session = Session::open(&client).await?;
+    /// let guard = Mutex::new(&session, "jobs/nightly").lock().await?;
+    /// # drop(guard);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`SessionBuilder::open`].
     pub async fn open(client: &Client) -> Result<Self> {
@@ -142,17 +187,40 @@ impl Session {
     }
 
     /// A session with options: `Session::builder(&client).ttl(10).open().await?`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::concurrency::Session;
+    ///
+    /// let session = Session::builder(&client).ttl(10).open().await?;
+    /// # drop(session);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder(client: &Client) -> SessionBuilder {
         SessionBuilder { client: client.clone(), ttl_seconds: TTL_SECONDS, lease: None }
     }
 
     /// The client that it was opened with.
+    ///
+    /// ```no_run
+    /// # async fn example(session: &tenure_client::concurrency::Session) -> tenure_client::Result<()> {
+    /// session.client().put("workers/7", "busy").lease(session.lease()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.held.client
     }
 
     /// Its lease.
+    ///
+    /// ```no_run
+    /// # async fn example(session: &tenure_client::concurrency::Session) {
+    /// println!("etcdctl lease timetolive {}", session.lease());
+    /// # }
+    /// ```
     #[must_use]
     pub fn lease(&self) -> LeaseId {
         self.held.keeper.id()
@@ -164,23 +232,58 @@ impl Session {
 
     /// Ends when the lease is not kept alive any more: it was revoked, ran out, or could not be renewed before its end; or the
     /// session was closed or orphaned. What was held is lost, or will be. See [`LeaseKeeper::lost`] for what the end is.
+    ///
+    /// ```no_run
+    /// # async fn example(session: &tenure_client::concurrency::Session) {
+    /// # async fn work() {}
+    /// tokio::select! {
+    ///     () = session.expired() => println!("cut off: others may have taken over"),
+    ///     () = work() => println!("done"),
+    /// }
+    /// # }
+    /// ```
     pub async fn expired(&self) {
         self.held.keeper.lost().await;
     }
 
     /// Whether [`Session::expired`] would end at once.
+    ///
+    /// ```no_run
+    /// # async fn example(session: &tenure_client::concurrency::Session) {
+    /// if session.is_expired() {
+    ///     println!("open another one, and take the locks anew");
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_expired(&self) -> bool {
         self.held.keeper.is_lost()
     }
 
     /// Until when the lease lives for sure, unless it is revoked. It moves with every renewal.
+    ///
+    /// ```no_run
+    /// # async fn example(session: &tenure_client::concurrency::Session) -> tenure_client::Result<()> {
+    /// let left = session.deadline().saturating_duration_since(std::time::Instant::now());
+    /// println!("nobody takes over for {left:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn deadline(&self) -> std::time::Instant {
         self.held.keeper.deadline()
     }
 
     /// Stops keeping the lease alive, for all clones. It runs out by itself, and what is held with it.
+    ///
+    /// ```no_run
+    /// # async fn example(session: tenure_client::concurrency::Session) {
+    /// // What it holds stays until the lease runs out: whoever starts again before that goes on with it.
+    /// let lease = session.lease();
+    /// session.orphan();
+    /// println!("--lease {lease}");
+    /// # }
+    /// ```
     pub fn orphan(&self) {
         self.held.is_let_go.store(true, Ordering::Release);
         self.held.keeper.stop();
@@ -188,6 +291,14 @@ impl Session {
 
     /// Closes the session for all clones: revokes the lease, even one that was given to it, so that everything held with it is
     /// let go at once. That the lease is gone already is no error. Takes 10 s at most, or the lease's TTL if that is less.
+    ///
+    /// ```no_run
+    /// # async fn example(session: tenure_client::concurrency::Session) -> tenure_client::Result<()> {
+    /// session.close().await?;
+    /// println!("everything it held is free");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Timeout`] and whatever else keeps the lease from being revoked. Then it runs out by itself, as it does if the future

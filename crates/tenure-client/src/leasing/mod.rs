@@ -98,6 +98,16 @@ impl Live {
 }
 
 /// How a leasing layer is to be, from [`LeasingKv::builder`].
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::leasing::LeasingKv;
+///
+/// let kv = LeasingKv::builder(&client, "leasing/").ttl(10).keys_max(100).open().await?;
+/// # drop(kv);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing happens until it is opened"]
 pub struct LeasingBuilder {
@@ -110,12 +120,32 @@ pub struct LeasingBuilder {
 
 impl LeasingBuilder {
     /// How long others have to wait for keys of this client after it is gone. Default: 60 s.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::leasing::LeasingKv;
+    ///
+    /// let kv = LeasingKv::builder(&client, "leasing/").ttl(10).open().await?;
+    /// # drop(kv);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ttl(mut self, seconds: i64) -> Self {
         self.ttl_seconds = seconds;
         self
     }
 
     /// So many keys are owned at most; others are read from the server. Each costs a watch. Default: 4096.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::leasing::LeasingKv;
+    ///
+    /// let kv = LeasingKv::builder(&client, "leasing/").keys_max(100).open().await?;
+    /// # drop(kv);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn keys_max(mut self, keys: usize) -> Self {
         self.keys_max = keys;
         self
@@ -123,12 +153,33 @@ impl LeasingBuilder {
 
     /// How long a key is not acquired again after another client wanted to write it, or when it belongs to another one. The longer,
     /// the less keys that many write go back and forth. Default: 2 s.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
+    /// use tenure_client::leasing::LeasingKv;
+    ///
+    /// let kv = LeasingKv::builder(&client, "leasing/").rest(Duration::from_secs(10)).open().await?;
+    /// # drop(kv);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn rest(mut self, rest: Duration) -> Self {
         self.rest = rest;
         self
     }
 
     /// Opens the layer, with a session.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Kv, leasing::LeasingKv};
+    ///
+    /// let kv = LeasingKv::builder(&client, "leasing/").ttl(30).open().await?;
+    /// println!("{:?}", kv.get("mode").await?.first());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Invalid`] if the prefix is empty; and as [`SessionBuilder::open`](crate::concurrency::SessionBuilder::open).
@@ -162,6 +213,16 @@ impl fmt::Debug for LeasingKv {
 impl LeasingKv {
     /// A layer whose ownership keys are under `prefix`, with a session of 60 s.
     ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Kv, leasing::LeasingKv};
+    ///
+    /// let kv = LeasingKv::open(&client, "leasing/").await?;
+    /// println!("{:?}", kv.get("mode").await?.first());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`LeasingBuilder::open`].
     pub async fn open(client: &Client, prefix: impl IntoBytes) -> Result<Self> {
@@ -169,12 +230,32 @@ impl LeasingKv {
     }
 
     /// A layer with options: `LeasingKv::builder(&client, "leasing/").ttl(10).open().await?`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::leasing::LeasingKv;
+    ///
+    /// let kv = LeasingKv::builder(&client, "leasing/").ttl(10).open().await?;
+    /// # drop(kv);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder(client: &Client, prefix: impl IntoBytes) -> LeasingBuilder {
         let prefix = prefix.into_bytes();
         LeasingBuilder { client: client.clone(), prefix, ttl_seconds: 60, keys_max: KEYS_MAX, rest: REST }
     }
 
     /// How many keys are owned.
+    ///
+    /// ```no_run
+    /// # async fn example(kv: &tenure_client::leasing::LeasingKv) -> tenure_client::Result<()> {
+    /// use tenure_client::Kv;
+    ///
+    /// kv.get("mode").await?;
+    /// println!("{} keys are read from memory from now on", kv.keys_owned());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn keys_owned(&self) -> usize {
         self.shared().book.lock().keys_owned()
@@ -182,6 +263,14 @@ impl LeasingKv {
 
     /// Lets go of everything, and closes the session. Later calls fail with [`Error::Closed`]. Dropping the last clone does the
     /// same in the background.
+    ///
+    /// ```no_run
+    /// # async fn example(kv: tenure_client::leasing::LeasingKv) -> tenure_client::Result<()> {
+    /// // Others need not wait for the end of the lease to write what was owned.
+    /// kv.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Session::close`](crate::concurrency::Session::close).

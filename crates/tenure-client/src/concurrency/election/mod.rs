@@ -47,6 +47,15 @@ pub struct Election {
 }
 
 /// Who leads.
+///
+/// ```no_run
+/// # async fn example(election: &tenure_client::concurrency::Election) -> tenure_client::Result<()> {
+/// let leader = election.leader().await?;
+/// println!("{} says {}", leader.kv.key_text(), leader.kv.value_text());
+/// println!("its fencing token is {}", leader.kv.create_revision);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaderResponse {
     /// Server and store. The revision is the one at which he led, or proclaimed this, as far as it is known: not before.
@@ -63,6 +72,15 @@ impl LeaderResponse {
 
 impl Election {
     /// The election of this name. Nothing is asked of the server yet.
+    ///
+    /// ```no_run
+    /// # async fn example(session: &tenure_client::concurrency::Session) {
+    /// use tenure_client::concurrency::Election;
+    ///
+    /// let election = Election::new(session, "scheduler");
+    /// # drop(election);
+    /// # }
+    /// ```
     #[must_use]
     pub fn new(session: &Session, prefix: impl IntoBytes) -> Self {
         let prefix = line::prefix_of(prefix);
@@ -77,6 +95,19 @@ impl Election {
     /// again and is the last. The clones of one session stand one after the other.
     ///
     /// Dropping the future gives the candidacy up: the key is deleted in the background, at the latest by the end of the lease.
+    ///
+    /// ```no_run
+    /// # async fn example(election: &tenure_client::concurrency::Election) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// // Dropping the future gives the candidacy up.
+    /// match tokio::time::timeout(Duration::from_secs(10), election.campaign("10.0.0.7:80")).await {
+    ///     Ok(leadership) => println!("elected at revision {}", leadership?.revision()),
+    ///     Err(_) => println!("somebody else goes on leading"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::SessionExpired`] if the session ends meanwhile; refusals such as
@@ -117,6 +148,20 @@ impl Election {
     /// Takes a leadership up again that an earlier life of this program has [kept](Leadership::keep), with the same lease.
     /// As Go's `ResumeElection`, but it asks whether it still leads.
     ///
+    /// ```no_run
+    /// use tenure_client::{Client, Error, LeaseId, Revision, concurrency::{Election, Leadership, Session}};
+    ///
+    /// /// Goes on with what [`Leadership::keep`] answered before this program started again.
+    /// async fn resume(client: &Client, lease: LeaseId, key: &[u8], revision: Revision) -> Result<Leadership, Error> {
+    ///     let session = Session::builder(client).lease(lease).open().await?;
+    ///     let election = Election::new(&session, "scheduler");
+    ///     match election.resume(key, revision).await {
+    ///         Err(Error::NotLeader) => election.campaign("10.0.0.7:80").await,
+    ///         leadership => leadership,
+    ///     }
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::NotLeader`] if the key is gone, is another one by now, does not lead, or is in use by this session;
     /// [`Error::SessionExpired`]; and those of a read.
@@ -139,6 +184,19 @@ impl Election {
     }
 
     /// Who leads.
+    ///
+    /// ```no_run
+    /// # async fn example(election: &tenure_client::concurrency::Election) -> tenure_client::Result<()> {
+    /// use tenure_client::Error;
+    ///
+    /// match election.leader().await {
+    ///     Ok(leader) => println!("{} leads", leader.kv.value_text()),
+    ///     Err(Error::NoLeader) => println!("nobody leads"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::NoLeader`] if nobody does; and those of a read.
@@ -166,6 +224,14 @@ impl Election {
     }
 
     /// The key of this session: `PREFIX/LEASE`.
+    ///
+    /// ```no_run
+    /// # async fn example(election: &tenure_client::concurrency::Election) -> tenure_client::Result<()> {
+    /// let is_me = election.leader().await?.kv.key == *election.key();
+    /// println!("I lead: {is_me}");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn key(&self) -> &Bytes {
         &self.key
@@ -175,6 +241,16 @@ impl Election {
 /// A leadership, from [`Election::campaign`].
 ///
 /// Dropping it resigns in the background, if its Tokio runtime still runs; [`Leadership::resign`] tells when that is done.
+///
+/// ```no_run
+/// # async fn example(election: &tenure_client::concurrency::Election) -> tenure_client::Result<()> {
+/// let leadership = election.campaign("starting").await?;
+/// leadership.proclaim("ready").await?;
+/// // What a leader does, until there is nothing left or somebody else leads.
+/// leadership.resign().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it resigns"]
 pub struct Leadership {
@@ -185,12 +261,26 @@ pub struct Leadership {
 
 impl Leadership {
     /// The key that leads.
+    ///
+    /// ```no_run
+    /// # async fn example(leadership: &tenure_client::concurrency::Leadership) {
+    /// println!("{}", String::from_utf8_lossy(leadership.key()));
+    /// # }
+    /// ```
     #[must_use]
     pub fn key(&self) -> &Bytes {
         self.hold.place().key()
     }
 
     /// The fencing token: the revision at which the key was created. A later leader has a higher one.
+    ///
+    /// ```no_run
+    /// # async fn example(leadership: &tenure_client::concurrency::Leadership) -> tenure_client::Result<()> {
+    /// // For what is not in the store: whoever gets it refuses lower ones than it has seen.
+    /// println!("POST /jobs?fence={}", leadership.revision());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.hold.place().created()
@@ -200,6 +290,18 @@ impl Leadership {
     ///
     /// If the answer is lost, it finds out whether the value was written, and writes it if not. If the future is dropped, the
     /// value may be written or not, at once; it will not replace what is proclaimed later.
+    ///
+    /// ```no_run
+    /// # async fn example(leadership: &tenure_client::concurrency::Leadership) -> tenure_client::Result<()> {
+    /// use tenure_client::Error;
+    ///
+    /// match leadership.proclaim("10.0.0.7:81").await {
+    ///     Err(Error::NotLeader | Error::SessionExpired) => println!("somebody else leads by now"),
+    ///     answer => println!("told since revision {}", answer?.revision),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::NotLeader`] if the key is gone; [`Error::SessionExpired`] if the session has ended, or ends meanwhile; and
@@ -211,6 +313,14 @@ impl Leadership {
     /// Resigns, and comes back when the next one leads. That the leadership had been lost is no error. If the future is
     /// dropped, the work goes on in the background.
     ///
+    /// ```no_run
+    /// # async fn example(leadership: tenure_client::concurrency::Leadership) -> tenure_client::Result<()> {
+    /// leadership.resign().await?;
+    /// println!("the next one leads");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// What keeps the key from being deleted. Then it lasts as long as the lease.
     pub async fn resign(self) -> Result<()> {
@@ -219,18 +329,48 @@ impl Leadership {
 
     /// Ends when the leadership is lost: the session has expired, or somebody has deleted the key. Whoever acts as the
     /// leader should stop then.
+    ///
+    /// ```no_run
+    /// # async fn example(leadership: &tenure_client::concurrency::Leadership) {
+    /// # async fn lead() {}
+    /// tokio::select! {
+    ///     () = leadership.lost() => println!("stopped: somebody else may lead"),
+    ///     () = lead() => println!("done"),
+    /// }
+    /// # }
+    /// ```
     pub async fn lost(&self) {
         self.hold.lost().await;
     }
 
     /// Whether the leadership is held, as far as is known here. A loss on the server is known a moment after it has
     /// happened, so this is no proof: [`Leadership::owner_condition`] is.
+    ///
+    /// ```no_run
+    /// # async fn example(leadership: &tenure_client::concurrency::Leadership) {
+    /// while leadership.is_held() {
+    ///     // One step of the work, short enough.
+    ///     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_held(&self) -> bool {
         !self.hold.is_lost()
     }
 
     /// Holds as long as the leadership is held, for transactions.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client, leadership: &tenure_client::concurrency::Leadership) -> tenure_client::Result<()> {
+    /// use tenure_client::Op;
+    ///
+    /// let assign = Op::put("jobs/7", "worker-3");
+    /// let done = client.txn().when([leadership.owner_condition()]).and_then([assign]).commit().await?;
+    /// println!("{}", if done.succeeded { "assigned" } else { "somebody else leads" });
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn owner_condition(&self) -> Compare {
         self.hold.place().condition()
@@ -240,6 +380,17 @@ impl Leadership {
     ///
     /// The session that it was won with must be kept from revoking the lease: with [`Session::orphan`], or by being of a
     /// [given lease](super::SessionBuilder::lease).
+    ///
+    /// ```no_run
+    /// # async fn example(session: tenure_client::concurrency::Session, leadership: tenure_client::concurrency::Leadership) -> tenure_client::Result<()> {
+    /// // For the next start of this program, which must come before the lease runs out.
+    /// let lease = session.lease();
+    /// let (key, revision) = leadership.keep();
+    /// session.orphan();
+    /// println!("{lease} {key:?} {revision}");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use = "nobody else knows"]
     pub fn keep(self) -> (Bytes, Revision) {
         let place = self.hold.into_place();

@@ -19,6 +19,23 @@ use std::{
 ///
 /// It ends with an error when the server refuses to go on, for instance with
 /// [`PermissionDenied`](crate::EtcdError::PermissionDenied), or the client is closed.
+///
+/// ```no_run
+/// # async fn example(election: &tenure_client::concurrency::Election) -> tenure_client::Result<()> {
+/// use futures::StreamExt;
+///
+/// // Only who leads, without what each of them proclaims.
+/// let mut leaders = election.observe();
+/// let mut last = None;
+/// while let Some(leader) = StreamExt::next(&mut leaders).await {
+///     let leader = leader?.kv;
+///     if last.replace(leader.create_revision) != Some(leader.create_revision) {
+///         println!("{} leads", leader.value_text());
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct LeaderStream {
     responses: BoxStream<'static, Result<LeaderResponse>>,
 }
@@ -44,6 +61,15 @@ impl LeaderStream {
     }
 
     /// The next leader, or the next thing that the leader proclaims. Dropping the future loses nothing.
+    ///
+    /// ```no_run
+    /// # async fn example(mut leaders: tenure_client::concurrency::LeaderStream) -> tenure_client::Result<()> {
+    /// if let Some(leader) = leaders.next().await {
+    ///     println!("{} leads", leader?.kv.value_text());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Why it has ended: see [`LeaderStream`].

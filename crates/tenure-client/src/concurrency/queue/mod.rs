@@ -39,12 +39,31 @@ pub struct Queue {
 
 impl Queue {
     /// The queue of this name. Nothing is asked of the server yet.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::concurrency::Queue;
+    ///
+    /// let queue = Queue::new(&client, "jobs");
+    /// # drop(queue);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn new(client: &Client, prefix: impl IntoBytes) -> Self {
         Queue { claims: Arc::new(Claims::new(client.clone())), prefix: line::prefix_of(prefix) }
     }
 
     /// Puts a value at the end. If the future is dropped it may be put or not.
+    ///
+    /// ```no_run
+    /// # async fn example(queue: &tenure_client::concurrency::Queue) -> tenure_client::Result<()> {
+    /// for job in ["sweep the floor", "water the plants"] {
+    ///     queue.enqueue(job).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of a transaction. If the answer is lost, the value is looked for, and if it is there this is no error. If it
@@ -73,6 +92,18 @@ impl Queue {
     ///
     /// Dropping the future loses nothing: if it was just about to take a value, that is given to the next call on this
     /// queue or a clone of it, or put back, at the end, once the last clone is dropped.
+    ///
+    /// ```no_run
+    /// # async fn example(queue: &tenure_client::concurrency::Queue) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// while let Ok(job) = tokio::time::timeout(Duration::from_secs(60), queue.dequeue()).await {
+    ///     println!("{}", String::from_utf8_lossy(&job?));
+    /// }
+    /// println!("nothing to do for a minute");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// What the server refuses, and [`Closed`](crate::Error::Closed). If the answer to the taking is lost, the value is looked for, and if

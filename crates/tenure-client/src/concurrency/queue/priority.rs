@@ -46,6 +46,16 @@ struct End {
 
 impl PriorityQueue {
     /// The queue of this name. Nothing is asked of the server yet.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::concurrency::PriorityQueue;
+    ///
+    /// let queue = PriorityQueue::new(&client, "jobs");
+    /// # drop(queue);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn new(client: &Client, prefix: impl IntoBytes) -> Self {
         PriorityQueue { claims: Arc::new(Claims::new(client.clone())), prefix: line::prefix_of(prefix) }
@@ -55,6 +65,14 @@ impl PriorityQueue {
     ///
     /// If the answer is lost, it is found out whether the value was put, even if it has been taken meanwhile, and it is put
     /// if not.
+    ///
+    /// ```no_run
+    /// # async fn example(queue: &tenure_client::concurrency::PriorityQueue) -> tenure_client::Result<()> {
+    /// queue.enqueue("sweep the floor", 10).await?;
+    /// queue.enqueue("put out the fire", 0).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of a transaction, and [`Error::Invalid`] if a key of this priority has no number. If the history that is
@@ -106,6 +124,14 @@ impl PriorityQueue {
     ///
     /// Dropping the future loses nothing: if it was just about to take a value, that is given to the next call on this
     /// queue or a clone of it, or put back at its place once the last clone is dropped.
+    ///
+    /// ```no_run
+    /// # async fn example(queue: &tenure_client::concurrency::PriorityQueue) -> tenure_client::Result<()> {
+    /// let most_urgent = queue.dequeue().await?;
+    /// println!("{}", String::from_utf8_lossy(&most_urgent));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Queue::dequeue`](super::Queue::dequeue).

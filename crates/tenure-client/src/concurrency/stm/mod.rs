@@ -31,6 +31,23 @@ use std::time::Duration;
 ///
 /// So what is committed is serializable at all levels but the last one. Transactions that read every key that they write
 /// are the same at the first two.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{Error, concurrency::{Isolation, Stm}};
+///
+/// // Reads every key that it writes, so this is as good as the default, and compares fewer keys.
+/// let stm = Stm::new(&client).isolation(Isolation::Serializable);
+/// stm.run(async |txn| {
+///     if txn.get("mode").await?.is_none() {
+///         txn.put("mode", "on");
+///     }
+///     Ok::<_, Error>(())
+/// })
+/// .await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Isolation {
     /// All reads of a run are of the revision of the first one. The transaction commits if, since then, nobody has changed a
@@ -122,6 +139,17 @@ pub struct Stm<'a, K = Client> {
 }
 
 /// A transaction of [`Stm`] that was committed.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{Error, concurrency::Stm};
+///
+/// let done = Stm::new(&client).run(async |txn| Ok::<_, Error>(txn.get("mode").await?)).await?;
+/// println!("{:?} at revision {}", done.value, done.response.header.revision);
+/// println!("after {} runs", done.attempts);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct StmResponse<T> {
     /// What the closure returned in the run that was committed.
@@ -134,11 +162,36 @@ pub struct StmResponse<T> {
 
 impl<'a, K: Kv> Stm<'a, K> {
     /// A transaction with [`Isolation::SerializableSnapshot`] that runs as often as it needs to, without pauses.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Error, concurrency::Stm};
+    ///
+    /// let stm = Stm::new(&client);
+    /// stm.run(async |txn| Ok::<_, Error>(txn.put("mode", "on"))).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(kv: &'a K) -> Self {
         Stm { kv, isolation: Isolation::default(), prefetch: Vec::new(), attempts_max: None, backoff: None }
     }
 
     /// What it promises about the writes of others.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Error, concurrency::{Isolation, Stm}};
+    ///
+    /// let stm = Stm::new(&client).isolation(Isolation::RepeatableReads);
+    /// stm.run(async |txn| {
+    ///     let source = txn.get("source").await?.unwrap_or_default();
+    ///     txn.put("copy", source);
+    ///     Ok::<_, Error>(())
+    /// })
+    /// .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
         self
@@ -146,6 +199,23 @@ impl<'a, K: Kv> Stm<'a, K> {
 
     /// Reads these keys together before the closure runs, which saves a round trip for each. A key that the closure does not
     /// read does not count as read.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Error, concurrency::Stm};
+    ///
+    /// // One round trip for both reads, one for the commit.
+    /// let stm = Stm::new(&client).prefetch(["a", "b"]);
+    /// stm.run(async |txn| {
+    ///     let (a, b) = (txn.get("a").await?, txn.get("b").await?);
+    ///     txn.put("a", b.unwrap_or_default());
+    ///     txn.put("b", a.unwrap_or_default());
+    ///     Ok::<_, Error>(())
+    /// })
+    /// .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn prefetch<B: IntoBytes>(mut self, keys: impl IntoIterator<Item = B>) -> Self {
         self.prefetch.extend(keys.into_iter().map(IntoBytes::into_bytes));
         self
@@ -153,6 +223,25 @@ impl<'a, K: Kv> Stm<'a, K> {
 
     /// Runs the closure at most so often, at least once; then [`Error::Conflict`]. By default there is no limit, as in etcd's
     /// client: each conflict means that somebody else got on.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Error, concurrency::Stm};
+    ///
+    /// let outcome = Stm::new(&client)
+    ///     .attempts_max(3)
+    ///     .run(async |txn| {
+    ///         let visits: u64 = String::from_utf8_lossy(&txn.get("visits").await?.unwrap_or_default()).parse().unwrap_or(0);
+    ///         txn.put("visits", (visits + 1).to_string());
+    ///         Ok::<_, Error>(())
+    ///     })
+    ///     .await;
+    /// if let Err(Error::Conflict { attempts }) = outcome {
+    ///     println!("too busy: given up after {attempts} runs, nothing was written");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn attempts_max(mut self, attempts_max: u32) -> Self {
         self.attempts_max = Some(attempts_max.max(1));
         self
@@ -160,6 +249,22 @@ impl<'a, K: Kv> Stm<'a, K> {
 
     /// Pauses after a conflict, from `min`, doubling up to `max`, each with some random more: for transactions that are long,
     /// and many. By default there are none: the next run starts with the values that the server sent with its refusal.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
+    /// use tenure_client::{Error, concurrency::Stm};
+    ///
+    /// let stm = Stm::new(&client).backoff(Duration::from_millis(5), Duration::from_millis(200));
+    /// stm.run(async |txn| {
+    ///     let total = txn.get("total").await?.unwrap_or_default();
+    ///     txn.put("report", total);
+    ///     Ok::<_, Error>(())
+    /// })
+    /// .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
         self.backoff = Some((min, max.max(min)));
         self
@@ -168,6 +273,41 @@ impl<'a, K: Kv> Stm<'a, K> {
     /// Runs the closure until what it did is committed.
     ///
     /// Dropping the future gives the transaction up. If that is during the commit, the writes may take effect, all or none.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{Error, concurrency::Stm};
+    ///
+    /// #[derive(Debug)]
+    /// enum Refused {
+    ///     TooLittle,
+    ///     Store(Error),
+    /// }
+    ///
+    /// impl From<Error> for Refused {
+    ///     fn from(error: Error) -> Self {
+    ///         Refused::Store(error)
+    ///     }
+    /// }
+    ///
+    /// let outcome = Stm::new(&client)
+    ///     .run(async |txn| {
+    ///         let balance = txn.get("balance/a").await?.unwrap_or_default();
+    ///         let balance: u64 = String::from_utf8_lossy(&balance).parse().unwrap_or(0);
+    ///         // An error aborts: nothing is written.
+    ///         let rest = balance.checked_sub(10).ok_or(Refused::TooLittle)?;
+    ///         txn.put("balance/a", rest.to_string());
+    ///         Ok(rest)
+    ///     })
+    ///     .await;
+    /// match outcome {
+    ///     Ok(done) => println!("{} are left", done.value),
+    ///     Err(Refused::TooLittle) => println!("not enough"),
+    ///     Err(Refused::Store(error)) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// That of the closure, which aborts the transaction; [`Error::Conflict`] after [`Stm::attempts_max`] runs; and those
@@ -219,6 +359,27 @@ fn pauses(min: Duration, max: Duration) -> impl Iterator<Item = Duration> + Send
 }
 
 /// One run of a transaction: what the closure of [`Stm::run`] reads and writes through.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::{Client, Error, Result, concurrency::{Stm, StmTxn}};
+///
+/// /// A part of a transaction, to be used in several.
+/// async fn number(txn: &mut StmTxn<'_>, key: &str) -> Result<u64> {
+///     let value = txn.get(key).await?.unwrap_or_default();
+///     Ok(String::from_utf8_lossy(&value).parse().unwrap_or(0))
+/// }
+///
+/// Stm::new(&client)
+///     .run(async |txn| {
+///         let total = number(txn, "a").await? + number(txn, "b").await?;
+///         txn.put("total", total.to_string());
+///         Ok::<_, Error>(())
+///     })
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct StmTxn<'a, K = Client> {
     kv: &'a K,
@@ -233,6 +394,15 @@ impl<'a, K: Kv> StmTxn<'a, K> {
 
     /// The value of `key`, nothing if it does not exist. What this transaction has written to it comes first.
     ///
+    /// ```no_run
+    /// # async fn example(txn: &mut tenure_client::concurrency::StmTxn<'_>) -> tenure_client::Result<()> {
+    /// txn.put("mode", "on");
+    /// // It sees what it has written itself.
+    /// assert_eq!(txn.get("mode").await?.unwrap(), "on");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Client::get`]. They are best passed on: the transaction is aborted then, or run again if its revision has been
     /// compacted away.
@@ -245,6 +415,15 @@ impl<'a, K: Kv> StmTxn<'a, K> {
     }
 
     /// The values of several keys, in their order. Those that must be read are read together.
+    ///
+    /// ```no_run
+    /// # async fn example(txn: &mut tenure_client::concurrency::StmTxn<'_>) -> tenure_client::Result<()> {
+    /// for value in txn.values(["a", "b", "c"]).await? {
+    ///     println!("{value:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`StmTxn::get`].
@@ -269,6 +448,15 @@ impl<'a, K: Kv> StmTxn<'a, K> {
     /// The revision at which `key` was last changed, 0 if it does not exist. What this transaction has written to it does
     /// not count.
     ///
+    /// ```no_run
+    /// # async fn example(txn: &mut tenure_client::concurrency::StmTxn<'_>) -> tenure_client::Result<()> {
+    /// if txn.rev("config").await? == 0 {
+    ///     txn.put("config", "the first one");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`StmTxn::get`].
     pub async fn rev(&mut self, key: impl IntoBytes) -> Result<Revision> {
@@ -276,16 +464,43 @@ impl<'a, K: Kv> StmTxn<'a, K> {
     }
 
     /// Writes `value` to `key` when the transaction commits.
+    ///
+    /// ```no_run
+    /// # async fn example(txn: &mut tenure_client::concurrency::StmTxn<'_>) {
+    /// txn.put("a", "1");
+    /// txn.put("b", "2");
+    /// # }
+    /// ```
     pub fn put(&mut self, key: impl IntoBytes, value: impl IntoBytes) {
         self.put_with_lease(key, value, LeaseId(0));
     }
 
     /// Writes `value` to `key`, which goes away with `lease`, when the transaction commits.
+    ///
+    /// ```no_run
+    /// # async fn example(txn: &mut tenure_client::concurrency::StmTxn<'_>, session: &tenure_client::concurrency::Session) -> tenure_client::Result<()> {
+    /// if txn.get("workers/7").await?.is_none() {
+    ///     txn.put_with_lease("workers/7", "me", session.lease());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn put_with_lease(&mut self, key: impl IntoBytes, value: impl IntoBytes, lease: LeaseId) {
         self.attempt.put(key.into_bytes(), value.into_bytes(), lease);
     }
 
     /// Deletes `key` when the transaction commits.
+    ///
+    /// ```no_run
+    /// # async fn example(txn: &mut tenure_client::concurrency::StmTxn<'_>) -> tenure_client::Result<()> {
+    /// // Moves a value.
+    /// if let Some(value) = txn.get("from").await? {
+    ///     txn.del("from");
+    ///     txn.put("to", value);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn del(&mut self, key: impl IntoBytes) {
         self.attempt.del(key.into_bytes());
     }
