@@ -1,7 +1,7 @@
 //! What a command does, as a value.
 
-use crate::command::AlarmType;
-use crate::types::{KvBytes, LeaseId, LogIndex, MemberId, Record, Revision, Term};
+use crate::command::{AlarmType, Permission};
+use crate::types::{KvBytes, LeaseId, LogIndex, MemberId, Record, Revision, Secret, Term};
 use bytes::Bytes;
 use tenure_api::error::EtcdError;
 use thiserror::Error;
@@ -86,6 +86,40 @@ pub enum TableChange {
     ConfState(Bytes),
     /// `storageVersion`, `X.Y.0`.
     StorageVersion(String),
+    /// Whether authentication is on (`authEnabled`).
+    AuthEnabled(bool),
+    /// The auth revision (`authRevision`).
+    AuthRevision(u64),
+    /// A user exists like this.
+    AuthUserPut(AuthUser),
+    /// A user is gone.
+    AuthUserDelete(String),
+    /// A role exists like this.
+    AuthRolePut(AuthRole),
+    /// A role is gone.
+    AuthRoleDelete(String),
+}
+
+/// A user as the tables hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthUser {
+    /// The name.
+    pub name: String,
+    /// The bcrypt hash of the password, as text; empty for a user without one.
+    pub password_hash: Secret,
+    /// The names of the roles, sorted.
+    pub roles: Vec<String>,
+    /// Only a certificate can say that somebody is this user.
+    pub no_password: bool,
+}
+
+/// A role as the tables hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthRole {
+    /// The name.
+    pub name: String,
+    /// What it may do, by key.
+    pub permissions: Vec<Permission>,
 }
 
 /// A lease as the tables hold it. Attached keys are not stored: the newest records say them.
@@ -150,6 +184,15 @@ pub enum Response {
     LeaseRevoke(Revision),
     /// To an alarm command: the alarms it read, raised or cleared.
     Alarm(Vec<AlarmEntry>, Revision),
+    /// To a log-in: the auth revision that the user was found at.
+    Authenticated {
+        /// The entry that logs him in, which is a part of his simple token.
+        index: LogIndex,
+        /// The auth revision.
+        auth_revision: u64,
+        /// The current revision.
+        revision: Revision,
+    },
     /// To everything that only acknowledges.
     Done(Revision),
 }

@@ -5,17 +5,18 @@
 //! outputs that somebody else carries out.
 //!
 //! The modules form a line, and a test keeps it so:
-//! `types <- command <- effects <- lease, alarm, membership <- mvcc <- state <- node`.
+//! `types <- command <- effects <- lease, alarm, membership, auth <- mvcc <- state <- node`.
 //!
 //! * [`types`]: newtypes and the record, the unit that the revision log stores.
 //! * [`command`]: the replicated command and its encoding, etcd's `InternalRaftRequest`.
 //! * [`effects`]: what applying a command does, as a value.
 //! * [`mvcc`]: key index, range and transaction evaluation, compaction, hash.
-//! * [`lease`], [`alarm`], [`membership`]: the small tables.
+//! * [`lease`], [`alarm`], [`membership`], [`auth`]: the small tables.
 //! * [`state`]: the one `apply`, from a command to [`state::Effects`].
 //! * [`node`]: drives Raft, inputs in, outputs out.
 
 pub mod alarm;
+pub mod auth;
 pub mod command;
 pub mod effects;
 pub mod lease;

@@ -15,7 +15,7 @@ const CORE: [&[&str]; 7] = [
     &["types"],
     &["command"],
     &["effects"],
-    &["lease", "alarm", "membership"],
+    &["lease", "alarm", "membership", "auth"],
     &["mvcc"],
     &["state"],
     &["node"],

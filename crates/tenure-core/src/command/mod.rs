@@ -3,8 +3,13 @@
 //! On the log and on the wire between members a command is etcd's `InternalRaftRequest`;
 //! [`Request::encode`] and [`Request::decode`] are the only places that know it.
 
+mod auth;
 mod wire;
 
+pub use auth::{
+    AuthCommand, Authenticate, Identity, Permission, PermissionKind, RoleGrantPermission,
+    RoleRevokePermission, UserAdd, UserChangePassword, UserRole,
+};
 pub use wire::DecodeError;
 
 use crate::types::{Key, KeyRange, LeaseId, MemberId, RequestId, Revision};
@@ -24,10 +29,8 @@ pub struct Request {
 pub struct RequestHeader {
     /// The proposal.
     pub id: RequestId,
-    /// The authenticated user, empty while authentication is off.
-    pub username: String,
-    /// The auth revision that the user's token was checked at; 0 while authentication is off.
-    pub auth_revision: u64,
+    /// In whose name.
+    pub identity: Identity,
 }
 
 /// Everything that can change the state.
@@ -55,6 +58,8 @@ pub enum Command {
     MemberAttributesSet(MemberAttributesSet),
     /// Start or end a downgrade.
     DowngradeInfoSet(DowngradeInfoSet),
+    /// Change users, roles, or authentication as a whole.
+    Auth(AuthCommand),
     /// A field that this version does not know or that changes nothing (`range`,
     /// `downgrade_version_test`): applied as nothing, on every member alike.
     Nothing,

@@ -8,9 +8,10 @@
 //! Keys and values are never copied on the way in: they share the buffer of the message.
 
 use super::{
-    AlarmAction, AlarmCommand, AlarmType, ClusterVersionSet, Command, Compact, Compare, CompareResult,
-    CompareTarget, DeleteRange, DowngradeInfoSet, LeaseGrant, LeaseRemaining, LeaseRevoke,
-    MemberAttributesSet, Op, Put, RangeQuery, Request, RequestHeader, SortOrder, SortTarget, Txn,
+    AlarmAction, AlarmCommand, AlarmType, AuthCommand, ClusterVersionSet, Command, Compact, Compare,
+    CompareResult, CompareTarget, DeleteRange, DowngradeInfoSet, Identity, LeaseGrant, LeaseRemaining,
+    LeaseRevoke, MemberAttributesSet, Op, Put, RangeQuery, Request, RequestHeader, SortOrder, SortTarget,
+    Txn,
 };
 use crate::types::{KeyRange, LeaseId, MemberId, RequestId, Revision};
 use bytes::Bytes;
@@ -19,6 +20,8 @@ use tenure_api::error::EtcdError;
 use tenure_api::etcdserverpb::{self as pb, compare, range_request, request_op};
 use tenure_api::membershippb;
 use thiserror::Error;
+
+mod auth;
 
 #[cfg(test)]
 mod tests;
@@ -60,8 +63,7 @@ impl Request {
         let id = if wire.id != 0 { wire.id } else { header.id };
         let header = RequestHeader {
             id: RequestId(id),
-            username: header.username,
-            auth_revision: header.auth_revision,
+            identity: Identity { username: header.username, auth_revision: header.auth_revision },
         };
         let command = Command::from_wire(wire).map_err(DecodeError::Invalid)?;
         Ok(Self { header, command })
@@ -70,8 +72,8 @@ impl Request {
     fn to_wire(&self) -> pb::InternalRaftRequest {
         let header = pb::RequestHeader {
             id: self.header.id.0,
-            username: self.header.username.clone(),
-            auth_revision: self.header.auth_revision,
+            username: self.header.identity.username.clone(),
+            auth_revision: self.header.identity.auth_revision,
         };
         let mut wire = self.command.to_wire();
         wire.header = Some(header);
@@ -81,7 +83,7 @@ impl Request {
 
 impl Command {
     /// The command of a message. Of several fields the first in etcd's order of dispatch counts.
-    fn from_wire(wire: pb::InternalRaftRequest) -> Result<Self, EtcdError> {
+    fn from_wire(mut wire: pb::InternalRaftRequest) -> Result<Self, EtcdError> {
         let command = if let Some(set) = wire.cluster_version_set {
             Command::ClusterVersionSet(ClusterVersionSet { version: set.ver })
         } else if let Some(set) = wire.cluster_member_attr_set {
@@ -106,6 +108,8 @@ impl Command {
             Command::LeaseCheckpoint(checkpoint.checkpoints.iter().map(LeaseRemaining::from_wire).collect())
         } else if let Some(alarm) = wire.alarm {
             AlarmCommand::from_wire(alarm).map_or(Command::Nothing, Command::Alarm)
+        } else if let Some(auth) = AuthCommand::from_wire(&mut wire) {
+            Command::Auth(auth)
         } else {
             Command::Nothing
         };
@@ -140,6 +144,7 @@ impl Command {
                 wire.downgrade_info_set =
                     Some(membershippb::DowngradeInfoSetRequest { enabled: set.enabled, ver });
             }
+            Command::Auth(auth) => auth.to_wire(&mut wire),
             Command::Nothing => {}
         }
         wire

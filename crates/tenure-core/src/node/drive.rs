@@ -4,7 +4,7 @@ use super::interface::{Applied, DropReason, Output, Persist, PersistToken, Propo
 use super::leases::{Barrier, Question};
 use super::message::{Message, MessageKind};
 use super::{CONF_CHANGES_MAX, LeaseTicket, Node, engine};
-use crate::command::{ClusterVersionSet, Command, Request, RequestHeader};
+use crate::command::{ClusterVersionSet, Command, Identity, Request, RequestHeader};
 use crate::state::Halt;
 use crate::types::{ConfChange, ConfState, EntryKind, LeaseId, LogEntry, LogIndex, MemberId, Moment, Term};
 use raft::eraftpb;
@@ -458,7 +458,7 @@ impl Node {
         let mut entries = Vec::with_capacity(commands.len());
         let notes_lives = commands.iter().any(|command| matches!(command, Command::LeaseCheckpoint(_)));
         for command in commands {
-            let header = RequestHeader { id: self.request_ids.next_id(), ..RequestHeader::default() };
+            let header = RequestHeader { id: self.request_ids.next_id(), identity: Identity::of_cluster() };
             entries.push(proposal_entry(Request { header, command }.encode()));
         }
         // Whatever is refused is proposed again when its time comes.

@@ -53,6 +53,7 @@ fn touches_data(command: &Command) -> bool {
         | Command::ClusterVersionSet(_)
         | Command::MemberAttributesSet(_)
         | Command::DowngradeInfoSet(_)
+        | Command::Auth(_)
         | Command::Nothing => false,
     }
 }

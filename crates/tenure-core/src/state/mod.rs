@@ -5,6 +5,8 @@
 //! nothing by construction, and what the disk holds and what memory holds come from the same value.
 
 mod alarm;
+mod auth;
+mod authorize;
 mod cluster;
 mod compact;
 mod kv;
@@ -14,6 +16,10 @@ mod quota;
 mod txn;
 
 #[cfg(test)]
+mod auth_model_test;
+#[cfg(test)]
+mod auth_test;
+#[cfg(test)]
 mod model_test;
 #[cfg(test)]
 mod script_test;
@@ -21,14 +27,16 @@ mod script_test;
 mod tables_test;
 
 pub use crate::effects::{
-    AlarmEntry, DeleteOutcome, Effects, Halt, LeaseEntry, LeaseEvent, OpOutcome, Outcome, PutOutcome,
-    RangeOutcome, Response, TableChange, TxnOutcome, WriteBatch,
+    AlarmEntry, AuthRole, AuthUser, DeleteOutcome, Effects, Halt, LeaseEntry, LeaseEvent, OpOutcome, Outcome,
+    PutOutcome, RangeOutcome, Response, TableChange, TxnOutcome, WriteBatch,
 };
+pub use authorize::Access;
 pub use load::{LoadRun, SortedRun};
 pub use quota::cost;
 pub use txn::{ReadTxn, read_txn, txn_is_read_only, txn_is_serializable};
 
 use crate::alarm::Alarms;
+use crate::auth::Auth;
 use crate::command::{Command, Request};
 use crate::lease::Leases;
 use crate::membership::Membership;
@@ -49,6 +57,8 @@ pub struct StateMachine {
     pub alarms: Alarms,
     /// Members, cluster version, Raft configuration.
     pub membership: Membership,
+    /// Users, roles, and whether they count.
+    pub auth: Auth,
     applied: LogIndex,
     term: Term,
 }
@@ -81,7 +91,9 @@ impl StateMachine {
     ) -> Result<Effects, Halt> {
         self.expect_next(index)?;
         let mut batch = WriteBatch::new(index, term);
-        let outcome = match alarm::refusal(self, &request.command) {
+        let refusal = alarm::refusal(self, &request.command)
+            .or_else(|| self.authorize(&request.header.identity, Access::Apply(&request.command)).err());
+        let outcome = match refusal {
             Some(error) => Err(error),
             None => self.dispatch(records, &mut batch, &request.command)?,
         };
@@ -136,6 +148,7 @@ impl StateMachine {
             Command::ClusterVersionSet(set) => cluster::version_set(self, batch, set),
             Command::MemberAttributesSet(set) => cluster::attributes_set(self, batch, set),
             Command::DowngradeInfoSet(set) => cluster::downgrade_set(self, batch, set),
+            Command::Auth(command) => auth::auth(self, batch, command),
             Command::Nothing => Ok(Ok(Response::Done(self.mvcc.revision()))),
         }
     }
@@ -158,6 +171,7 @@ impl StateMachine {
         self.leases.install_table(change);
         self.alarms.install_table(change);
         self.membership.install_table(change);
+        self.auth.install_table(change);
     }
 
     /// The rows of the tables, as the changes that make them out of nothing: what [`StateMachine::load_table`] takes up.
@@ -169,6 +183,7 @@ impl StateMachine {
             rows.push(TableChange::CompactRevision(self.mvcc.compacted()));
         }
         rows.extend(self.membership.tables());
+        rows.extend(self.auth.tables());
         rows
     }
 

@@ -4,6 +4,7 @@ mod ids;
 mod key;
 mod raft;
 mod record;
+mod secret;
 mod time;
 
 pub use ids::{
@@ -14,4 +15,5 @@ pub use raft::{
     ConfChange, ConfChangeKind, ConfState, EntryKind, HardState, LogEntry, LogPosition, MalformedConfChange,
 };
 pub use record::{Change, KvBytes, KvView, MalformedKv, Record, RecordSource, SourceError, Version};
+pub use secret::Secret;
 pub use time::Moment;

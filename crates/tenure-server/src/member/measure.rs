@@ -5,7 +5,7 @@ use super::Shared;
 use crate::metrics::{Handles, Metrics, Operation};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tenure_core::command::Command;
+use tenure_core::command::{AuthCommand, Command};
 use tenure_core::state::{Effects, LeaseEvent};
 use tenure_core::types::Change;
 
@@ -80,6 +80,20 @@ fn operation(command: &Command) -> Option<Operation> {
         Command::ClusterVersionSet(_) => Operation::ClusterVersionSet,
         Command::MemberAttributesSet(_) => Operation::ClusterMemberAttrSet,
         Command::DowngradeInfoSet(_) => Operation::DowngradeInfoSet,
+        Command::Auth(command) => match command {
+            AuthCommand::Authenticate(_) => Operation::Authenticate,
+            AuthCommand::Enable => Operation::AuthEnable,
+            AuthCommand::Disable => Operation::AuthDisable,
+            AuthCommand::UserAdd(_) => Operation::AuthUserAdd,
+            AuthCommand::UserDelete(_) => Operation::AuthUserDelete,
+            AuthCommand::UserChangePassword(_) => Operation::AuthUserChangePassword,
+            AuthCommand::UserGrantRole(_) => Operation::AuthUserGrantRole,
+            AuthCommand::UserRevokeRole(_) => Operation::AuthUserRevokeRole,
+            AuthCommand::RoleAdd(_) => Operation::AuthRoleAdd,
+            AuthCommand::RoleDelete(_) => Operation::AuthRoleDelete,
+            AuthCommand::RoleGrantPermission(_) => Operation::AuthRoleGrantPermission,
+            AuthCommand::RoleRevokePermission(_) => Operation::AuthRoleRevokePermission,
+        },
         Command::Nothing => return None,
     })
 }
@@ -108,6 +122,7 @@ fn read(shared: &Shared, handles: &Handles) {
     handles.db_total_size_in_use.set(sizes.live_bytes as i64);
     handles.current_revision.set(state.mvcc.revision().0);
     handles.compact_revision.set(state.mvcc.compacted().0);
+    handles.auth_revision.set(state.auth.revision() as i64);
     handles.mvcc_keys.set(state.mvcc.stats().live_keys as i64);
     handles.mvcc_watchers.set(watchers as i64);
     handles.mvcc_slow_watchers.set(behind as i64);

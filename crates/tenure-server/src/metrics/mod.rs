@@ -308,6 +308,30 @@ operations! {
     ClusterMemberAttrSet,
     /// A downgrade.
     DowngradeInfoSet,
+    /// A log-in.
+    Authenticate,
+    /// Authentication switched on.
+    AuthEnable,
+    /// Authentication switched off.
+    AuthDisable,
+    /// A user that is made.
+    AuthUserAdd,
+    /// A user that is removed.
+    AuthUserDelete,
+    /// Another password.
+    AuthUserChangePassword,
+    /// A role granted to a user.
+    AuthUserGrantRole,
+    /// A role taken from a user.
+    AuthUserRevokeRole,
+    /// A role that is made.
+    AuthRoleAdd,
+    /// A role that is removed.
+    AuthRoleDelete,
+    /// A permission given to a role.
+    AuthRoleGrantPermission,
+    /// A permission taken from a role.
+    AuthRoleRevokePermission,
 }
 
 /// A histogram for each operation and outcome, looked up at its first observation and never again.

@@ -6,6 +6,7 @@ use prost::Message;
 use std::collections::BTreeMap;
 use std::error::Error;
 use tenure_api::{etcdserverpb, leasepb};
+use tenure_core::auth::Auth;
 use tenure_core::command::AlarmType;
 use tenure_core::state::{AlarmEntry, LeaseEntry, StateMachine, TableChange};
 use tenure_core::types::{LogIndex, RecordRevision, Revision, Term};
@@ -130,7 +131,7 @@ impl Tables {
         tables.put("meta", "consistent_index", view.applied.0.to_be_bytes());
         tables.put("meta", "term", view.term.0.to_be_bytes());
         // What a store has on which authentication was never touched.
-        tables.put("auth", "authRevision", 1u64.to_be_bytes());
+        tables.put("auth", "authRevision", Auth::REVISION_FIRST.to_be_bytes());
         if let Some(revision) = view.finished_compaction {
             tables.put("meta", "finishedCompactRev", compaction_value(revision));
         }
@@ -166,6 +167,12 @@ impl Tables {
             TableChange::Downgrade(json) => self.put("cluster", "downgrade", json),
             TableChange::ConfState(json) => self.put("meta", "confState", json),
             TableChange::StorageVersion(version) => self.put("meta", "storageVersion", version),
+            TableChange::AuthEnabled(enabled) => self.put("auth", "authEnabled", [u8::from(*enabled)]),
+            TableChange::AuthRevision(revision) => self.put("auth", "authRevision", revision.to_be_bytes()),
+            TableChange::AuthUserPut(user) => self.put("authUsers", &user.name, user.encode()),
+            TableChange::AuthUserDelete(name) => self.remove("authUsers", name),
+            TableChange::AuthRolePut(role) => self.put("authRoles", &role.name, role.encode()),
+            TableChange::AuthRoleDelete(name) => self.remove("authRoles", name),
         }
     }
 }

@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
 use tenure_core::command::{
-    AlarmAction, AlarmCommand, AlarmType, Command, Compact, DeleteRange, LeaseGrant, LeaseRevoke, Put,
-    Request, RequestHeader,
+    AlarmAction, AlarmCommand, AlarmType, Command, Compact, DeleteRange, LeaseGrant, LeaseRevoke, Permission,
+    PermissionKind, Put, Request, RequestHeader,
 };
-use tenure_core::state::{AlarmEntry, LeaseEntry, StateMachine, TableChange};
-use tenure_core::types::{KvBytes, LeaseId, LogIndex, MemberId, RecordRevision, Revision, Term, Version};
+use tenure_core::state::{AlarmEntry, AuthRole, AuthUser, LeaseEntry, StateMachine, TableChange};
+use tenure_core::types::{
+    KeyRange, KvBytes, LeaseId, LogIndex, MemberId, RecordRevision, Revision, Secret, Term, Version,
+};
 
 type Records = Vec<Result<StoredRecord, Infallible>>;
 
@@ -51,6 +53,13 @@ fn alarm(member: u64, alarm: AlarmType) -> AlarmEntry {
 
 /// A view with something in every bucket that can have something.
 fn full_view() -> SnapshotView<Records> {
+    let everything = Permission { kind: PermissionKind::Read, range: KeyRange::everything() };
+    let user = |name: &str, role: &str| AuthUser {
+        name: name.into(),
+        password_hash: Secret(Bytes::from_static(b"$2a$")),
+        roles: vec![role.into()],
+        no_password: false,
+    };
     let tables = vec![
         lease(7, 100, 0),
         lease(-2, 60, 30),
@@ -67,6 +76,14 @@ fn full_view() -> SnapshotView<Records> {
         TableChange::Downgrade(Bytes::from_static(br#"{"enabled":false}"#)),
         TableChange::ConfState(Bytes::from_static(br#"{"voters":[171],"auto_leave":false}"#)),
         TableChange::StorageVersion("3.7.0".into()),
+        TableChange::AuthEnabled(true),
+        TableChange::AuthRevision(300),
+        TableChange::AuthRolePut(AuthRole { name: "gone".into(), permissions: vec![] }),
+        TableChange::AuthRolePut(AuthRole { name: "reader".into(), permissions: vec![everything] }),
+        TableChange::AuthRoleDelete("gone".into()),
+        TableChange::AuthUserPut(user("root", "root")),
+        TableChange::AuthUserPut(user("gone", "reader")),
+        TableChange::AuthUserDelete("gone".into()),
     ];
     let records = records(vec![
         put(at(2, 0), "a", "1"),
@@ -164,7 +181,7 @@ fn n2_hash_of_all_that_members_share() {
     let other = SnapshotView { applied: LogIndex(77), term: Term(8), ..full_view() };
     assert_eq!(content_hash(other).unwrap(), hash);
     let mut other = full_view();
-    other.tables.pop();
+    other.tables.retain(|row| !matches!(row, TableChange::StorageVersion(_)));
     assert_eq!(content_hash(other).unwrap(), hash, "without a storage version");
     let mut other = full_view();
     other.tables.remove(0);
@@ -189,7 +206,7 @@ fn status_says_what_etcdutl_says() {
     assert_eq!(status, expected);
     let file = saved(&snapshot(full_view()));
     let status = SnapshotStatus::read(&BoltFile::open(&file[..]).unwrap()).unwrap();
-    assert_eq!((status.hash, status.live_keys, status.pairs), (hash_of(&file, &[]), 2, 18));
+    assert_eq!((status.hash, status.live_keys, status.pairs), (hash_of(&file, &[]), 2, 21));
     assert_eq!((status.version.as_str(), status.total_bytes), ("3.7.0", file.len() as u64 - 32));
 }
 
@@ -406,8 +423,8 @@ fn the_rows_of_a_state_make_the_same_state() {
     };
     let rows = state_of(&full_view().tables).tables();
     // 2 leases, 1 alarm, compaction, 1 member, 1 that has left, cluster and storage version,
-    // configuration; a downgrade that is not under way is no row.
-    assert_eq!(rows.len(), 9, "{rows:?}");
+    // configuration, the switch of authentication and its revision, 1 role, 1 user; a downgrade that is not under way is no row.
+    assert_eq!(rows.len(), 13, "{rows:?}");
     let again = state_of(&rows);
     assert_eq!(again.tables(), rows);
     assert_eq!(again.mvcc.compacted(), Revision(2));

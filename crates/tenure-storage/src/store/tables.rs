@@ -6,13 +6,16 @@ use super::dead::DeadSet;
 use super::format::ManifestRow;
 use crate::disk::{Disk, DiskFile};
 use bytes::Bytes;
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Database, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Table,
+    TableDefinition, TableError, Value, WriteTransaction,
+};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tenure_core::command::AlarmType;
-use tenure_core::state::{AlarmEntry, LeaseEntry, TableChange};
+use tenure_core::state::{AlarmEntry, AuthRole, AuthUser, LeaseEntry, TableChange};
 use tenure_core::types::{LeaseId, LogIndex, MemberId, RecordRevision, Revision, Term};
 
 /// The name of the database in the directory of the store.
@@ -29,6 +32,9 @@ const LEASE: TableDefinition<i64, (i64, i64)> = TableDefinition::new("lease");
 const ALARM: TableDefinition<(u64, u32), ()> = TableDefinition::new("alarm");
 const MEMBERS: TableDefinition<u64, &[u8]> = TableDefinition::new("members");
 const MEMBERS_REMOVED: TableDefinition<u64, ()> = TableDefinition::new("members_removed");
+const AUTH: TableDefinition<&str, u64> = TableDefinition::new("auth");
+const AUTH_ROLES: TableDefinition<&str, &[u8]> = TableDefinition::new("auth_roles");
+const AUTH_USERS: TableDefinition<&str, &[u8]> = TableDefinition::new("auth_users");
 /// Sealed, end of records, records, first main, first sub, last main, last sub.
 type SegmentColumns = (bool, u64, u32, i64, u32, i64, u32);
 const SEGMENTS: TableDefinition<u64, SegmentColumns> = TableDefinition::new("segments");
@@ -220,6 +226,9 @@ struct OpenTables<'a> {
     alarm: Table<'a, (u64, u32), ()>,
     members: Table<'a, u64, &'static [u8]>,
     members_removed: Table<'a, u64, ()>,
+    auth: Table<'a, &'static str, u64>,
+    auth_roles: Table<'a, &'static str, &'static [u8]>,
+    auth_users: Table<'a, &'static str, &'static [u8]>,
     segments: Table<'a, u64, SegmentColumns>,
     dead: Table<'a, u64, &'static [u8]>,
 }
@@ -234,6 +243,9 @@ impl<'a> OpenTables<'a> {
             alarm: transaction.open_table(ALARM)?,
             members: transaction.open_table(MEMBERS)?,
             members_removed: transaction.open_table(MEMBERS_REMOVED)?,
+            auth: transaction.open_table(AUTH)?,
+            auth_roles: transaction.open_table(AUTH_ROLES)?,
+            auth_users: transaction.open_table(AUTH_USERS)?,
             segments: transaction.open_table(SEGMENTS)?,
             dead: transaction.open_table(DEAD)?,
         })
@@ -301,6 +313,16 @@ impl<'a> OpenTables<'a> {
             TableChange::StorageVersion(version) => {
                 self.cluster.insert("storageVersion", version.as_bytes())?;
             }
+            TableChange::AuthEnabled(enabled) => drop(self.auth.insert("enabled", u64::from(*enabled))?),
+            TableChange::AuthRevision(revision) => drop(self.auth.insert("revision", revision)?),
+            TableChange::AuthUserPut(user) => {
+                self.auth_users.insert(user.name.as_str(), user.encode().as_slice())?;
+            }
+            TableChange::AuthUserDelete(name) => drop(self.auth_users.remove(name.as_str())?),
+            TableChange::AuthRolePut(role) => {
+                self.auth_roles.insert(role.name.as_str(), role.encode().as_slice())?;
+            }
+            TableChange::AuthRoleDelete(name) => drop(self.auth_roles.remove(name.as_str())?),
         }
         Ok(())
     }
@@ -322,7 +344,7 @@ fn alarm_key(alarm: &AlarmEntry) -> (u64, u32) {
 
 /// The tables as the changes that make them out of nothing.
 fn read_changes(
-    transaction: &redb::ReadTransaction,
+    transaction: &ReadTransaction,
     changes: &mut Vec<TableChange>,
 ) -> Result<Result<(), String>, redb::Error> {
     if let Some(revision) = transaction.open_table(COMPACTION)?.get("revision")? {
@@ -357,7 +379,53 @@ fn read_changes(
         };
         changes.push(TableChange::AlarmPut(AlarmEntry { member: MemberId(member), alarm }));
     }
+    read_auth(transaction, changes)
+}
+
+/// Roles come before the users that have them.
+fn read_auth(
+    transaction: &ReadTransaction,
+    changes: &mut Vec<TableChange>,
+) -> Result<Result<(), String>, redb::Error> {
+    if let Some(auth) = open_if_there(transaction, AUTH)? {
+        if let Some(enabled) = auth.get("enabled")? {
+            changes.push(TableChange::AuthEnabled(enabled.value() != 0));
+        }
+        if let Some(revision) = auth.get("revision")? {
+            changes.push(TableChange::AuthRevision(revision.value()));
+        }
+    }
+    if let Some(roles) = open_if_there(transaction, AUTH_ROLES)? {
+        for row in roles.iter()? {
+            let (name, bytes) = row?;
+            match AuthRole::decode(Bytes::copy_from_slice(bytes.value())) {
+                Some(role) => changes.push(TableChange::AuthRolePut(role)),
+                None => return Ok(Err(format!("the role {} cannot be read", name.value()))),
+            }
+        }
+    }
+    if let Some(users) = open_if_there(transaction, AUTH_USERS)? {
+        for row in users.iter()? {
+            let (name, bytes) = row?;
+            match AuthUser::decode(Bytes::copy_from_slice(bytes.value())) {
+                Some(user) => changes.push(TableChange::AuthUserPut(user)),
+                None => return Ok(Err(format!("the user {} cannot be read", name.value()))),
+            }
+        }
+    }
     Ok(Ok(()))
+}
+
+/// A table that a database of an older version has not.
+fn open_if_there<K: Key + 'static, V: Value + 'static>(
+    transaction: &ReadTransaction,
+    table: TableDefinition<'_, K, V>,
+) -> Result<Option<ReadOnlyTable<K, V>>, redb::Error> {
+    match transaction.open_table(table) {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn cluster_change(name: &str, value: &[u8]) -> Result<TableChange, String> {

@@ -1,5 +1,9 @@
 use super::*;
-use crate::types::Key;
+use crate::command::{
+    Authenticate, Permission, PermissionKind, RoleGrantPermission, RoleRevokePermission, UserAdd,
+    UserChangePassword, UserRole,
+};
+use crate::types::{Key, Secret};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -75,9 +79,67 @@ fn requests_are_the_bytes_of_internal_raft_request() {
     }
 }
 
+/// So were these.
+#[test]
+fn commands_of_authentication_are_the_bytes_of_internal_raft_request() {
+    let secret = |text: &str| Secret::from(text.to_owned());
+    let names = || UserRole { user: "u".into(), role: "r".into() };
+    let user = |no_password| UserAdd { name: "u".into(), hashed_password: secret("h"), no_password };
+    let from_k = || KeyRange::from_wire("k".into(), Bytes::from_static(&[0]));
+    let permission = Permission { kind: PermissionKind::ReadWrite, range: from_k() };
+    let rows = [
+        (AuthCommand::Enable, "c23e00"),
+        (AuthCommand::Disable, "9a3f00"),
+        (
+            AuthCommand::Authenticate(Authenticate { name: "u".into(), simple_token: secret("t") }),
+            "a23f060a01751a0174",
+        ),
+        (AuthCommand::UserAdd(user(false)), "e244080a01751a00220168"),
+        (AuthCommand::UserAdd(user(true)), "e2440a0a01751a020801220168"),
+        (AuthCommand::UserDelete("u".into()), "ea44030a0175"),
+        (
+            AuthCommand::UserChangePassword(UserChangePassword {
+                name: "u".into(),
+                hashed_password: secret("h"),
+            }),
+            "fa44060a01751a0168",
+        ),
+        (AuthCommand::UserGrantRole(names()), "8245060a0175120172"),
+        (AuthCommand::UserRevokeRole(names()), "8a45060a0175120172"),
+        (AuthCommand::RoleAdd("r".into()), "824b030a0172"),
+        (AuthCommand::RoleDelete("r".into()), "8a4b030a0172"),
+        (
+            AuthCommand::RoleGrantPermission(RoleGrantPermission {
+                role: "r".into(),
+                permission: Some(permission),
+            }),
+            "9a4b0d0a01721208080212016b1a0100",
+        ),
+        (
+            AuthCommand::RoleRevokePermission(RoleRevokePermission { role: "r".into(), range: from_k() }),
+            "a24b090a017212016b1a0100",
+        ),
+    ];
+    for (command, expected) in rows {
+        let request = request(0x1234, Command::Auth(command));
+        assert_eq!(hex(&request.encode()), format!("a2060308b424{expected}"), "{request:?}");
+        assert_eq!(Request::decode(request.encode()), Ok(request));
+    }
+}
+
+#[test]
+fn a8_cve_2021_28235_a_password_in_plain_text_is_not_taken_up() {
+    // An `AuthUserAddRequest{name: "u", password: "secret"}`, as etcd before 3.5 logged it.
+    let bytes = Bytes::from_static(b"\xe2\x44\x0b\x0a\x01u\x12\x06secret");
+    let request = Request::decode(bytes).expect("decodes");
+    assert!(!format!("{request:?}").contains("secret"), "{request:?}");
+    assert!(!request.encode().windows(6).any(|bytes| bytes == b"secret"));
+}
+
 #[test]
 fn the_header_says_who_asked() {
-    let header = RequestHeader { id: RequestId(1), username: "root".into(), auth_revision: 7 };
+    let identity = Identity { username: "root".into(), auth_revision: 7 };
+    let header = RequestHeader { id: RequestId(1), identity };
     let request = Request { header, command: Command::Nothing };
     assert_eq!(hex(&request.encode()), "a2060a08011204726f6f741807");
     assert_eq!(Request::decode(request.encode()), Ok(request));
@@ -92,10 +154,10 @@ fn an_id_outside_the_header_counts() {
 #[test]
 fn unknown_and_read_only_fields_are_nothing() {
     let range = b"\x1a\x03\x0a\x01a";
-    let auth_enable = b"\xc2\x3e\x00";
+    let auth_status = b"\xaa\x3f\x00";
     let version_test = b"\xe2\xea\x04\x00";
     let not_yet_invented = b"\x82\x7d\x02\x08\x01";
-    for bytes in [&range[..], auth_enable, version_test, not_yet_invented, b""] {
+    for bytes in [&range[..], auth_status, version_test, not_yet_invented, b""] {
         let request = Request::decode(Bytes::copy_from_slice(bytes)).expect("decodes");
         assert_eq!(request.command, Command::Nothing, "{}", hex(bytes));
     }
@@ -295,7 +357,44 @@ fn some_command() -> impl Strategy<Value = Command> {
         (any::<bool>(), "[0-9.]{0,6}").prop_map(|(enabled, version)| {
             Command::DowngradeInfoSet(DowngradeInfoSet { enabled, version })
         }),
+        some_auth_command().prop_map(Command::Auth),
         Just(Command::Nothing),
+    ]
+}
+
+fn some_auth_command() -> impl Strategy<Value = AuthCommand> {
+    let name = || "[a-z]{0,3}";
+    let secret = || "[a-z]{0,3}".prop_map(Secret::from);
+    let names = || (name(), name()).prop_map(|(user, role)| UserRole { user, role });
+    let kind = prop_oneof![
+        Just(PermissionKind::Read),
+        Just(PermissionKind::Write),
+        Just(PermissionKind::ReadWrite),
+        (3..9).prop_map(PermissionKind::Unknown),
+    ];
+    let permission = (kind, some_range()).prop_map(|(kind, range)| Permission { kind, range });
+    prop_oneof![
+        Just(AuthCommand::Enable),
+        Just(AuthCommand::Disable),
+        (name(), secret())
+            .prop_map(|(name, simple_token)| AuthCommand::Authenticate(Authenticate { name, simple_token })),
+        (name(), secret(), any::<bool>()).prop_map(|(name, hashed_password, no_password)| {
+            AuthCommand::UserAdd(UserAdd { name, hashed_password, no_password })
+        }),
+        name().prop_map(AuthCommand::UserDelete),
+        (name(), secret()).prop_map(|(name, hashed_password)| {
+            AuthCommand::UserChangePassword(UserChangePassword { name, hashed_password })
+        }),
+        names().prop_map(AuthCommand::UserGrantRole),
+        names().prop_map(AuthCommand::UserRevokeRole),
+        name().prop_map(AuthCommand::RoleAdd),
+        name().prop_map(AuthCommand::RoleDelete),
+        (name(), proptest::option::of(permission)).prop_map(|(role, permission)| {
+            AuthCommand::RoleGrantPermission(RoleGrantPermission { role, permission })
+        }),
+        (name(), some_range()).prop_map(|(role, range)| {
+            AuthCommand::RoleRevokePermission(RoleRevokePermission { role, range })
+        }),
     ]
 }
 
@@ -307,7 +406,8 @@ proptest! {
         username in "[a-z]{0,5}",
         auth_revision in any::<u64>(),
     ) {
-        let header = RequestHeader { id: RequestId(id), username, auth_revision };
+        let identity = Identity { username, auth_revision };
+        let header = RequestHeader { id: RequestId(id), identity };
         let request = Request { header, command };
         let bytes = request.encode();
         prop_assert_eq!(bytes.len(), request.encoded_len());

@@ -3,11 +3,12 @@
 use super::*;
 use crate::store::restore;
 use tenure_core::command::{
-    Command, Compact, DeleteRange, LeaseGrant, Put, RangeQuery, Request, RequestHeader,
+    AuthCommand, Command, Compact, DeleteRange, Identity, LeaseGrant, Permission, PermissionKind, Put,
+    RangeQuery, Request, RequestHeader, RoleGrantPermission, UserAdd, UserRole,
 };
 use tenure_core::mvcc::range;
 use tenure_core::state::{RangeOutcome, StateMachine};
-use tenure_core::types::{Key, KeyRange, LeaseId};
+use tenure_core::types::{Key, KeyRange, LeaseId, Secret};
 
 /// What a member does with its store: apply, append, install.
 struct Member {
@@ -24,7 +25,8 @@ impl Member {
     }
 
     fn apply(&mut self, command: Command) {
-        let request = Request { header: RequestHeader::default(), command };
+        let header = RequestHeader { identity: Identity::of_cluster(), ..RequestHeader::default() };
+        let request = Request { header, command };
         let index = self.state.applied().next();
         let effects = self.state.apply(&self.store, index, Term(2), &request).expect("it applies");
         effects.outcome.expect("it is not refused");
@@ -47,6 +49,42 @@ impl Member {
 
 fn keys_of(member: &Member, lease: i64) -> Vec<Vec<u8>> {
     member.state.leases.keys_of(LeaseId(lease)).map(<[u8]>::to_vec).collect()
+}
+
+#[test]
+fn a_restart_brings_users_roles_and_the_auth_revision_back() {
+    let disk = MemoryDisk::new();
+    let mut member = Member::start(&disk);
+    let names = || UserRole { user: "root".into(), role: "root".into() };
+    let user = |name: &str| {
+        let hashed_password = Secret::from("JDJhJA==".to_owned());
+        AuthCommand::UserAdd(UserAdd { name: name.into(), hashed_password, no_password: false })
+    };
+    let permission = Permission { kind: PermissionKind::Write, range: KeyRange::everything() };
+    let permit = RoleGrantPermission { role: "writer".into(), permission: Some(permission) };
+    for command in [
+        user("root"),
+        AuthCommand::UserGrantRole(names()),
+        user("gone"),
+        AuthCommand::RoleAdd("writer".into()),
+        AuthCommand::RoleAdd("gone".into()),
+        AuthCommand::RoleGrantPermission(permit),
+        AuthCommand::Enable,
+    ] {
+        member.apply(Command::Auth(command));
+    }
+    checkpoint(&member.store);
+    let rows = member.state.tables();
+    drop(member);
+    let mut member = Member::start(&disk);
+    assert_eq!(member.state.tables(), rows);
+    assert!(member.state.auth.is_enabled());
+    member.apply(Command::Auth(AuthCommand::UserDelete("gone".into())));
+    member.apply(Command::Auth(AuthCommand::RoleDelete("gone".into())));
+    checkpoint(&member.store);
+    let rows = member.state.tables();
+    drop(member);
+    assert_eq!(Member::start(&disk).state.tables(), rows);
 }
 
 #[test]
