@@ -170,6 +170,7 @@ errors! {
     pub enum UnlistedError {
         (TimeoutLeaderTransfer, Unknown, "etcdserver: request timed out, leader transfer took too long"),
         (NoPasswordUser, Unknown, "auth: authentication failed, password was given for no password user"),
+        (VerifyOnly, Unknown, "auth: token signing attempted with verify-only key"),
         (NotPrimaryLessor, Unknown, "not a primary lessor"),
         (UnknownMethod, Unknown, "etcdserver: unknown method"),
         (ProposalDropped, Unknown, "raft proposal dropped"),

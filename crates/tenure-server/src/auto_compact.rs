@@ -1,5 +1,6 @@
 //! Compacts by itself, as `--auto-compaction-mode` and `--auto-compaction-retention` say.
 
+use crate::auth::Caller;
 use crate::config::auto_compaction::{AutoCompaction, AutoCompactor};
 use crate::member::Member;
 use std::time::Duration;
@@ -15,7 +16,7 @@ pub async fn run(member: Member, policy: AutoCompaction) {
     while let Some(tick) = compactor.next_tick() {
         tokio::time::sleep_until(origin + tick).await;
         let Some(revision) = compactor.tick(now(), member.revision(), member.is_leader()) else { continue };
-        match member.propose(Command::Compact(Compact { revision, physical: false })).await {
+        match member.propose(&Caller::Member, Command::Compact(Compact { revision, physical: false })).await {
             Ok(_) | Err(EtcdError::Compacted) => {
                 tracing::info!(revision = revision.0, "completed auto compaction");
                 compactor.compacted(now(), revision);

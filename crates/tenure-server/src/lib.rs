@@ -4,6 +4,7 @@
 //! What runs without IO is in `tenure-core`, what is on disk in `tenure-storage`; this crate carries bytes between
 //! them and the world.
 
+pub mod auth;
 mod auto_compact;
 pub mod config;
 pub mod edge;

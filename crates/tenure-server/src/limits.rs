@@ -103,6 +103,31 @@ pub const APPLY_JOBS_MAX: usize = 2 * PROPOSALS_MAX;
 /// Bytes of records that a restart would have to make again from the log before a checkpoint is made.
 pub const BACKLOG_BYTES_MAX: u64 = 64 << 20;
 
+/// Log-ins and new passwords that wait for a thread.
+pub const PASSWORDS_QUEUED_MAX: usize = 4_096;
+
+/// Passwords that are known to be right without being hashed again.
+pub const PASSWORDS_KNOWN_MAX: usize = 4_096;
+
+/// The most threads that hash passwords.
+const PASSWORD_THREADS_MAX: usize = 4;
+
+/// The threads that hash passwords: half of the processors at most, so that log-ins do not stop everything else.
+#[must_use]
+pub fn password_threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (processors / 2).clamp(1, PASSWORD_THREADS_MAX)
+}
+
+/// How often a log-in begins again because users changed meanwhile.
+pub const LOG_IN_ATTEMPTS_MAX: usize = 8;
+
+/// Simple tokens that a member holds; of more the least recently used end early.
+pub const SIMPLE_TOKENS_MAX: usize = 200_000;
+
+/// The pause between two looks whether the entry that made a token is applied.
+pub const TOKEN_WAIT_STEP: Duration = Duration::from_millis(5);
+
 /// Changes of the small tables that wait in memory before a checkpoint is made.
 pub const BACKLOG_TABLE_CHANGES_MAX: usize = 50_000;
 

@@ -1,5 +1,6 @@
 //! The server that other programs embed: a member with its gRPC and HTTP edge.
 
+use crate::auth::Caller;
 use crate::auto_compact;
 use crate::config::{EndpointUrl, ServerConfig};
 use crate::edge::{BindError, Edge, Serving};
@@ -161,7 +162,7 @@ async fn prepare(member: &Member, name: &str, client_urls: &[EndpointUrl]) -> Re
                 error => return Err(error),
             }
         }
-        member.propose(Command::MemberAttributesSet(attributes)).await?;
+        member.propose(&Caller::Member, Command::MemberAttributesSet(attributes)).await?;
         member.cluster_version_decided().await
     };
     ready.await.map_err(|error| match member.halted().borrow().clone() {

@@ -6,6 +6,7 @@
 //!
 //! A program that embeds a member needs only [`ServerConfig`].
 
+mod auth_token;
 pub mod auto_compaction;
 mod command_line;
 mod environment;
@@ -18,6 +19,7 @@ pub mod settings;
 pub mod url;
 pub mod value;
 
+pub use auth_token::{AuthToken, JwtOptions};
 pub use auto_compaction::{AutoCompaction, AutoCompactor};
 pub use features::{Feature, FeatureGates};
 pub use flag::InitialClusterState;
@@ -151,6 +153,8 @@ pub struct ServerConfig {
     pub host_whitelist: BTreeSet<String>,
     /// How much is measured.
     pub metrics: MetricsDetail,
+    /// What users get when they log in.
+    pub auth_token: AuthToken,
     /// The cost of hashing a password, from 4 to 31.
     pub bcrypt_cost: u32,
     /// How long a simple token lives without being used.
@@ -203,6 +207,7 @@ impl Default for ServerConfig {
             cors: BTreeSet::from(["*".to_owned()]),
             host_whitelist: BTreeSet::from(["*".to_owned()]),
             metrics: MetricsDetail::Basic,
+            auth_token: AuthToken::Simple,
             bcrypt_cost: 10,
             auth_token_ttl: Duration::from_secs(300),
             fsync: true,

@@ -263,7 +263,7 @@ flags! {
     }
     Auth {
         "auth-token" auth_token: String = "simple".to_owned(), Full, "auth-token",
-            "The kind of token and its options. This version knows 'simple'; 'jwt' is refused.";
+            "The kind of token: 'simple', or 'jwt' with options: jwt,sign-method=ES256,priv-key=FILE,pub-key=FILE,ttl=5m.";
         "bcrypt-cost" bcrypt_cost: u64 = 10, Full, "bcrypt-cost",
             "The cost of hashing a password, from 4 to 31.";
         "auth-token-ttl" auth_token_ttl_s: u64 = 300, Full, "auth-token-ttl",

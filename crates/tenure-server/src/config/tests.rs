@@ -205,7 +205,6 @@ fn what_this_version_cannot_do_is_refused_and_not_ignored() {
         &["--auto-tls"],
         &["--peer-auto-tls=true"],
         &["--discovery-srv=example.com"],
-        &["--auth-token=jwt,pub-key=x"],
         &["--enable-distributed-tracing"],
         &["--log-outputs=systemd/journal"],
     ] {

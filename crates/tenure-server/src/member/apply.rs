@@ -3,14 +3,14 @@
 use super::driver::Event;
 use super::measure::{self, Counts};
 use super::upkeep::CheckpointJob;
-use super::{Shared, halting};
+use super::{Shared, audit, halting};
 use crate::limits;
 use crate::watch::event::RevisionEvents;
 use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
-use tenure_core::command::Request;
+use tenure_core::command::{Command, Request};
 use tenure_core::node::Applied;
 use tenure_core::state::{Effects, Halt, Outcome, TableChange, WriteBatch};
 use tenure_core::types::{EntryKind, LogEntry, LogIndex, RequestId};
@@ -40,6 +40,10 @@ pub fn apply_group(shared: &Shared, entries: Vec<LogEntry>) -> Result<(), Halt> 
         install(shared, &effects.batch)?;
         let command = request.as_ref().map(|request| &request.command);
         measure::applied(shared, command, effects.outcome.is_ok(), started.elapsed());
+        if let (Some(Command::Auth(command)), Ok(_)) = (command, &effects.outcome) {
+            audit::note(command);
+            shared.authenticator.applied(entry.index, command);
+        }
         group.counts.note(command, &effects);
         group.add(request.map(|request| request.header.id), effects);
     }

@@ -10,6 +10,7 @@ use super::inbox::Inbox;
 use super::pending::{Admission, Pending};
 use super::wal_thread::WalJob;
 use super::{Bell, Member, Shared, apply, hub_thread, measure, upkeep, wal_thread};
+use crate::auth::{Authenticator, KeyError};
 use crate::config::{ServerConfig, Storage};
 use crate::limits;
 use crate::metrics::Metrics;
@@ -72,6 +73,9 @@ pub enum BootError {
     /// The cluster that the flags describe contradicts itself.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
+    /// A key for tokens cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A thread could not be started.
     #[error("starting a thread: {0}")]
     Thread(io::Error),
@@ -120,12 +124,14 @@ pub fn boot(config: Arc<ServerConfig>, metrics: Arc<Metrics>) -> Result<Running,
         took = ?started.elapsed(),
         "restored the store"
     );
+    let log_end = opened.replay.entries.last().map_or(opened.restored.applied, |entry| entry.index);
     let shared = Arc::new(Shared {
         id: metadata.member,
         headers: Headers::new(metadata.cluster, metadata.member),
         tail: Tail::new(revision),
         hub: Arc::new(Hub::new(revision)),
         pending: Pending::new(limits::PROPOSALS_MAX, wait_ticks(&config)),
+        authenticator: Authenticator::new(&config, log_end)?,
         admission: Admission::new(limits::PROPOSAL_BYTES_MAX),
         inbox: Inbox::new(limits::PROPOSALS_MAX),
         applied: super::reads::AppliedIndex::new(opened.restored.applied),

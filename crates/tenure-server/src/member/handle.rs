@@ -2,6 +2,7 @@
 
 use super::driver::{Event, LeaseQuestion};
 use super::{Shared, whole};
+use crate::auth::Caller;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::rpc::header::Headers;
@@ -13,13 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tenure_api::error::EtcdError;
+use tenure_core::auth::Auth;
 use tenure_core::command::{
     AlarmAction, AlarmCommand, AlarmType, Command, RangeQuery, Request, RequestHeader, Txn,
 };
 use tenure_core::membership;
 use tenure_core::mvcc::{RangeScan, ReadError, ScanProgress};
 use tenure_core::node::{LeaseLife, LeaseRefusal, Proposal};
-use tenure_core::state::{self, AlarmEntry, Halt, RangeOutcome, Response, TxnOutcome};
+use tenure_core::state::{self, Access, AlarmEntry, Halt, RangeOutcome, Response, StateMachine, TxnOutcome};
 use tenure_core::types::{Key, LeaseId, LogIndex, MemberId, RequestIds, Revision, Term};
 use tenure_storage::snapshot::{SnapshotError, SnapshotFile};
 use tokio::sync::{oneshot, watch};
@@ -153,15 +155,16 @@ impl Member {
         self.shared.hub_bell.ring();
     }
 
-    /// Proposes a command and waits until it is applied.
+    /// Proposes a command in somebody's name and waits until it is applied.
     ///
     /// # Errors
-    /// What the state machine refuses; `RequestTooLarge`, `NoSpace`, `TooManyRequests` before it gets there; `Timeout` if
+    /// What the state machine refuses; what [`Member::authorize`] refuses; `RequestTooLarge`, `NoSpace`, `TooManyRequests` before it gets there; `Timeout` if
     /// the answer takes longer than etcd waits (the command may still take effect); `Stopped`.
-    pub async fn propose(&self, command: Command) -> Result<Response, EtcdError> {
+    pub async fn propose(&self, caller: &Caller, command: Command) -> Result<Response, EtcdError> {
+        let identity = self.identify_for(caller, &command).await?;
         self.check_quota(&command).await?;
         let id = self.request_ids.lock().next_id();
-        let header = RequestHeader { id, ..RequestHeader::default() };
+        let header = RequestHeader { id, identity };
         let data = Request { header, command }.encode();
         if data.len() > self.shared.config.request_bytes_max {
             return Err(EtcdError::RequestTooLarge);
@@ -176,7 +179,7 @@ impl Member {
     }
 
     /// Waits for an answer as long as etcd does.
-    async fn within_deadline<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, EtcdError> {
+    pub(super) async fn within_deadline<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, EtcdError> {
         match tokio::time::timeout(self.shared.config.request_timeout(), answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(EtcdError::Stopped),
@@ -198,7 +201,7 @@ impl Member {
         };
         let entry = AlarmEntry { member: self.shared.id, alarm: AlarmType::NoSpace };
         if !self.shared.state.read().alarms.contains(entry) {
-            Box::pin(self.propose(Command::Alarm(alarm))).await?;
+            Box::pin(self.propose(&Caller::Member, Command::Alarm(alarm))).await?;
         }
         Err(EtcdError::NoSpace)
     }
@@ -216,18 +219,21 @@ impl Member {
         self.within_deadline(answer).await?
     }
 
-    /// Reads a range.
+    /// Reads a range for somebody.
     ///
     /// # Errors
-    /// `Compacted`, `FutureRev`; those of [`Member::linearize`].
-    pub async fn range(&self, query: RangeQuery) -> Result<RangeOutcome, EtcdError> {
+    /// `Compacted`, `FutureRev`; those of [`Member::linearize`] and [`Member::authorize`]; `AuthOldRevision` if users change meanwhile.
+    pub async fn range(&self, caller: &Caller, query: RangeQuery) -> Result<RangeOutcome, EtcdError> {
         if !query.serializable {
             self.linearize().await?;
         }
-        self.read_range(&query).await
+        let permit = self.authorize(caller, Access::Read(&query.range)).await?;
+        let outcome = self.read_range(&query).await?;
+        self.still_permitted(permit)?;
+        Ok(outcome)
     }
 
-    /// Reads a range as this member has it, without asking the cluster.
+    /// Reads a range as this member has it, without asking the cluster or whether somebody may.
     ///
     /// # Errors
     /// `Compacted`, `FutureRev`, `Stopped`.
@@ -261,15 +267,20 @@ impl Member {
     ///
     /// # Errors
     /// As [`Member::range`].
-    pub async fn read_txn(&self, txn: Txn) -> Result<TxnOutcome, EtcdError> {
+    pub async fn read_txn(&self, caller: &Caller, txn: Txn) -> Result<TxnOutcome, EtcdError> {
         if !state::txn_is_serializable(&txn) {
             self.linearize().await?;
         }
+        let permit = self.authorize(caller, Access::ReadTxn(&txn)).await?;
         let txn = Arc::new(txn);
         for _ in 0..limits::READ_ATTEMPTS_MAX {
             match self.read_txn_once(&txn).await? {
                 Err(ReadError::Again) => {}
-                outcome => return outcome.map_err(|error| self.read_error(error)),
+                outcome => {
+                    let outcome = outcome.map_err(|error| self.read_error(error))?;
+                    self.still_permitted(permit)?;
+                    return Ok(outcome);
+                }
             }
         }
         Err(EtcdError::Compacted)
@@ -333,8 +344,9 @@ impl Member {
     /// Renews a lease; answers its life in seconds, `None` if it does not exist.
     ///
     /// # Errors
-    /// [`LeaseError`].
-    pub async fn lease_renew(&self, id: LeaseId) -> Result<Option<i64>, LeaseError> {
+    /// [`LeaseError`]; `PermissionDenied` for whom a key of the lease is not his to write (L12).
+    pub async fn lease_renew(&self, caller: &Caller, id: LeaseId) -> Result<Option<i64>, LeaseError> {
+        self.authorized(caller, &[Access::User, Access::WriteAttached(id)], |_| ()).await?;
         let (reply, answer) = oneshot::channel();
         self.ask(LeaseQuestion::Renew(id, reply))?;
         found(self.within_deadline(answer).await?)
@@ -343,15 +355,23 @@ impl Member {
     /// What is known of a lease; `None` if it does not exist.
     ///
     /// # Errors
-    /// [`LeaseError`].
-    pub async fn lease_facts(&self, id: LeaseId, keys: bool) -> Result<Option<LeaseFacts>, LeaseError> {
+    /// [`LeaseError`]; with `keys`, `PermissionDenied` for whom a key of the lease is not his to read (L9).
+    pub async fn lease_facts(
+        &self,
+        caller: &Caller,
+        id: LeaseId,
+        keys: bool,
+    ) -> Result<Option<LeaseFacts>, LeaseError> {
+        self.authorized(caller, &[Access::User], |_| ()).await?;
         let (reply, answer) = oneshot::channel();
         self.ask(LeaseQuestion::Life(id, reply))?;
         let life: Option<LeaseLife> = found(self.within_deadline(answer).await?)?;
         let Some(life) = life else { return Ok(None) };
-        let state = self.shared.state.read();
         let keys = if keys {
-            state.leases.keys_of(id).map(|key| Key(Bytes::copy_from_slice(key))).collect()
+            let keys_of = |state: &StateMachine| {
+                state.leases.keys_of(id).map(|key| Key(Bytes::copy_from_slice(key))).collect()
+            };
+            self.authorized(caller, &[Access::ReadAttached(id)], keys_of).await?
         } else {
             Vec::new()
         };
@@ -362,11 +382,15 @@ impl Member {
     /// All leases, the next to end first (L10).
     ///
     /// # Errors
-    /// `Timeout`, `TooManyRequests`, `Stopped`.
-    pub async fn leases(&self) -> Result<Vec<LeaseId>, EtcdError> {
+    /// `Timeout`, `TooManyRequests`, `Stopped`; `PermissionDenied` for whom a key of any of them is not his to read.
+    pub async fn leases(&self, caller: &Caller) -> Result<Vec<LeaseId>, EtcdError> {
         let (reply, answer) = oneshot::channel();
         self.ask(LeaseQuestion::List(reply))?;
-        self.within_deadline(answer).await
+        let leases = self.within_deadline(answer).await?;
+        let attached = leases.iter().map(|id| Access::ReadAttached(*id));
+        let access: Vec<_> = [Access::User].into_iter().chain(attached).collect();
+        self.authorized(caller, &access, |_| ()).await?;
+        Ok(leases)
     }
 
     fn ask(&self, question: LeaseQuestion) -> Result<(), EtcdError> {
@@ -385,6 +409,23 @@ impl Member {
     pub fn alarms(&self, kind: Option<AlarmType>) -> Vec<AlarmEntry> {
         let state = self.shared.state.read();
         state.alarms.iter(kind).collect()
+    }
+
+    /// Something of the users and roles, once somebody may see it, as they were when this was asked or later.
+    ///
+    /// # Errors
+    /// Those of [`Member::linearize`] and [`Member::authorize`].
+    pub async fn auth<T>(
+        &self,
+        caller: &Caller,
+        access: Option<Access<'_>>,
+        look: impl FnOnce(&Auth) -> T,
+    ) -> Result<T, EtcdError> {
+        self.linearize().await?;
+        match access {
+            Some(access) => self.authorized(caller, &[access], |state| look(&state.auth)).await,
+            None => Ok(look(&self.shared.state.read().auth)),
+        }
     }
 
     /// The members of the cluster, by id.

@@ -1,6 +1,7 @@
 //! What the plain HTTP endpoints ask the member.
 
 use super::Member;
+use crate::auth::Caller;
 use crate::http::{HealthSource, Versions};
 use serde_json::json;
 use tenure_api::error::EtcdError;
@@ -15,11 +16,11 @@ fn probe(serializable: bool) -> RangeQuery {
 
 impl HealthSource for Member {
     async fn serializable_read(&self) -> Result<(), EtcdError> {
-        self.range(probe(true)).await.map(drop)
+        self.range(&Caller::Member, probe(true)).await.map(drop)
     }
 
     async fn linearizable_read(&self) -> Result<(), EtcdError> {
-        self.range(probe(false)).await.map(drop)
+        self.range(&Caller::Member, probe(false)).await.map(drop)
     }
 
     fn alarms(&self) -> Vec<AlarmType> {

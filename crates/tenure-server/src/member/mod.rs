@@ -8,13 +8,16 @@
 //! * `boot`: from a data directory (or none) to a running member.
 
 mod apply;
+mod audit;
 mod boot;
 mod driver;
+mod guard;
 mod handle;
 mod health;
 mod history;
 mod hub_thread;
 mod inbox;
+mod log_in;
 mod measure;
 mod pending;
 mod reads;
@@ -23,8 +26,11 @@ mod wal_thread;
 mod whole;
 
 pub use boot::{BootError, Running, boot};
+pub use guard::Permit;
 pub use handle::{HashKvAnswer, LeaseError, LeaseFacts, Member, MemberStatus};
+pub use log_in::LogInError;
 
+use crate::auth::Authenticator;
 use crate::config::ServerConfig;
 use crate::limits;
 use crate::metrics::Metrics;
@@ -59,6 +65,7 @@ pub(crate) struct Shared {
     hub: Arc<Hub>,
     pending: Pending,
     admission: Admission,
+    authenticator: Authenticator,
     inbox: Inbox<Event>,
     applied: AppliedIndex,
     node_status: Mutex<node::Status>,

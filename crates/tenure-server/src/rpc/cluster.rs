@@ -1,8 +1,10 @@
 //! The Cluster service.
 
+use crate::auth::Caller;
 use crate::member::Member;
 use tenure_api::etcdserverpb as pb;
 use tenure_api::server::etcdserverpb::cluster_server::Cluster;
+use tenure_core::state::Access;
 use tenure_core::types::Revision;
 use tonic::{Request, Response, Status};
 
@@ -19,7 +21,8 @@ impl ClusterService {
         Self { member }
     }
 
-    fn one_member_only<T>() -> Result<Response<T>, Status> {
+    async fn one_member_only<Q, T>(&self, request: Request<Q>) -> Result<Response<T>, Status> {
+        self.member.authorize(&Caller::of(&request), Access::Admin).await?;
         Err(Status::unimplemented(
             "this version of Tenure runs as a single member; members cannot be changed",
         ))
@@ -32,9 +35,11 @@ impl Cluster for ClusterService {
         &self,
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
+        let caller = Caller::of(&request);
         if request.into_inner().linearizable {
             self.member.linearize().await?;
         }
+        self.member.authorize(&caller, Access::User).await?;
         let members = self.member.members().into_iter().map(|member| pb::Member {
             id: member.id.0,
             name: member.name,
@@ -49,29 +54,29 @@ impl Cluster for ClusterService {
 
     async fn member_add(
         &self,
-        _request: Request<pb::MemberAddRequest>,
+        request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
-        Self::one_member_only()
+        self.one_member_only(request).await
     }
 
     async fn member_remove(
         &self,
-        _request: Request<pb::MemberRemoveRequest>,
+        request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
-        Self::one_member_only()
+        self.one_member_only(request).await
     }
 
     async fn member_update(
         &self,
-        _request: Request<pb::MemberUpdateRequest>,
+        request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
-        Self::one_member_only()
+        self.one_member_only(request).await
     }
 
     async fn member_promote(
         &self,
-        _request: Request<pb::MemberPromoteRequest>,
+        request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
-        Self::one_member_only()
+        self.one_member_only(request).await
     }
 }

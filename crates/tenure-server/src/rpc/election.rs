@@ -23,6 +23,12 @@ use tonic::{Request, Response, Status};
 /// The service.
 #[derive(Clone)]
 pub struct ElectionService {
+    member: Member,
+}
+
+/// An election as one caller sees it.
+#[derive(Clone)]
+struct Ballot {
     line: Line,
 }
 
@@ -33,9 +39,15 @@ impl ElectionService {
     /// The service of a member.
     #[must_use]
     pub fn new(member: Member) -> Self {
-        Self { line: Line::new(member) }
+        Self { member }
     }
 
+    fn ballot<T>(&self, request: &Request<T>) -> Ballot {
+        Ballot { line: Line::new(&self.member, request) }
+    }
+}
+
+impl Ballot {
     /// Replaces the value of a leader's key; answers the revision that did.
     async fn replace(
         &self,
@@ -170,13 +182,14 @@ impl Election for ElectionService {
         &self,
         request: Request<CampaignRequest>,
     ) -> Result<Response<CampaignResponse>, Status> {
+        let ballot = self.ballot(&request);
         let CampaignRequest { name, lease, value } = request.into_inner();
-        let session = self.line.session(lease).await?;
-        let place = self.line.line_up(&name, session, value.clone()).await?;
-        self.revalue(&place, session, value).await?;
-        self.line.wait_first(&place, session).await?;
+        let session = ballot.line.session(lease).await?;
+        let place = ballot.line.line_up(&name, session, value.clone()).await?;
+        ballot.revalue(&place, session, value).await?;
+        ballot.line.wait_first(&place, session).await?;
         let leader = LeaderKey { name, key: place.key, rev: place.created.0, lease: session.lease.0 };
-        let header = Some(self.line.member().headers().at(place.revision));
+        let header = Some(self.member.headers().at(place.revision));
         Ok(Response::new(CampaignResponse { header, leader: Some(leader) }))
     }
 
@@ -184,17 +197,19 @@ impl Election for ElectionService {
         &self,
         request: Request<ProclaimRequest>,
     ) -> Result<Response<ProclaimResponse>, Status> {
+        let ballot = self.ballot(&request);
         let ProclaimRequest { leader, value } = request.into_inner();
         let leader = required(leader)?;
-        let revision = self.replace(leader.key, Revision(leader.rev), leader.lease, value).await?;
-        let header = Some(self.line.member().headers().at(revision));
+        let revision = ballot.replace(leader.key, Revision(leader.rev), leader.lease, value).await?;
+        let header = Some(self.member.headers().at(revision));
         Ok(Response::new(ProclaimResponse { header }))
     }
 
     async fn leader(&self, request: Request<LeaderRequest>) -> Result<Response<LeaderResponse>, Status> {
-        let (revision, leader) = self.line.first(&request.into_inner().name).await?;
+        let ballot = self.ballot(&request);
+        let (revision, leader) = ballot.line.first(&request.into_inner().name).await?;
         let leader = leader.ok_or(UnlistedError::ElectionNoLeader)?;
-        let header = Some(self.line.member().headers().at(revision));
+        let header = Some(self.member.headers().at(revision));
         Ok(Response::new(LeaderResponse { header, kv: Some(leader) }))
     }
 
@@ -204,15 +219,17 @@ impl Election for ElectionService {
         &self,
         request: Request<LeaderRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
+        let ballot = self.ballot(&request);
         let (out, responses) = mpsc::channel(limits::OBSERVE_RESPONSES_QUEUED_MAX);
-        self.line.member().tasks().spawn(self.clone().observe_all(request.into_inner().name, out));
+        self.member.tasks().spawn(ballot.observe_all(request.into_inner().name, out));
         Ok(Response::new(ReceiverStream::new(responses)))
     }
 
     async fn resign(&self, request: Request<ResignRequest>) -> Result<Response<ResignResponse>, Status> {
+        let ballot = self.ballot(&request);
         let leader = required(request.into_inner().leader)?;
-        let outcome = self.line.txn(line::delete_if_created(leader.key, Revision(leader.rev))).await?;
-        let header = Some(self.line.member().headers().at(outcome.revision));
+        let outcome = ballot.line.txn(line::delete_if_created(leader.key, Revision(leader.rev))).await?;
+        let header = Some(self.member.headers().at(outcome.revision));
         Ok(Response::new(ResignResponse { header }))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::encode;
 use super::range_stream::{self, Chunks};
+use crate::auth::Caller;
 use crate::member::Member;
 use tenure_api::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest,
@@ -30,9 +31,10 @@ impl KvService {
 #[tonic::async_trait]
 impl Kv for KvService {
     async fn range(&self, request: Request<RangeRequest>) -> Result<Response<wire::RangeResponse>, Status> {
+        let caller = Caller::of(&request);
         let query = RangeQuery::from_wire(request.into_inner())?;
         check::range(&query)?;
-        let outcome = self.member.range(query).await?;
+        let outcome = self.member.range(&caller, query).await?;
         Ok(Response::new(encode::range(self.member.headers(), outcome)))
     }
 
@@ -42,15 +44,17 @@ impl Kv for KvService {
         &self,
         request: Request<RangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        let caller = Caller::of(&request);
         let query = RangeQuery::from_wire(request.into_inner())?;
         check::range(&query)?;
-        range_stream::start(&self.member, query).map(Response::new)
+        range_stream::start(&self.member, caller, query).map(Response::new)
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<wire::PutResponse>, Status> {
+        let caller = Caller::of(&request);
         let put = Put::from_wire(request.into_inner());
         check::put(&put)?;
-        match self.member.propose(Command::Put(put)).await? {
+        match self.member.propose(&caller, Command::Put(put)).await? {
             state::Response::Put(outcome) => Ok(Response::new(encode::put(self.member.headers(), outcome))),
             other => Err(super::unexpected(&other)),
         }
@@ -60,9 +64,10 @@ impl Kv for KvService {
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<wire::DeleteRangeResponse>, Status> {
+        let caller = Caller::of(&request);
         let delete = DeleteRange::from_wire(request.into_inner());
         check::delete_range(&delete)?;
-        match self.member.propose(Command::DeleteRange(delete)).await? {
+        match self.member.propose(&caller, Command::DeleteRange(delete)).await? {
             state::Response::DeleteRange(outcome) => {
                 Ok(Response::new(encode::delete_range(self.member.headers(), outcome)))
             }
@@ -71,12 +76,13 @@ impl Kv for KvService {
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<wire::TxnResponse>, Status> {
+        let caller = Caller::of(&request);
         let txn = Txn::from_wire(request.into_inner())?;
         check::txn(&txn, self.member.txn_ops_max())?;
         let outcome = if state::txn_is_read_only(&txn) {
-            self.member.read_txn(txn).await?
+            self.member.read_txn(&caller, txn).await?
         } else {
-            match self.member.propose(Command::Txn(txn)).await? {
+            match self.member.propose(&caller, Command::Txn(txn)).await? {
                 state::Response::Txn(outcome) => outcome,
                 other => return Err(super::unexpected(&other)),
             }
@@ -88,8 +94,9 @@ impl Kv for KvService {
         &self,
         request: Request<CompactionRequest>,
     ) -> Result<Response<CompactionResponse>, Status> {
+        let caller = Caller::of(&request);
         let compact = Compact::from_wire(request.into_inner());
-        match self.member.propose(Command::Compact(compact)).await? {
+        match self.member.propose(&caller, Command::Compact(compact)).await? {
             state::Response::Compact(revision) => {
                 if compact.physical {
                     self.member.compacted(compact.revision).await?;

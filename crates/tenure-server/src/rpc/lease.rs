@@ -1,5 +1,6 @@
 //! The Lease service.
 
+use crate::auth::Caller;
 use crate::limits;
 use crate::member::{LeaseError, Member};
 use tenure_api::error::{EtcdError, UnlistedError};
@@ -32,6 +33,7 @@ impl LeaseService {
 
     async fn keep_alive(
         self,
+        caller: Caller,
         mut requests: Streaming<LeaseKeepAliveRequest>,
         out: mpsc::Sender<Result<LeaseKeepAliveResponse, Status>>,
     ) {
@@ -43,7 +45,7 @@ impl LeaseService {
             // The header says where the store was before the renewal (L3).
             let header = Some(self.member.headers().at(self.member.revision()));
             let answer = match request {
-                Ok(Some(request)) => match self.member.lease_renew(LeaseId(request.id)).await {
+                Ok(Some(request)) => match self.member.lease_renew(&caller, LeaseId(request.id)).await {
                     Ok(ttl) => Ok(LeaseKeepAliveResponse { header, id: request.id, ttl: ttl.unwrap_or(0) }),
                     Err(error) => Err(error.into()),
                 },
@@ -64,13 +66,14 @@ impl Lease for LeaseService {
         &self,
         request: Request<LeaseGrantRequest>,
     ) -> Result<Response<LeaseGrantResponse>, Status> {
+        let caller = Caller::of(&request);
         let LeaseGrantRequest { ttl, id } = request.into_inner();
         if ttl > LEASE_TTL_SECONDS_MAX {
             return Err(EtcdError::LeaseTTLTooLarge.into());
         }
         let id = if id == 0 { self.member.choose_lease_id() } else { LeaseId(id) };
         let ttl_seconds = ttl.max(self.member.lease_ttl_seconds_min());
-        match self.member.propose(Command::LeaseGrant(LeaseGrant { id, ttl_seconds })).await? {
+        match self.member.propose(&caller, Command::LeaseGrant(LeaseGrant { id, ttl_seconds })).await? {
             state::Response::LeaseGrant { lease, revision } => Ok(Response::new(LeaseGrantResponse {
                 header: Some(self.member.headers().at(revision)),
                 id: lease.id.0,
@@ -85,8 +88,9 @@ impl Lease for LeaseService {
         &self,
         request: Request<LeaseRevokeRequest>,
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
+        let caller = Caller::of(&request);
         let id = LeaseId(request.into_inner().id);
-        match self.member.propose(Command::LeaseRevoke(LeaseRevoke { id })).await? {
+        match self.member.propose(&caller, Command::LeaseRevoke(LeaseRevoke { id })).await? {
             state::Response::LeaseRevoke(revision) => {
                 let header = Some(self.member.headers().at(revision));
                 Ok(Response::new(LeaseRevokeResponse { header }))
@@ -102,7 +106,8 @@ impl Lease for LeaseService {
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         let (out, responses) = mpsc::channel(limits::KEEP_ALIVE_RESPONSES_QUEUED_MAX);
-        self.member.tasks().spawn(self.clone().keep_alive(request.into_inner(), out));
+        let caller = Caller::of(&request);
+        self.member.tasks().spawn(self.clone().keep_alive(caller, request.into_inner(), out));
         Ok(Response::new(ReceiverStream::new(responses)))
     }
 
@@ -110,8 +115,9 @@ impl Lease for LeaseService {
         &self,
         request: Request<LeaseTimeToLiveRequest>,
     ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
+        let caller = Caller::of(&request);
         let LeaseTimeToLiveRequest { id, keys } = request.into_inner();
-        let life = self.member.lease_facts(LeaseId(id), keys).await?;
+        let life = self.member.lease_facts(&caller, LeaseId(id), keys).await?;
         let header = Some(self.member.headers().at(self.member.revision()));
         // An unknown lease is an answer, not an error (L9).
         Ok(Response::new(match life {
@@ -128,9 +134,9 @@ impl Lease for LeaseService {
 
     async fn lease_leases(
         &self,
-        _request: Request<LeaseLeasesRequest>,
+        request: Request<LeaseLeasesRequest>,
     ) -> Result<Response<LeaseLeasesResponse>, Status> {
-        let leases = self.member.leases().await?;
+        let leases = self.member.leases(&Caller::of(&request)).await?;
         Ok(Response::new(LeaseLeasesResponse {
             header: Some(self.member.headers().at(self.member.revision())),
             leases: leases.into_iter().map(|id| LeaseStatus { id: id.0 }).collect(),

@@ -4,6 +4,7 @@
 //! line. Everybody else waits for the key just before his own to go, so a change wakes one, not all.
 
 use super::watch;
+use crate::auth::Caller;
 use crate::limits;
 use crate::member::Member;
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use tenure_core::state::{self, DeleteOutcome, OpOutcome, RangeOutcome, TxnOutcom
 use tenure_core::types::{Key, KeyRange, KvBytes, LeaseId, Revision};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tonic::{Request, Status};
 
 /// The life of a lease that is made for a caller who brought none.
 const SESSION_TTL_SECONDS: i64 = 60;
@@ -42,6 +43,8 @@ pub(super) fn told(error: EtcdError) -> Status {
 #[derive(Clone)]
 pub(super) struct Line {
     member: Member,
+    /// Who stands in it: whatever is done is done in his name.
+    caller: Caller,
 }
 
 /// The lease that somebody stands in line with.
@@ -70,8 +73,8 @@ pub(super) struct Place {
 }
 
 impl Line {
-    pub(super) fn new(member: Member) -> Self {
-        Self { member }
+    pub(super) fn new<T>(member: &Member, request: &Request<T>) -> Self {
+        Self { member: member.clone(), caller: Caller::of(request) }
     }
 
     pub(super) fn member(&self) -> &Member {
@@ -86,7 +89,7 @@ impl Line {
         let id = self.member.choose_lease_id();
         let ttl_seconds = SESSION_TTL_SECONDS.max(self.member.lease_ttl_seconds_min());
         let grant = Command::LeaseGrant(LeaseGrant { id, ttl_seconds });
-        match self.member.propose(grant).await.map_err(told)? {
+        match self.member.propose(&self.caller, grant).await.map_err(told)? {
             state::Response::LeaseGrant { lease, .. } => Ok(Session { lease: lease.id, is_ours: true }),
             other => Err(super::unexpected(&other)),
         }
@@ -169,7 +172,7 @@ impl Line {
     /// Watches as a client would.
     pub(super) fn watch(&self, create: WatchCreateRequest) -> ReceiverStream<Result<WatchResponse, Status>> {
         let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-        watch::open(&self.member, tokio_stream::once(Ok(request)))
+        watch::open(&self.member, self.caller.clone(), tokio_stream::once(Ok(request)))
     }
 
     /// What takes the caller out of the line.
@@ -188,7 +191,7 @@ impl Line {
         loop {
             tokio::time::sleep(RENEWAL_INTERVAL).await;
             // A renewal that fails is tried again in time; a lease that is gone shows when the wait is over.
-            if let Ok(None) = self.member.lease_renew(session.lease).await {
+            if let Ok(None) = self.member.lease_renew(&self.caller, session.lease).await {
                 return std::future::pending().await;
             }
         }
@@ -212,13 +215,13 @@ impl Line {
     }
 
     async fn range(&self, query: RangeQuery) -> Result<RangeOutcome, Status> {
-        self.member.range(query).await.map_err(told)
+        self.member.range(&self.caller, query).await.map_err(told)
     }
 
     /// A transaction that writes.
     pub(super) async fn txn(&self, txn: Txn) -> Result<TxnOutcome, Status> {
         check::txn(&txn, limits::TXN_OPS_MAX_DEFAULT as usize).map_err(told)?;
-        match self.member.propose(Command::Txn(txn)).await.map_err(told)? {
+        match self.member.propose(&self.caller, Command::Txn(txn)).await.map_err(told)? {
             state::Response::Txn(outcome) => Ok(outcome),
             other => Err(super::unexpected(&other)),
         }
@@ -228,7 +231,7 @@ impl Line {
     pub(super) async fn delete(&self, key: Bytes) -> Result<DeleteOutcome, Status> {
         let delete = DeleteRange::single(Key(key));
         check::delete_range(&delete).map_err(told)?;
-        match self.member.propose(Command::DeleteRange(delete)).await.map_err(told)? {
+        match self.member.propose(&self.caller, Command::DeleteRange(delete)).await.map_err(told)? {
             state::Response::DeleteRange(outcome) => Ok(outcome),
             other => Err(super::unexpected(&other)),
         }
@@ -245,9 +248,9 @@ impl Drop for Leave {
     fn drop(&mut self) {
         let Some(command) = self.command.take() else { return };
         if tokio::runtime::Handle::try_current().is_ok() {
-            let member = self.line.member.clone();
+            let Line { member, caller } = self.line.clone();
             // If it fails the place lasts as long as its lease.
-            self.line.member.tasks().spawn(async move { drop(member.propose(command).await) });
+            self.line.member.tasks().spawn(async move { drop(member.propose(&caller, command).await) });
         }
     }
 }

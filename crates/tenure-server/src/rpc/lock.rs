@@ -10,40 +10,42 @@ use tonic::{Request, Response, Status};
 /// The service.
 #[derive(Clone)]
 pub struct LockService {
-    line: Line,
+    member: Member,
 }
 
 impl LockService {
     /// The service of a member.
     #[must_use]
     pub fn new(member: Member) -> Self {
-        Self { line: Line::new(member) }
+        Self { member }
     }
 }
 
 #[tonic::async_trait]
 impl Lock for LockService {
     async fn lock(&self, request: Request<LockRequest>) -> Result<Response<LockResponse>, Status> {
+        let line = Line::new(&self.member, &request);
         let LockRequest { name, lease } = request.into_inner();
-        let session = self.line.session(lease).await?;
-        let place = self.line.line_up(&name, session, Vec::new().into()).await?;
-        self.line.wait_first(&place, session).await?;
+        let session = line.session(lease).await?;
+        let place = line.line_up(&name, session, Vec::new().into()).await?;
+        line.wait_first(&place, session).await?;
         let mut revision = place.revision;
         if !place.is_first {
             // The lease may have ended while others held the lock.
-            let (now, pair) = self.line.pair(place.key.clone()).await?;
+            let (now, pair) = line.pair(place.key.clone()).await?;
             if pair.is_none_or(|pair| pair.create_revision != place.created.0) {
                 return Err(UnlistedError::MutexSessionExpired.into());
             }
             revision = now;
         }
-        let header = Some(self.line.member().headers().at(revision));
+        let header = Some(self.member.headers().at(revision));
         Ok(Response::new(LockResponse { header, key: place.key }))
     }
 
     async fn unlock(&self, request: Request<UnlockRequest>) -> Result<Response<UnlockResponse>, Status> {
-        let deleted = self.line.delete(request.into_inner().key).await?;
-        let header = Some(self.line.member().headers().at(deleted.revision));
+        let line = Line::new(&self.member, &request);
+        let deleted = line.delete(request.into_inner().key).await?;
+        let header = Some(self.member.headers().at(deleted.revision));
         Ok(Response::new(UnlockResponse { header }))
     }
 }

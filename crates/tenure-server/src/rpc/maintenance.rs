@@ -1,12 +1,13 @@
 //! The Maintenance service.
 
+use crate::auth::Caller;
 use crate::limits;
 use crate::member::Member;
 use tenure_api::error::{EtcdError, UnlistedError};
 use tenure_api::etcdserverpb as pb;
 use tenure_api::server::etcdserverpb::maintenance_server::Maintenance;
 use tenure_core::command::{AlarmAction, AlarmCommand, Command};
-use tenure_core::state;
+use tenure_core::state::{self, Access};
 use tenure_storage::snapshot::{SnapshotBlob, SnapshotError};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,16 +25,22 @@ impl MaintenanceService {
     pub fn new(member: Member) -> Self {
         Self { member }
     }
+
+    async fn permit<T>(&self, request: &Request<T>, access: Access<'_>) -> Result<(), EtcdError> {
+        self.member.authorize(&Caller::of(request), access).await.map(drop)
+    }
 }
 
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
+        let caller = Caller::of(&request);
         let command = AlarmCommand::from_wire(request.into_inner()).ok_or(UnlistedError::UnknownMethod)?;
         let (alarms, revision) = if command.action == AlarmAction::Get {
+            self.member.authorize(&caller, Access::User).await?;
             (self.member.alarms(command.alarm), self.member.revision())
         } else {
-            match self.member.propose(Command::Alarm(command)).await? {
+            match self.member.propose(&caller, Command::Alarm(command)).await? {
                 state::Response::Alarm(alarms, revision) => (alarms, revision),
                 other => return Err(super::unexpected(&other)),
             }
@@ -47,8 +54,9 @@ impl Maintenance for MaintenanceService {
 
     async fn status(
         &self,
-        _request: Request<pb::StatusRequest>,
+        request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
+        self.permit(&request, Access::User).await?;
         let status = self.member.status();
         Ok(Response::new(pb::StatusResponse {
             header: Some(self.member.headers().at(status.revision)),
@@ -69,13 +77,15 @@ impl Maintenance for MaintenanceService {
 
     async fn defragment(
         &self,
-        _request: Request<pb::DefragmentRequest>,
+        request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
+        self.permit(&request, Access::Admin).await?;
         self.member.defragment().await?;
         Ok(Response::new(pb::DefragmentResponse { header: None }))
     }
 
-    async fn hash(&self, _request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+    async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+        self.permit(&request, Access::Admin).await?;
         let (hash, revision) = self.member.hash().await.map_err(|error| unreadable(&error))?;
         Ok(Response::new(pb::HashResponse { header: Some(self.member.headers().at(revision)), hash }))
     }
@@ -84,6 +94,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
+        self.permit(&request, Access::Admin).await?;
         let answer = self.member.hash_kv(request.into_inner().revision).await?;
         Ok(Response::new(pb::HashKvResponse {
             header: Some(self.member.headers().at(answer.revision)),
@@ -97,8 +108,9 @@ impl Maintenance for MaintenanceService {
 
     async fn snapshot(
         &self,
-        _request: Request<pb::SnapshotRequest>,
+        request: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
+        self.permit(&request, Access::Admin).await?;
         let (out, responses) = mpsc::channel(limits::SNAPSHOT_CHUNKS_QUEUED_MAX);
         let snapshot = self.member.snapshot().await.map_err(|error| unreadable(&error))?;
         let version = snapshot.storage_version().to_owned();
@@ -125,6 +137,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+        self.permit(&request, Access::Admin).await?;
         // To itself: done at once, with an empty answer (reference 11, M6).
         if request.into_inner().target_id == self.member.id().0 {
             return Ok(Response::new(pb::MoveLeaderResponse { header: None }));
@@ -134,8 +147,9 @@ impl Maintenance for MaintenanceService {
 
     async fn downgrade(
         &self,
-        _request: Request<pb::DowngradeRequest>,
+        request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
+        self.permit(&request, Access::Admin).await?;
         Err(Status::unimplemented("this version of Tenure cannot change the version of its cluster"))
     }
 }

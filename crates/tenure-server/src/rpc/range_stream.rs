@@ -1,12 +1,14 @@
 //! RangeStream: a range in chunks, all of one revision (R13).
 
 use super::encode;
+use crate::auth::Caller;
 use crate::limits;
 use crate::member::Member;
 use tenure_api::error::UnlistedError;
 use tenure_api::wire;
 use tenure_core::command::RangeQuery;
 use tenure_core::mvcc::{RangeStream, StreamPage};
+use tenure_core::state::Access;
 use tenure_core::types::KvBytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,7 +21,7 @@ pub type Chunks = ReceiverStream<Result<wire::RangeStreamResponse, Status>>;
 ///
 /// # Errors
 /// `Unimplemented` for orders and filters that cannot be streamed.
-pub fn start(member: &Member, query: RangeQuery) -> Result<Chunks, Status> {
+pub fn start(member: &Member, caller: Caller, query: RangeQuery) -> Result<Chunks, Status> {
     if !RangeStream::allows_order_of(&query) {
         return Err(UnlistedError::RangeStreamSort.into());
     }
@@ -29,7 +31,7 @@ pub fn start(member: &Member, query: RangeQuery) -> Result<Chunks, Status> {
     let (out, chunks) = mpsc::channel(limits::RANGE_CHUNKS_QUEUED_MAX);
     let member = member.clone();
     member.tasks().clone().spawn(async move {
-        if let Err(status) = stream(&member, query, &out).await {
+        if let Err(status) = stream(&member, &caller, query, &out).await {
             // The client may be gone: then nobody is left to be told.
             out.send(Err(status)).await.ok();
         }
@@ -39,15 +41,18 @@ pub fn start(member: &Member, query: RangeQuery) -> Result<Chunks, Status> {
 
 async fn stream(
     member: &Member,
+    caller: &Caller,
     query: RangeQuery,
     out: &mpsc::Sender<Result<wire::RangeStreamResponse, Status>>,
 ) -> Result<(), Status> {
     if !query.serializable {
         member.linearize().await?;
     }
+    let permit = member.authorize(caller, Access::Read(&query.range)).await?;
     let mut stream = RangeStream::new(query, member.request_bytes_max());
     loop {
         let outcome = member.read_range(&stream.next_page()).await?;
+        member.still_permitted(permit)?;
         let page = stream.take(outcome).map_err(|error| Status::internal(error.to_string()))?;
         let (response, last) = match page {
             StreamPage::Part(kvs) => {

@@ -1,6 +1,7 @@
 //! The Watch service: many watchers on one stream.
 
 use super::header::Headers;
+use crate::auth::Caller;
 use crate::limits;
 use crate::member::Member;
 use crate::watch::catch_up::{self, Catch, Found, Step, Straggler};
@@ -18,7 +19,7 @@ use tenure_api::etcdserverpb::{
 };
 use tenure_api::server::etcdserverpb::watch_server::Watch;
 use tenure_api::wire::WatchResponse;
-use tenure_core::state::Halt;
+use tenure_core::state::{Access, Halt};
 use tenure_core::types::{KeyRange, RangeEnd, Revision};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -52,23 +53,26 @@ impl Watch for WatchService {
         &self,
         request: Request<Streaming<WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Ok(Response::new(open(&self.member, request.into_inner())))
+        let caller = Caller::of(&request);
+        Ok(Response::new(open(&self.member, caller, request.into_inner())))
     }
 }
 
 /// Opens a watch stream, for a client or for a service of this member. Dropping the answer closes it.
 pub(super) fn open(
     member: &Member,
+    caller: Caller,
     requests: impl Stream<Item = Result<WatchRequest, Status>> + Send + Unpin + 'static,
 ) -> ReceiverStream<Result<WatchResponse, Status>> {
     let (out, responses) = mpsc::channel(limits::WATCH_RESPONSES_QUEUED_MAX);
-    member.tasks().spawn(Session::new(member, out).run(requests));
+    member.tasks().spawn(Session::new(member, caller, out).run(requests));
     ReceiverStream::new(responses)
 }
 
 /// One stream.
 struct Session {
     member: Member,
+    caller: Caller,
     hub: Arc<Hub>,
     source: Arc<dyn EventSource>,
     headers: Headers,
@@ -113,10 +117,11 @@ impl Drop for Session {
 }
 
 impl Session {
-    fn new(member: &Member, out: mpsc::Sender<Result<WatchResponse, Status>>) -> Self {
+    fn new(member: &Member, caller: Caller, out: mpsc::Sender<Result<WatchResponse, Status>>) -> Self {
         member.metrics().handles.mvcc_watch_streams.inc();
         Self {
             member: member.clone(),
+            caller,
             hub: member.hub(),
             source: member.event_source(),
             headers: member.headers().clone(),
@@ -172,7 +177,7 @@ impl Session {
         let key = if create.key.is_empty() { Bytes::from_static(&[0]) } else { create.key };
         let range = KeyRange::from_wire(key, create.range_end);
         let visible = self.member.revision();
-        if let Some(reason) = self.refusal(&range, create.start_revision, create.watch_id) {
+        if let Some(reason) = self.refusal(&range, create.start_revision, create.watch_id).await {
             return self.refuse(visible, reason).await;
         }
         let watch_id = self.choose_id(create.watch_id);
@@ -199,12 +204,24 @@ impl Session {
         self.send(WatchResponse { watch_id, created: true, ..self.empty(visible) }).await
     }
 
-    fn refusal(&self, range: &KeyRange, start_revision: i64, watch_id: i64) -> Option<WatchCancelReason> {
-        if matches!(range.end, RangeEnd::Before(_)) && range.is_empty() {
-            return Some(WatchCancelReason::EmptyRange);
-        }
+    async fn refusal(
+        &self,
+        range: &KeyRange,
+        start_revision: i64,
+        watch_id: i64,
+    ) -> Option<WatchCancelReason> {
         if start_revision < 0 {
             return Some(WatchCancelReason::Compacted);
+        }
+        // Looked at when the watcher is made and never again (W6).
+        if let Err(error) = self.member.authorize(&self.caller, Access::Read(range)).await {
+            return Some(WatchCancelReason::Refused(match error {
+                EtcdError::InvalidAuthToken | EtcdError::AuthOldRevision | EtcdError::UserEmpty => error,
+                _ => EtcdError::PermissionDenied,
+            }));
+        }
+        if matches!(range.end, RangeEnd::Before(_)) && range.is_empty() {
+            return Some(WatchCancelReason::EmptyRange);
         }
         if watch_id != 0 && self.watchers.contains_key(&watch_id) {
             return Some(WatchCancelReason::DuplicateId);
