@@ -13,6 +13,7 @@ use tonic::{
     Request, Status, Streaming,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    metadata::MetadataMap,
     transport::Channel,
 };
 
@@ -140,12 +141,12 @@ fn client(channel: Channel) -> Grpc<Channel> {
 pub async fn unary(
     channel: Channel,
     path: http::uri::PathAndQuery,
-    request: Bytes,
+    request: Request<Bytes>,
     patience: Duration,
 ) -> Result<Result<Bytes, Status>> {
     let mut client = client(channel);
     client.ready().await?;
-    let call = client.unary(Request::new(request), path, BytesCodec);
+    let call = client.unary(request, path, BytesCodec);
     let answer = tokio::time::timeout(patience, call).await.context("no answer")?;
     Ok(answer.map(tonic::Response::into_inner))
 }
@@ -179,9 +180,16 @@ pub enum Received {
 impl Stream {
     /// Opens the stream, with the first request if there is one.
     ///
+    /// * `metadata`: what the call brings along.
+    ///
     /// # Errors
     /// No connection.
-    pub async fn open(channel: Channel, method: Method, first: Option<Bytes>) -> Result<Self> {
+    pub async fn open(
+        channel: Channel,
+        method: Method,
+        metadata: MetadataMap,
+        first: Option<Bytes>,
+    ) -> Result<Self> {
         let (sender, receiver) = mpsc::channel(64);
         if let Some(first) = first {
             sender.send(first).await?;
@@ -190,8 +198,9 @@ impl Stream {
         client.ready().await?;
         let path = method.path();
         let call = tokio::spawn(async move {
-            let answer =
-                client.streaming(Request::new(ReceiverStream::new(receiver)), path, BytesCodec).await;
+            let mut request = Request::new(ReceiverStream::new(receiver));
+            *request.metadata_mut() = metadata;
+            let answer = client.streaming(request, path, BytesCodec).await;
             answer.map(tonic::Response::into_inner)
         });
         // Where only one request is allowed its stream ends with it, as every client's does.

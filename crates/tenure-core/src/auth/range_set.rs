@@ -39,7 +39,7 @@ impl RangeSet {
         Self(union)
     }
 
-    /// Whether every key of `range` is in the set. A range without keys is in it if a span goes around it, as etcd has it.
+    /// Whether every key of `range` is in the set. Of a range without keys its start must be, as etcd has it.
     #[must_use]
     pub fn contains(&self, range: &KeyRange) -> bool {
         let Some(span) = self.span_at(range.start.as_slice()) else { return false };
@@ -47,9 +47,7 @@ impl RangeSet {
         match &range.end {
             RangeEnd::Single => span.end.as_ref().is_none_or(is_inside),
             RangeEnd::Open => span.end.is_none(),
-            RangeEnd::Before(to) => {
-                span.start < to.0 && span.end.as_ref().is_none_or(|end| is_inside(end) && to.0 <= *end)
-            }
+            RangeEnd::Before(to) => span.end.as_ref().is_none_or(|end| is_inside(end) && to.0 <= *end),
         }
     }
 

@@ -126,18 +126,11 @@ impl Model {
             .map(|(_, range)| range)
             .collect();
         let one_has = |key: &[u8]| granted.iter().any(|range| has(range, key));
-        let (first, last) = match &range.end {
-            RangeEnd::Before(end) if end <= &range.start => {
-                // Nothing is touched. It counts as from just before its end to its start.
-                let goes_before = granted.iter().any(|span| {
-                    span.start < *end && behind(span).is_none_or(|behind| behind[..] >= end.0[..])
-                });
-                if !goes_before {
-                    return false;
-                }
-                (end.0.to_vec(), Some([&range.start.0[..], b"\0"].concat()))
-            }
-            _ => (range.start.0.to_vec(), behind(range)),
+        let first = range.start.0.to_vec();
+        let last = match &range.end {
+            // Nothing is touched; its start counts.
+            RangeEnd::Before(end) if end <= &range.start => behind(&KeyRange::single(range.start.clone())),
+            _ => behind(range),
         };
         let ends = granted.iter().filter_map(|range| behind(range));
         let mut candidates = ends

@@ -8,6 +8,7 @@ use crate::{
     text,
 };
 use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
 use futures::StreamExt;
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 use regex::{Captures, Regex};
@@ -19,12 +20,17 @@ use std::{
     sync::{LazyLock, OnceLock},
 };
 use tempfile::TempDir;
+use tenure_api::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
     signal::unix::{Signal, SignalKind, signal},
 };
-use tonic::transport::Channel;
+use tonic::{
+    Request,
+    metadata::{MetadataKey, MetadataMap},
+    transport::Channel,
+};
 
 /// What a run is made with.
 #[derive(Clone, Debug)]
@@ -178,6 +184,8 @@ struct Session<'a> {
     volatile: Volatile,
     /// What `{revision}` stands for.
     revision: i64,
+    /// What every call brings along.
+    metadata: MetadataMap,
     streams: BTreeMap<String, Stream>,
     background: BTreeMap<String, Background>,
 }
@@ -199,6 +207,7 @@ impl<'a> Session<'a> {
             channel,
             volatile: Volatile::default(),
             revision: 0,
+            metadata: MetadataMap::new(),
             streams: BTreeMap::new(),
             background: BTreeMap::new(),
         };
@@ -241,14 +250,19 @@ impl<'a> Session<'a> {
 
     async fn command_lines(&mut self, command: &str, block: &Block) -> Result<Vec<String>> {
         if command.contains("{revision}") {
-            let answer =
-                rpc::unary(self.channel.clone(), Method::find("KV/Range")?.path(), everything(), PATIENCE);
+            let answer = rpc::unary(
+                self.channel.clone(),
+                Method::find("KV/Range")?.path(),
+                self.request(everything()),
+                PATIENCE,
+            );
             let message = Method::find("KV/Range")?.decode(answer.await??)?;
             self.revision = revision(&message);
         }
         let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
         match name {
             "grpc" => self.grpc(rest).await,
+            "as" => self.become_user(rest).await,
             "open" => self.open(rest).await,
             "send" => self.send(rest).await,
             "recv" => self.receive(rest).await,
@@ -311,14 +325,43 @@ impl<'a> Session<'a> {
         let method = Method::find(name)?;
         let request = method.encode(&self.expand(request, false))?;
         if method.is_server_streaming() {
-            let mut stream = Stream::open(self.channel.clone(), method, Some(request)).await?;
+            let mut stream =
+                Stream::open(self.channel.clone(), method, self.metadata.clone(), Some(request)).await?;
             stream.close();
             return self.drain(stream).await;
         }
-        match rpc::unary(self.channel.clone(), method.path(), request, PATIENCE).await? {
+        match rpc::unary(self.channel.clone(), method.path(), self.request(request), PATIENCE).await? {
             Ok(answer) => {
                 let message = method.decode(answer)?;
                 Ok(self.show(&message))
+            }
+            Err(status) => Ok(vec![status_line(&status)]),
+        }
+    }
+
+    fn request(&self, message: Bytes) -> Request<Bytes> {
+        let mut request = Request::new(message);
+        request.metadata_mut().clone_from(&self.metadata);
+        request
+    }
+
+    /// `as USER PASSWORD`: `grpc` and `open` bring the token of this user from now on; `as nobody`: none; `as HEADER: VALUE`: this.
+    async fn become_user(&mut self, rest: &str) -> Result<Vec<String>> {
+        self.metadata.clear();
+        if rest == "nobody" {
+            return Ok(Vec::new());
+        }
+        if let Some((header, value)) = rest.split_once(": ") {
+            let header = MetadataKey::from_bytes(header.as_bytes())?;
+            self.metadata.insert(header, value.trim_matches('"').parse()?);
+            return Ok(Vec::new());
+        }
+        let (name, password) = rest.split_once(' ').context("as USER PASSWORD")?;
+        let request = AuthenticateRequest { name: name.to_owned(), password: password.to_owned() };
+        match AuthClient::new(self.channel.clone()).authenticate(request).await {
+            Ok(answer) => {
+                self.metadata.insert("token", answer.into_inner().token.parse()?);
+                Ok(Vec::new())
             }
             Err(status) => Ok(vec![status_line(&status)]),
         }
@@ -350,7 +393,7 @@ impl<'a> Session<'a> {
             rest.split_once(' ').map_or((rest, None), |(method, first)| (method, Some(first)));
         let method = Method::find(method)?;
         let first = first.map(|text| method.encode(&self.expand(text, false))).transpose()?;
-        let stream = Stream::open(self.channel.clone(), method, first).await?;
+        let stream = Stream::open(self.channel.clone(), method, self.metadata.clone(), first).await?;
         self.streams.insert(name.to_owned(), stream);
         Ok(Vec::new())
     }
@@ -575,7 +618,9 @@ impl<'a> Session<'a> {
         let value = "v".repeat(bytes.parse()?);
         for number in 0..count.parse()? {
             let request = method.encode(&format!("key: \"{prefix}{number:06}\" value: \"{value}\""))?;
-            if let Err(status) = rpc::unary(self.channel.clone(), method.path(), request, PATIENCE).await? {
+            if let Err(status) =
+                rpc::unary(self.channel.clone(), method.path(), self.request(request), PATIENCE).await?
+            {
                 return Ok(vec![status_line(&status)]);
             }
         }
