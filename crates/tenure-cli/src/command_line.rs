@@ -97,6 +97,8 @@ pub enum Group {
     Maintenance,
     /// Locks and elections.
     Concurrency,
+    /// Users and roles.
+    Authentication,
     /// Everything else.
     Utility,
 }
@@ -278,13 +280,15 @@ impl Call {
         Settings::of(self)
     }
 
-    /// The connection that the shared flags describe, and the format to print answers in. Nothing is sent yet.
+    /// The connection that the shared flags describe, and the format to print answers in. Nothing is sent yet but a log-in.
     ///
     /// # Errors
-    /// As [`Call::settings`]; an endpoint is malformed.
-    pub fn connect(&self) -> Result<(Connection, Printer), Failure> {
+    /// As [`Call::settings`]; an endpoint is malformed; the user or the password is wrong.
+    pub async fn connect(&self) -> Result<(Connection, Printer), Failure> {
         let settings = self.settings()?;
-        Ok((Connection::new(&settings.endpoints, &settings)?, settings.printer))
+        let connection = Connection::new(&settings.endpoints, &settings)?;
+        connection.log_in().await?;
+        Ok((connection, settings.printer))
     }
 }
 

@@ -61,6 +61,12 @@ impl Failure {
         Failure { exit, message: None }
     }
 
+    /// Whether this is what a server has said.
+    #[must_use]
+    pub fn says(&self, error: EtcdError) -> bool {
+        self.message.as_deref() == Some(error.text())
+    }
+
     /// Wrong arguments.
     pub fn bad_args(message: impl fmt::Display) -> Self {
         Failure::new(Exit::BadArgs, message)

@@ -53,6 +53,7 @@ fn push_commands(spec: &Spec, out: &mut String) {
         (Some(Group::KeyValue), "Key-value commands"),
         (Some(Group::Maintenance), "Cluster maintenance commands"),
         (Some(Group::Concurrency), "Concurrency commands"),
+        (Some(Group::Authentication), "Authentication commands"),
         (Some(Group::Utility), "Utility commands"),
         (None, "Available Commands:"),
     ];

@@ -18,6 +18,7 @@ pub mod go;
 pub mod help;
 pub mod log;
 pub mod output;
+pub mod password;
 pub mod session;
 pub mod settings;
 pub mod watcher;

@@ -6,8 +6,9 @@ use crate::{
     go::{duration, number},
     log::{self, Level},
     output::{Format, Printer},
+    password,
 };
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, fmt, time::Duration};
 
 /// All of them.
 pub static FLAGS: &[Flag] = &[
@@ -54,6 +55,29 @@ pub static FLAGS: &[Flag] = &[
         .default("simple"),
 ];
 
+/// What somebody is known by.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// A token that he has already.
+    Token(String),
+    /// A name and a password, for which servers give a token.
+    Password {
+        /// The name.
+        user: String,
+        /// The password.
+        password: String,
+    },
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credentials::Token(_) => f.write_str("Token"),
+            Credentials::Password { user, .. } => write!(f, "Password of {user}"),
+        }
+    }
+}
+
 /// What the shared flags say.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -73,7 +97,13 @@ pub struct Settings {
     pub response_bytes_max: usize,
     /// How answers are printed.
     pub printer: Printer,
+    /// Who asks, if it is said.
+    pub credentials: Option<Credentials>,
 }
+
+/// Flags whose values `--debug` does not show, or only in part.
+const SECRETS: [&str; 3] = ["auth-jwt-token", "password", "user"];
+const HIDDEN: &str = "<hidden>";
 
 const PREFIX: &str = "ETCDCTL_";
 
@@ -103,6 +133,7 @@ impl Settings {
             request_bytes_max: values.bytes("max-request-bytes", 2 * 1024 * 1024)?,
             response_bytes_max: values.bytes("max-recv-bytes", i32::MAX as usize)?,
             printer: Printer::new(Format::parse(&values.text("write-out")?)?, values.flag("hex")?),
+            credentials: values.credentials()?,
         };
         if values.flag("debug")? {
             for flag in FLAGS {
@@ -210,7 +241,25 @@ impl Values<'_> {
         Ok(endpoints.map(|endpoint| endpoint.trim().to_owned()).collect())
     }
 
-    /// What is read but cannot be served yet: TLS, authentication and discovery must not be left out silently.
+    /// A token counts before a user. A password that is not given is asked for.
+    fn credentials(&self) -> Result<Option<Credentials>, Failure> {
+        let (token, user) = (self.text("auth-jwt-token")?, self.text("user")?);
+        if !token.is_empty() {
+            return Ok(Some(Credentials::Token(token)));
+        }
+        if user.is_empty() {
+            return Ok(None);
+        }
+        let password = self.text("password")?;
+        let (user, password) = match user.split_once(':') {
+            _ if !password.is_empty() => (user, password),
+            Some((user, password)) => (user.to_owned(), password.to_owned()),
+            None => (user, password::ask_for_user()?),
+        };
+        Ok(Some(Credentials::Password { user, password }))
+    }
+
+    /// What is read but cannot be served yet: TLS and discovery must not be left out silently.
     fn refuse_unsupported(&self) -> Result<(), Failure> {
         for name in ["cert", "key", "cacert"] {
             if self.call.is_set(name) && self.call.text(name).is_empty() {
@@ -219,7 +268,6 @@ impl Values<'_> {
         }
         let texts = [
             ("TLS", ["cert", "key", "cacert"].as_slice()),
-            ("authentication", ["user", "password", "auth-jwt-token"].as_slice()),
             ("discovery by SRV records", ["discovery-srv", "discovery-srv-name"].as_slice()),
         ];
         for (what, names) in texts {
@@ -242,6 +290,15 @@ impl Values<'_> {
     fn shown(&self, flag: &Flag) -> Result<String, Failure> {
         Ok(match flag.kind {
             Kind::Bool => self.flag(flag.name)?.to_string(),
+            Kind::Text if SECRETS.contains(&flag.name) => {
+                let value = self.text(flag.name)?;
+                let user = value.split_once(':').map(|(user, _)| user);
+                match user.filter(|_| flag.name == "user") {
+                    Some(user) => format!("{user}:{HIDDEN}"),
+                    None if value.is_empty() || flag.name == "user" => value,
+                    None => HIDDEN.to_owned(),
+                }
+            }
             Kind::Text => self.text(flag.name)?,
             Kind::Texts => format!("[{}]", self.endpoints()?.join(",")),
             Kind::Int => self.int(flag.name)?.to_string(),

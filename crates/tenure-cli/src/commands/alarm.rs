@@ -25,7 +25,7 @@ fn list(call: &Call) -> Pending<'_> {
         if !call.arguments().is_empty() {
             return Err(Failure::bad_args("alarm list command accepts no arguments"));
         }
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         printer.print(&Answer::Alarms(connection.alarm(AlarmRequest::default()).await?))
     })
 }
@@ -35,7 +35,7 @@ fn disarm(call: &Call) -> Pending<'_> {
         if !call.arguments().is_empty() {
             return Err(Failure::bad_args("alarm disarm command accepts no arguments"));
         }
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         let raised = connection.alarm(AlarmRequest::default()).await?;
         // Put together from several answers, so it has no header.
         let mut cleared = AlarmResponse::default();

@@ -27,7 +27,7 @@ fn run(call: &Call) -> Pending<'_> {
         };
         let revision =
             number::parse_int(&lossy(revision), 10).map_err(|reason| Failure::new(Exit::Error, reason))?;
-        let (connection, _) = call.connect()?;
+        let (connection, _) = call.connect().await?;
         let physical = call.flag("physical");
         connection.compact(CompactionRequest { revision, physical }).await?;
         output::write(format!("compacted revision {revision}\n"))

@@ -31,7 +31,7 @@ pub static SPEC: Spec = Spec {
 fn run(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let request = request(call).await?;
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         printer.print(&Answer::DeleteRange(connection.delete_range(request).await?))
     })
 }

@@ -42,7 +42,7 @@ fn run(call: &Call) -> Pending<'_> {
                 return Err(Failure::bad_args(message));
             }
         }
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         let connection = Arc::new(connection);
         if listen {
             return tokio::select! {

@@ -40,7 +40,7 @@ pub static SPEC: Spec = Spec {
 fn run(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let request = request(call)?;
-        let (connection, mut printer) = call.connect()?;
+        let (connection, mut printer) = call.connect().await?;
         if call.flag("count-only") && printer.format() != Format::Fields {
             return Err(Failure::bad_args("--count-only is only for `--write-out=fields`"));
         }

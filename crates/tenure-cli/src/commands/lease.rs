@@ -66,7 +66,7 @@ fn grant(call: &Call) -> Pending<'_> {
         };
         let ttl = number::parse_int(&lossy(ttl), 10)
             .map_err(|reason| Failure::bad_args(format!("bad TTL ({reason})")))?;
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         let granted = connection.lease_grant(ttl).await;
         let words = |reason: String| format!("failed to grant lease ({reason})");
         printer.print(&Answer::LeaseGrant(granted.map_err(|failure| failure.map_message(words))?))
@@ -76,7 +76,7 @@ fn grant(call: &Call) -> Pending<'_> {
 fn revoke(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let id = lease(call, "lease revoke command needs 1 argument")?;
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         let revoked = connection.lease_revoke(id).await;
         let words = |reason: String| format!("failed to revoke lease ({reason})");
         printer.print(&Answer::LeaseRevoke(id, revoked.map_err(|failure| failure.map_message(words))?))
@@ -87,7 +87,7 @@ fn time_to_live(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let id = lease(call, "lease timetolive command needs lease ID as argument")?;
         let keys = call.flag("keys");
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         let request = pb::LeaseTimeToLiveRequest { id, keys };
         let left = connection.lease_time_to_live(request).await;
         let left = left.map_err(|failure| failure.with_exit(Exit::BadConnection))?;
@@ -98,7 +98,7 @@ fn time_to_live(call: &Call) -> Pending<'_> {
 
 fn list(call: &Call) -> Pending<'_> {
     Box::pin(async {
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         let leases = connection.lease_leases().await;
         let leases = leases.map_err(|failure| failure.with_exit(Exit::BadConnection))?;
         printer.print(&Answer::LeaseLeases(leases))
@@ -108,7 +108,7 @@ fn list(call: &Call) -> Pending<'_> {
 fn keep_alive(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let id = lease(call, "lease keep-alive command needs lease ID as argument")?;
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         if call.flag("once") {
             let renewed = connection.lease_keep_alive_once(id).await;
             let renewed = renewed.map_err(|failure| failure.with_exit(Exit::BadConnection))?;

@@ -35,7 +35,7 @@ fn run(call: &Call) -> Pending<'_> {
             let message = "lock takes a lock name argument and an optional command to execute";
             return Err(Failure::bad_args(message));
         };
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         let ttl = call.int("ttl");
         let ttl = if ttl > 0 { ttl } else { 60 };
         let session = Session::start(Arc::new(connection), ttl).await?;

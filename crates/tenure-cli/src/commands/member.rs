@@ -28,7 +28,7 @@ static LIST: Spec = Spec {
 fn list(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let linearizable = !is_serializable(call)?;
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         printer.print(&Answer::Members(connection.member_list(linearizable).await?))
     })
 }

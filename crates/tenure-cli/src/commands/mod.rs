@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod alarm;
+mod auth;
 mod compaction;
 mod completion;
 mod defrag;
@@ -14,8 +15,10 @@ mod lock;
 mod member;
 mod options;
 mod put;
+mod role;
 mod snapshot;
 mod txn;
+mod user;
 mod version;
 mod watch;
 
@@ -33,6 +36,7 @@ pub static ROOT: Spec = Spec {
     about: "The command line of Tenure and etcd.",
     commands: &[
         &alarm::SPEC,
+        &auth::SPEC,
         &compaction::SPEC,
         &completion::SPEC,
         &defrag::SPEC,
@@ -46,8 +50,10 @@ pub static ROOT: Spec = Spec {
         &member::SPEC,
         &options::SPEC,
         &put::SPEC,
+        &role::SPEC,
         &snapshot::SPEC,
         &txn::SPEC,
+        &user::SPEC,
         &version::SPEC,
         &watch::SPEC,
     ],

@@ -37,7 +37,7 @@ $ cat file | put <key>",
 fn run(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let request = request(call, Unnamed::FromInput)?;
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         printer.print(&Answer::Put(connection.put(request).await?))
     })
 }

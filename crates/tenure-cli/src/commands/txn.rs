@@ -48,7 +48,7 @@ fn run(call: &Call) -> Pending<'_> {
         if !call.arguments().is_empty() {
             return Err(Failure::bad_args("txn command does not accept argument"));
         }
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         let ask = |question: &str| match call.flag("interactive") {
             true => output::write(format!("{question}\n")),
             false => Ok(()),

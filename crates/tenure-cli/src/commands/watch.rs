@@ -53,7 +53,7 @@ fn run(call: &Call) -> Pending<'_> {
             return interactive(call, default).await;
         }
         let watch = Watch::of(call, &default)?;
-        let (connection, printer) = call.connect()?;
+        let (connection, printer) = call.connect().await?;
         let (_progress, requests) = broadcast::channel(1);
         watch.follow(Arc::new(connection), printer, requests).await?;
         Err(Failure::new(Exit::Interrupted, "watch is canceled by the server"))
@@ -197,7 +197,7 @@ async fn execute(words: Vec<OsString>, revision: i64, event: Event) -> Result<()
 
 /// Starts a watcher for each line `watch ...`, asks all of them for their progress for each line `progress`.
 async fn interactive(call: &Call, default: DefaultRange) -> Result<(), Failure> {
-    let (connection, printer) = call.connect()?;
+    let (connection, printer) = call.connect().await?;
     let connection = Arc::new(connection);
     let mut lines = input_lines();
     let (progress, _) = broadcast::channel(QUEUE_MAX);

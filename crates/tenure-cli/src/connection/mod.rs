@@ -3,6 +3,8 @@
 //! Calls go to the endpoints in turn. A call waits until one of them accepts a connection, so a request is sent at
 //! most once as long as nobody answered; what can be repeated without harm is sent again when a connection breaks.
 
+mod auth;
+mod identity;
 mod rpc;
 
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
     log::{self, Level},
     settings::Settings,
 };
+use identity::{Identity, Token};
 use parking_lot::Mutex;
 use prost::Message;
 use std::{
@@ -56,6 +59,7 @@ pub struct Connection {
     command_timeout: Duration,
     request_bytes_max: usize,
     response_bytes_max: usize,
+    identity: Identity,
     /// Why the last attempt failed.
     last_error: Mutex<Option<String>>,
 }
@@ -79,6 +83,7 @@ impl Connection {
             command_timeout: settings.command_timeout,
             request_bytes_max: settings.request_bytes_max,
             response_bytes_max: settings.response_bytes_max,
+            identity: Identity::new(settings.credentials.clone()),
             last_error: Mutex::new(None),
         })
     }
@@ -154,10 +159,19 @@ impl Connection {
         self.check_size(&request)?;
         let attempts = async {
             let mut backoff = BACKOFF_MIN;
+            let mut may_log_in_again = true;
             loop {
                 let (channel, number) = self.channel().await;
-                match call(channel, with_metadata(request.clone(), false)).await {
+                let answer = async {
+                    let token = self.identity.token(&channel).await?;
+                    call(channel, with_metadata(request.clone(), false, token)).await
+                };
+                match answer.await {
                     Ok(response) => return Ok(response.into_inner()),
+                    Err(status) if may_log_in_again && self.identity.is_outdated(&status).await => {
+                        may_log_in_again = false;
+                        continue;
+                    }
                     Err(status) if self.may_repeat(sends, &status, number) => {}
                     Err(status) => return Err(Failure::from(status)),
                 }
@@ -225,10 +239,13 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-fn with_metadata<T>(message: T, requires_leader: bool) -> Request<T> {
+fn with_metadata<T>(message: T, requires_leader: bool, token: Option<Token>) -> Request<T> {
     let mut request = Request::new(message);
     let metadata: &mut MetadataMap = request.metadata_mut();
     metadata.insert("client-api-version", MetadataValue::from_static(CLIENT_API_VERSION));
+    if let Some(token) = token {
+        metadata.insert("token", token);
+    }
     if requires_leader {
         metadata.insert("hasleader", MetadataValue::from_static("true"));
     }

@@ -42,7 +42,9 @@ impl Connection {
     pub async fn range_stream(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Failure> {
         let parts = async {
             let (channel, _) = self.channel().await;
-            let mut stream = self.kv(channel).range_stream(with_metadata(request, false)).await?.into_inner();
+            let token = self.identity.token(&channel).await?;
+            let request = with_metadata(request, false, token);
+            let mut stream = self.kv(channel).range_stream(request).await?.into_inner();
             let mut whole = pb::RangeResponse::default();
             while let Some(part) = stream.message().await? {
                 let part = part.range_response.unwrap_or_default();
@@ -262,7 +264,8 @@ impl Connection {
     /// The server refuses. It is waited for without limit.
     pub async fn snapshot(&self) -> Result<Streaming<pb::SnapshotResponse>, Status> {
         let (channel, _) = self.channel().await;
-        let request = with_metadata(pb::SnapshotRequest {}, false);
+        let token = self.identity.token(&channel).await?;
+        let request = with_metadata(pb::SnapshotRequest {}, false, token);
         Ok(self.maintenance(channel).snapshot(request).await?.into_inner())
     }
 
@@ -275,8 +278,9 @@ impl Connection {
         requests: ReceiverStream<pb::WatchRequest>,
     ) -> Result<Streaming<pb::WatchResponse>, Status> {
         let (channel, number) = self.channel().await;
+        let token = self.identity.token(&channel).await?;
         let mut client = WatchClient::new(channel).max_decoding_message_size(self.response_bytes_max);
-        match client.watch(with_metadata(requests, true)).await {
+        match client.watch(with_metadata(requests, true, token)).await {
             Ok(response) => Ok(response.into_inner()),
             Err(status) => {
                 // The answer does not matter: a watch may always be asked for again.

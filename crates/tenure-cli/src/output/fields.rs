@@ -1,14 +1,18 @@
 //! `--write-out=fields`: one fact a line, `"Name" : value`.
 
-use super::{Answer, Text, alarm_name, event_name, header_of};
+use super::{Answer, AuthAnswer, Text, alarm_name, auth, event_name, header_of};
+use crate::exit::Failure;
 use crate::go::{duration, number::lease_id, quote::quote};
 use std::fmt::Display;
 use tenure_api::{etcdserverpb as pb, mvccpb::KeyValue};
 
-pub(super) fn render(answer: &Answer, hex: bool) -> Text {
+pub(super) fn render(answer: &Answer, hex: bool) -> Result<Text, Failure> {
     let mut fields = Fields { text: Text::default(), hex };
-    fields.answer(answer);
-    fields.text
+    match answer {
+        Answer::Auth(answer) => fields.auth(answer)?,
+        answer => fields.answer(answer),
+    }
+    Ok(fields.text)
 }
 
 struct Fields {
@@ -52,6 +56,8 @@ impl Fields {
             Answer::Status(endpoints) => {
                 endpoints.iter().for_each(|(endpoint, status)| self.status(endpoint, status));
             }
+            // See `render`: of some of it there is nothing to print.
+            Answer::Auth(_) => {}
             Answer::HashKv(endpoints) => endpoints.iter().for_each(|(endpoint, hash)| {
                 self.header(&hash.header);
                 self.field("Endpoint", quote(endpoint.as_bytes()));
@@ -60,6 +66,13 @@ impl Fields {
                 self.text.line("");
             }),
         }
+    }
+
+    fn auth(&mut self, answer: &AuthAnswer) -> Result<(), Failure> {
+        let (header, lines) = auth::fields(answer)?;
+        self.header(&Some(header));
+        lines.iter().for_each(|line| self.text.line(line));
+        Ok(())
     }
 
     fn field(&mut self, name: &str, value: impl Display) {

@@ -2,13 +2,13 @@
 //! names of their fields in the protocol and leave out what is zero; bytes are base64, enums are numbers. Answers about
 //! leases and watches are structures of the library's own, with names of their own.
 
-use super::{Answer, EndpointHealth, Text};
+use super::{Answer, EndpointHealth, Text, auth as auth_answer};
 use crate::go::duration;
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use std::io;
-use tenure_api::{etcdserverpb as pb, mvccpb};
+use tenure_api::{authpb, etcdserverpb as pb, mvccpb};
 
 pub(super) fn render(answer: &Answer, hex: bool) -> Text {
     let out = match answer {
@@ -39,6 +39,7 @@ pub(super) fn render(answer: &Answer, hex: bool) -> Text {
         Answer::Status(endpoints) => line(&list(
             endpoints.iter().map(|(endpoint, status)| EndpointStatus { endpoint, status: status.into() }),
         )),
+        Answer::Auth(answer) => auth_answer::json(answer),
         Answer::HashKv(endpoints) => {
             line(&list(endpoints.iter().map(|(endpoint, hash)| EndpointHash { endpoint, hash: hash.into() })))
         }
@@ -132,6 +133,64 @@ impl From<pb::ResponseHeader> for Header {
             revision: header.revision,
             raft_term: header.raft_term,
         }
+    }
+}
+
+/// What an answer about users and roles has besides its header.
+pub(super) enum Auth<'a> {
+    /// Whether it is on, and the auth revision.
+    Status(bool, u64),
+    /// Names of roles; none also stands for an answer that has only its header.
+    Roles(&'a [String]),
+    /// Names of users.
+    Users(&'a [String]),
+    /// What a role may do.
+    Permissions(&'a [authpb::Permission]),
+}
+
+pub(super) fn auth(header: &Option<pb::ResponseHeader>, body: Auth<'_>) -> Vec<u8> {
+    let mut json = AuthBody { header: Header::of(header), ..AuthBody::default() };
+    match body {
+        Auth::Status(enabled, auth_revision) => {
+            (json.enabled, json.auth_revision) = (enabled, auth_revision);
+        }
+        Auth::Roles(roles) => json.roles = roles,
+        Auth::Users(users) => json.users = users,
+        Auth::Permissions(permissions) => json.perm = permissions.iter().map(Permission::from).collect(),
+    }
+    line(&json)
+}
+
+#[derive(Default, Serialize)]
+struct AuthBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header: Option<Header>,
+    #[serde(skip_serializing_if = "is_default")]
+    enabled: bool,
+    #[serde(rename = "authRevision", skip_serializing_if = "is_default")]
+    auth_revision: u64,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    roles: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    users: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    perm: Vec<Permission<'a>>,
+}
+
+#[derive(Serialize)]
+struct Permission<'a> {
+    #[serde(rename = "permType", skip_serializing_if = "is_default")]
+    perm_type: i32,
+    #[serde(skip_serializing_if = "Bytes::is_empty")]
+    key: Bytes<'a>,
+    #[serde(skip_serializing_if = "Bytes::is_empty")]
+    range_end: Bytes<'a>,
+}
+
+impl<'a> From<&'a authpb::Permission> for Permission<'a> {
+    fn from(permission: &'a authpb::Permission) -> Self {
+        let authpb::Permission { perm_type, key, range_end } = permission;
+        Permission { perm_type: *perm_type, key: Bytes(key), range_end: Bytes(range_end) }
     }
 }
 

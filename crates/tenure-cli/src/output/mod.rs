@@ -1,10 +1,13 @@
 //! Answers as text: one file a format.
 
+mod auth;
 mod fields;
 pub mod json;
 mod protobuf;
 mod simple;
 mod table;
+
+pub use auth::AuthAnswer;
 
 use crate::exit::{Exit, Failure};
 use std::{
@@ -99,6 +102,8 @@ pub enum Answer {
     Health(Vec<EndpointHealth>),
     /// How endpoints are.
     Status(Vec<(String, pb::StatusResponse)>),
+    /// Users and roles.
+    Auth(AuthAnswer),
     /// The checksums of endpoints.
     HashKv(Vec<(String, pb::HashKvResponse)>),
 }
@@ -162,12 +167,24 @@ impl Printer {
     /// The format has no way to print it.
     pub fn render(&self, answer: &Answer) -> Result<Text, Failure> {
         match self.format {
-            Format::Fields => Ok(fields::render(answer, self.hex)),
+            Format::Fields => fields::render(answer, self.hex),
             Format::Json => Ok(json::render(answer, self.hex)),
             Format::Protobuf => protobuf::render(answer),
             Format::Simple => Ok(simple::render(answer, self.hex, self.values_only)),
             Format::Table => table::render(answer),
         }
+    }
+
+    /// Writes what a change of users or roles has answered.
+    ///
+    /// # Errors
+    /// As [`Printer::print`].
+    pub fn changed(
+        &self,
+        line: impl Into<Vec<u8>>,
+        header: Option<pb::ResponseHeader>,
+    ) -> Result<(), Failure> {
+        self.print(&Answer::Auth(AuthAnswer::Changed(line.into(), header)))
     }
 
     /// Writes an answer to standard output.

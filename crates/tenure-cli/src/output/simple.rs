@@ -1,6 +1,6 @@
 //! `--write-out=simple`: what people read.
 
-use super::{Answer, Columns, EndpointHealth, Text, TimeToLive, alarm_name, event_name};
+use super::{Answer, Columns, EndpointHealth, Text, TimeToLive, alarm_name, auth, event_name};
 use super::{hash_columns, member_columns, status_columns};
 use crate::go::{duration, number::lease_id};
 use tenure_api::{etcdserverpb as pb, mvccpb::KeyValue};
@@ -43,6 +43,7 @@ impl Simple {
             Answer::Alarms(response) => response.alarms.iter().for_each(|alarm| self.alarm(alarm)),
             Answer::Health(endpoints) => endpoints.iter().for_each(|endpoint| self.health(endpoint)),
             Answer::Status(endpoints) => self.rows(status_columns(endpoints)),
+            Answer::Auth(answer) => auth::simple(answer, &mut self.text),
             Answer::HashKv(endpoints) => self.rows(hash_columns(endpoints)),
         }
     }
