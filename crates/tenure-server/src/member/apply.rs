@@ -8,6 +8,7 @@ use crate::limits;
 use crate::watch::event::RevisionEvents;
 use parking_lot::MutexGuard;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 use tenure_core::command::{Command, Request};
@@ -74,6 +75,11 @@ fn install(shared: &Shared, batch: &WriteBatch) -> Result<(), Halt> {
     // Records first: an address must not be found before its record can be read.
     shared.store.append(batch).map_err(|error| Halt(error.to_string()))?;
     shared.state.write().install(batch);
+    for change in &batch.tables {
+        if let TableChange::AuthEnabled(enabled) = change {
+            shared.auth_enabled.store(*enabled, Ordering::Release);
+        }
+    }
     Ok(())
 }
 

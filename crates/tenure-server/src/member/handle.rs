@@ -158,8 +158,8 @@ impl Member {
     /// Proposes a command in somebody's name and waits until it is applied.
     ///
     /// # Errors
-    /// What the state machine refuses; what [`Member::authorize`] refuses; `RequestTooLarge`, `NoSpace`, `TooManyRequests` before it gets there; `Timeout` if
-    /// the answer takes longer than etcd waits (the command may still take effect); `Stopped`.
+    /// What the state machine and [`Member::authorize`] refuse; `RequestTooLarge`, `NoSpace`, `TooManyRequests` before it gets
+    /// there; `Timeout` if the answer takes longer than etcd waits (the command may still take effect); `Stopped`.
     pub async fn propose(&self, caller: &Caller, command: Command) -> Result<Response, EtcdError> {
         let identity = self.identify_for(caller, &command).await?;
         self.check_quota(&command).await?;

@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     pending: Pending,
     admission: Admission,
     authenticator: Authenticator,
+    /// Whether authentication is on, so that as long as it is off nobody has to look into the state for it.
+    auth_enabled: AtomicBool,
     inbox: Inbox<Event>,
     applied: AppliedIndex,
     node_status: Mutex<node::Status>,

@@ -447,3 +447,25 @@ fn failure(path: &Path, error: redb::Error) -> StoreError {
         other => StoreError::damaged(path, 0, other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::MemoryDisk;
+
+    #[test]
+    fn a_database_of_before_authentication_has_no_users_and_gets_its_tables() {
+        let (disk, dir) = (MemoryDisk::new(), Path::new(""));
+        Tables::create(&disk, dir, 1 << 20).expect("made");
+        let tables = Tables::open(&disk, dir, 1 << 20).expect("opened");
+        let transaction = tables.database.begin_write().expect("a transaction");
+        assert!(transaction.delete_table(AUTH).expect("deleted"));
+        assert!(transaction.delete_table(AUTH_ROLES).expect("deleted"));
+        assert!(transaction.delete_table(AUTH_USERS).expect("deleted"));
+        transaction.commit().expect("committed");
+        assert_eq!(tables.load().expect("loaded").changes, []);
+        let changes = vec![TableChange::AuthEnabled(true), TableChange::AuthRevision(7)];
+        tables.commit(&Commit { changes: changes.clone(), ..Commit::default() }).expect("committed");
+        assert_eq!(tables.load().expect("loaded").changes, changes);
+    }
+}
