@@ -46,6 +46,16 @@ const ENCODED: [&str; 6] = [
     "WatchResponse",
 ];
 
+/// Messages with a password, a hash or a token: `src/secret.rs` says how they are shown.
+const SECRET: [&str; 6] = [
+    ".authpb.User",
+    ".etcdserverpb.AuthenticateRequest",
+    ".etcdserverpb.AuthenticateResponse",
+    ".etcdserverpb.AuthUserAddRequest",
+    ".etcdserverpb.AuthUserChangePasswordRequest",
+    ".etcdserverpb.InternalAuthenticateRequest",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=build.rs");
@@ -55,6 +65,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut messages = prost_build::Config::new();
     messages.bytes(["."]);
+    messages.skip_debug(SECRET);
     tonic_prost_build::configure()
         .build_server(false)
         .build_transport(false)
@@ -77,6 +88,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     stubs = stubs.extern_path(".grpc.health.v1", "crate::health");
     services.bytes(["."]);
+    services.skip_debug(SECRET);
     stubs.compile_fds_with_config(descriptors, services)?;
     Ok(())
 }

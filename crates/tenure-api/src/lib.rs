@@ -7,6 +7,7 @@
 //! * [`FILE_DESCRIPTOR_SET`]: all of it described, for server reflection.
 
 pub mod error;
+mod secret;
 pub mod wire;
 
 macro_rules! package {
