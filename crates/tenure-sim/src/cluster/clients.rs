@@ -282,7 +282,10 @@ fn answer_of(outcome: &Outcome) -> Answer {
         Ok(Response::Put(put)) => at(&put.revision, true),
         Ok(Response::DeleteRange(delete)) => at(&delete.revision, delete.deleted > 0),
         Ok(Response::Txn(txn)) => at(&txn.revision, writes(txn)),
-        Ok(Response::LeaseGrant { revision, .. } | Response::LeaseRevoke(revision)) => at(revision, false),
+        Ok(Response::LeaseGrant { revision, .. } | Response::Authenticated { revision, .. }) => {
+            at(revision, false)
+        }
+        Ok(Response::LeaseRevoke(revision)) => at(revision, false),
         Ok(Response::Compact(revision) | Response::Alarm(_, revision) | Response::Done(revision)) => {
             at(revision, false)
         }
