@@ -203,10 +203,11 @@ async fn write(client: &Client, guard: &MutexGuard, counts: &Counts) -> Written 
     written
 }
 
-/// Kills the server again and again.
+/// Kills the server again and again. In between there is time for leases to run out: a server that starts gives each its full
+/// life again.
 async fn kill(server: &mut TestServer, mut random: SmallRng, until: Instant, counts: &Counts) {
     while Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(random.random_range(800..2500))).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(2500..6500))).await;
         server.as_process().kill().unwrap();
         Counts::count(&counts.kills);
         tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;

@@ -167,6 +167,28 @@ async fn a_place_whose_answer_is_lost_is_found() {
 }
 
 #[tokio::test]
+async fn a_put_that_arrives_after_all_is_cleared_away() {
+    let server = TestServer::start().await;
+    let direct = server.client().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let client = Client::connect(config(proxy.endpoint())).await.unwrap();
+    let session = Session::builder(&client).ttl(30).open().await.unwrap();
+    let mutex = Mutex::new(&session, "lock");
+    let lose = async {
+        proxy.lose_answer(async || places(&direct, "lock/").await == 1).await;
+        proxy.resume();
+    };
+    let guard = soon(async { tokio::join!(mutex.lock(), lose) }).await.0.unwrap();
+    guard.unlock().await.unwrap();
+    // As if the request without an answer had been stuck between members until now: it would stand in everybody's way.
+    direct.put(mutex.key(), "").lease(session.lease()).await.unwrap();
+    stand_in_line(&direct, "lock/", 0).await;
+    // Whoever has the lock again by then is left alone.
+    let again = mutex.lock().await.unwrap();
+    assert!(!session.is_expired() && is_owner(&direct, &again).await);
+}
+
+#[tokio::test]
 async fn who_gives_up_while_the_answer_is_under_way_leaves_no_key() {
     let server = TestServer::start().await;
     let direct = server.client().await;
