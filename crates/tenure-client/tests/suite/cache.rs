@@ -18,7 +18,7 @@ fn answers_in_order() -> bool {
 }
 
 async fn response(watch: &mut CacheWatchStream) -> WatchResponse {
-    soon(watch.next()).await.expect("it goes on").unwrap()
+    soon(watch.next()).await.expect("it goes on").expect("it works")
 }
 
 /// Events until this key was changed.

@@ -26,7 +26,7 @@ fn value(read: &GetResponse) -> Option<String> {
 async fn own(kv: &LeasingKv, key: &str) {
     let owned = kv.keys_owned();
     eventually("the key is owned", async || {
-        kv.get(key).await.unwrap();
+        kv.get(key).await.expect("it works");
         (kv.keys_owned() > owned).then_some(())
     })
     .await;
@@ -448,9 +448,9 @@ impl Worker {
 /// Every change of every key, as the server tells them.
 async fn history(client: &Client, last: Revision) -> HashMap<String, Vec<(Revision, Option<KeyValue>)>> {
     let mut history: HashMap<String, Vec<_>> = HashMap::new();
-    let mut changes = client.watch("k").prefix().start_revision(1).await.unwrap();
+    let mut changes = client.watch("k").prefix().start_revision(1).await.expect("it works");
     loop {
-        for event in soon(changes.next()).await.unwrap().unwrap().events {
+        for event in soon(changes.next()).await.expect("it works").expect("it works").events {
             let (key, revision) = (event.kv.key_text().into_owned(), event.kv.mod_revision);
             let is_last = revision == last;
             let pair = (event.kind == EventKind::Put).then_some(event.kv);
@@ -477,9 +477,9 @@ async fn check(clients: usize, seed: u64, steps: usize, is_cut: bool) {
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let mut workers = Vec::new();
     for name in 0..clients as u64 {
-        let client = Client::connect(config(proxy.endpoint())).await.unwrap();
+        let client = Client::connect(config(proxy.endpoint())).await.expect("it works");
         let kv = LeasingKv::builder(&client, "~leasing/").ttl(10).rest(Duration::from_millis(20));
-        let kv = kv.open().await.unwrap();
+        let kv = kv.open().await.expect("it works");
         // Two at a time through one layer.
         for half in 0..2 {
             let random = StdRng::seed_from_u64(seed ^ (name * 2 + half));
@@ -502,10 +502,10 @@ async fn check(clients: usize, seed: u64, steps: usize, is_cut: bool) {
         proxy.cut();
     }
     for worker in workers {
-        worker.await.unwrap();
+        worker.await.expect("it works");
     }
     let client = server.client().await;
-    let last = client.put("k-last", "").await.unwrap().header.revision;
+    let last = client.put("k-last", "").await.expect("it works").header.revision;
     let history = history(&client, last).await;
     let ledger = ledger.lock();
     assert!(ledger.reads.len() > steps);

@@ -12,7 +12,7 @@ type Pairs = BTreeMap<String, String>;
 async fn fill(client: &Client, prefix: &str, keys: usize) {
     for chunk in (0..keys).collect::<Vec<_>>().chunks(100) {
         let puts = chunk.iter().map(|number| Op::put(format!("{prefix}{number:05}"), "v"));
-        client.txn().and_then(puts).commit().await.unwrap();
+        client.txn().and_then(puts).commit().await.expect("it works");
     }
 }
 
@@ -20,7 +20,7 @@ async fn collect(base: impl Stream<Item = Result<GetResponse>>) -> (Vec<usize>, 
     let (mut pages, mut pairs) = (Vec::new(), Pairs::new());
     pin_mut!(base);
     while let Some(page) = base.next().await {
-        let page = page.unwrap();
+        let page = page.expect("it works");
         pages.push(page.kvs.len());
         pairs.extend(page.kvs.iter().map(|pair| (pair.key_text().into(), pair.value_text().into())));
     }
@@ -30,7 +30,7 @@ async fn collect(base: impl Stream<Item = Result<GetResponse>>) -> (Vec<usize>, 
 /// Applies updates until this key is written.
 async fn follow(updates: &mut WatchStream, pairs: &mut Pairs, last: &str) {
     loop {
-        for event in soon(updates.next()).await.unwrap().unwrap().events {
+        for event in soon(updates.next()).await.expect("it works").expect("it works").events {
             let (key, value) = (event.kv.key_text().into_owned(), event.kv.value_text().into_owned());
             match event.kind {
                 EventKind::Put => drop(pairs.insert(key.clone(), value)),
@@ -44,7 +44,7 @@ async fn follow(updates: &mut WatchStream, pairs: &mut Pairs, last: &str) {
 }
 
 async fn truth(client: &Client, range: KeyRange) -> Pairs {
-    let kvs = client.get(range.key).range_end(range.end).await.unwrap().kvs;
+    let kvs = client.get(range.key).range_end(range.end).await.expect("it works").kvs;
     kvs.iter().map(|pair| (pair.key_text().into(), pair.value_text().into())).collect()
 }
 

@@ -9,7 +9,7 @@ use tenure_client::{
 };
 
 async fn told(watch: &mut EndpointWatch) -> Vec<Update> {
-    soon(watch.next()).await.expect("it goes on").unwrap()
+    soon(watch.next()).await.expect("it goes on").expect("it works")
 }
 
 #[tokio::test]

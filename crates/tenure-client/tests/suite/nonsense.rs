@@ -37,13 +37,16 @@ fn answer(data: &[&'static [u8]], trailers: &[(&'static str, &'static str)]) -> 
 }
 
 fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-    pairs.iter().map(|&(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    pairs
+        .iter()
+        .map(|&(name, value)| (name.parse().expect("it works"), value.parse().expect("it works")))
+        .collect()
 }
 
 /// A server that gives every request the same answer.
 async fn serve(answer: Answer) -> (String, AbortOnDropHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("it works");
+    let address = listener.local_addr().expect("it works").to_string();
     let task = tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let answer = answer.clone();
@@ -56,7 +59,7 @@ async fn serve(answer: Answer) -> (String, AbortOnDropHandle<()>) {
                     let frames = data.chain(trailers).map(Ok::<_, Infallible>);
                     let body = StreamBody::new(futures::stream::iter(frames.collect::<Vec<_>>())).boxed();
                     let mut response = Response::new(body);
-                    *response.status_mut() = answer.status.try_into().unwrap();
+                    *response.status_mut() = answer.status.try_into().expect("it works");
                     *response.headers_mut() = map(&answer.headers);
                     Ok::<_, Infallible>(response)
                 }
@@ -92,7 +95,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
 
 async fn client(address: String) -> Client {
     let config = config(address).retries_max(2).backoff(Duration::from_millis(1), Duration::from_millis(2));
-    Client::connect(config).await.unwrap()
+    Client::connect(config).await.expect("it works")
 }
 
 #[tokio::test]

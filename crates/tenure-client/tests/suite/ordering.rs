@@ -11,16 +11,16 @@ use tenure_client::{
 /// Two servers that differ, as a member that is behind differs from the others, and a client of both.
 async fn two() -> (TestServer, TestServer, Client) {
     let (behind, ahead) = (TestServer::start().await, TestServer::start().await);
-    behind.client().await.put("k", "old").await.unwrap();
+    behind.client().await.put("k", "old").await.expect("it works");
     let client = ahead.client().await;
     for number in 0..10 {
-        client.put("k", format!("new {number}")).await.unwrap();
+        client.put("k", format!("new {number}")).await.expect("it works");
     }
-    let both = Client::connect([behind.endpoint(), ahead.endpoint()]).await.unwrap();
+    let both = Client::connect([behind.endpoint(), ahead.endpoint()]).await.expect("it works");
     // Both are connected to once both have answered.
     eventually("an answer of each", async || {
         let revisions =
-            join_all((0..4).map(|_| async { both.get("k").await.unwrap().header.revision })).await;
+            join_all((0..4).map(|_| async { both.get("k").await.expect("it works").header.revision })).await;
         (revisions.contains(&2) && revisions.contains(&11)).then_some(())
     })
     .await;
