@@ -362,7 +362,8 @@ impl Leadership {
     /// Holds as long as the leadership is held, for transactions.
     ///
     /// ```no_run
-    /// # async fn example(client: tenure_client::Client, leadership: &tenure_client::concurrency::Leadership) -> tenure_client::Result<()> {
+    /// # use tenure_client::concurrency::Leadership;
+    /// # async fn example(client: tenure_client::Client, leadership: &Leadership) -> tenure_client::Result<()> {
     /// use tenure_client::Op;
     ///
     /// let assign = Op::put("jobs/7", "worker-3");
@@ -382,7 +383,8 @@ impl Leadership {
     /// [given lease](super::SessionBuilder::lease).
     ///
     /// ```no_run
-    /// # async fn example(session: tenure_client::concurrency::Session, leadership: tenure_client::concurrency::Leadership) -> tenure_client::Result<()> {
+    /// # use tenure_client::concurrency::{Leadership, Session};
+    /// # async fn example(session: Session, leadership: Leadership) -> tenure_client::Result<()> {
     /// // For the next start of this program, which must come before the lease runs out.
     /// let lease = session.lease();
     /// let (key, revision) = leadership.keep();

@@ -478,7 +478,8 @@ impl<'a, K: Kv> StmTxn<'a, K> {
     /// Writes `value` to `key`, which goes away with `lease`, when the transaction commits.
     ///
     /// ```no_run
-    /// # async fn example(txn: &mut tenure_client::concurrency::StmTxn<'_>, session: &tenure_client::concurrency::Session) -> tenure_client::Result<()> {
+    /// # use tenure_client::concurrency::{Session, StmTxn};
+    /// # async fn example(txn: &mut StmTxn<'_>, session: &Session) -> tenure_client::Result<()> {
     /// if txn.get("workers/7").await?.is_none() {
     ///     txn.put_with_lease("workers/7", "me", session.lease());
     /// }
