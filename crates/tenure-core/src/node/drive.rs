@@ -117,7 +117,18 @@ impl Node {
         }
     }
 
+    /// Whether nobody else can have been elected for longer than the time that a new leader adds to every lease: then a renewal that is
+    /// answered now is one that he keeps. A process that was held up does not know, whatever it believes.
+    fn is_confirmed(&self) -> bool {
+        let is_recent = |at: Moment| self.now.since(at) < self.limits.election_timeout;
+        self.raw.raft.prs().is_singleton() || self.confirmed_at.is_some_and(is_recent)
+    }
+
     pub(super) fn ask_lease(&mut self, question: Question, lease: LeaseId, ticket: LeaseTicket) {
+        if matches!(question, Question::Renew) && self.is_leader() && !self.is_confirmed() {
+            self.reads.want_confirmation();
+            return self.leases.wait_for_confirmation(lease, ticket, &mut self.out);
+        }
         let raft = &self.raw.raft;
         // A new leader may not have applied all that earlier ones have granted.
         let known =
@@ -223,10 +234,11 @@ impl Node {
             let send = batch.take_messages().into_iter().filter_map(engine::message_from);
             self.out.extend(send.map(Output::Send));
             for state in batch.take_read_states() {
-                let tickets = self.reads.answered(&state.request_ctx);
+                let Some((asked_at, tickets)) = self.reads.answered(&state.request_ctx) else { continue };
                 if !tickets.is_empty() {
                     self.out.push(Output::ReadReady { tickets, index: LogIndex(state.index) });
                 }
+                self.confirmed(asked_at);
             }
             let held = batch.take_persisted_messages().into_iter().filter_map(engine::message_from).collect();
             let committed = batch.take_committed_entries();
@@ -246,6 +258,16 @@ impl Node {
             }
             self.hand_out(committed);
             self.hold_election_timeout();
+        }
+    }
+
+    /// The others have said that they follow this member, if it leads, and did so after `asked_at`.
+    fn confirmed(&mut self, asked_at: Moment) {
+        if self.is_leader() {
+            self.confirmed_at = Some(asked_at);
+            for (lease, ticket) in self.leases.take_unconfirmed() {
+                self.ask_lease(Question::Renew, lease, ticket);
+            }
         }
     }
 
@@ -334,6 +356,7 @@ impl Node {
         self.leader = leader;
         self.out.push(Output::LeaderChanged { leader: leader.0, term: leader.1 });
         self.reads.forget_question();
+        self.confirmed_at = None;
         self.version.retry_at = self.now;
         if was_leader {
             self.leases.demote(&mut self.out);
@@ -374,7 +397,10 @@ impl Node {
         }
         if self.is_leader() && is_alone {
             let tickets = self.reads.take_waiting();
-            return self.out.push(Output::ReadReady { tickets, index: self.commit() });
+            if !tickets.is_empty() {
+                self.out.push(Output::ReadReady { tickets, index: self.commit() });
+            }
+            return self.confirmed(self.now);
         }
         let context = self.request_ids.next_id().0;
         self.reads.ask(self.now, context);

@@ -30,6 +30,8 @@ pub(super) struct LeaseDesk {
     ending: BTreeMap<LeaseId, Vec<LeaseTicket>>,
     /// Questions that can only be answered for sure once this entry is applied.
     behind: BTreeMap<LogIndex, Vec<(Question, LeaseId, LeaseTicket)>>,
+    /// Renewals that wait until it is sure that this member leads.
+    unconfirmed: Vec<(LeaseId, LeaseTicket)>,
     waiting: usize,
     /// Up to here the log can hold lives that this leader has noted.
     noted: LogIndex,
@@ -69,6 +71,7 @@ impl LeaseDesk {
             clearing: BTreeMap::new(),
             ending: BTreeMap::new(),
             behind: BTreeMap::new(),
+            unconfirmed: Vec::new(),
             waiting: 0,
             noted: LogIndex(0),
             to_clear: Vec::new(),
@@ -93,7 +96,8 @@ impl LeaseDesk {
         let clearing = std::mem::take(&mut self.clearing).into_values().flat_map(|clearing| clearing.tickets);
         let ending = std::mem::take(&mut self.ending).into_values().flatten();
         let behind = std::mem::take(&mut self.behind).into_values().flatten();
-        let renewals = clearing.chain(ending).map(|ticket| (Question::Renew, ticket));
+        let unconfirmed = std::mem::take(&mut self.unconfirmed).into_iter().map(|(_, ticket)| ticket);
+        let renewals = clearing.chain(ending).chain(unconfirmed).map(|ticket| (Question::Renew, ticket));
         for (question, ticket) in renewals.chain(behind.map(|(question, _, ticket)| (question, ticket))) {
             out.push(refuse(question, ticket, LeaseRefusal::NotPrimary));
         }
@@ -169,6 +173,26 @@ impl LeaseDesk {
         }
         self.waiting += 1;
         self.behind.entry(index).or_default().push((question, lease, ticket));
+    }
+
+    /// Keeps a renewal until it is sure that this member leads.
+    pub(super) fn wait_for_confirmation(
+        &mut self,
+        lease: LeaseId,
+        ticket: LeaseTicket,
+        out: &mut Vec<Output>,
+    ) {
+        if !self.may_wait() {
+            return out.push(refuse(Question::Renew, ticket, LeaseRefusal::NotPrimary));
+        }
+        self.waiting += 1;
+        self.unconfirmed.push((lease, ticket));
+    }
+
+    /// The renewals that waited for it, to be asked again.
+    pub(super) fn take_unconfirmed(&mut self) -> Vec<(LeaseId, LeaseTicket)> {
+        self.waiting -= self.unconfirmed.len();
+        std::mem::take(&mut self.unconfirmed)
     }
 
     fn may_wait(&self) -> bool {

@@ -106,6 +106,8 @@ pub struct Node {
     proposals_waiting: VecDeque<(Moment, Proposal)>,
     reads: Reads,
     leases: LeaseDesk,
+    /// When this member, which leads, asked the others the last time whether it does, of those times that they said so.
+    confirmed_at: Option<Moment>,
     version: VersionDesk,
     leader: (Option<MemberId>, Term),
     /// The entry to be applied before [`Output::StopReady`].
@@ -190,6 +192,7 @@ impl Node {
             proposals_waiting: VecDeque::new(),
             reads: Reads::default(),
             leases: LeaseDesk::new(config.lease_checkpoint_interval, config.waiting_max, restart.leases),
+            confirmed_at: None,
             version: VersionDesk {
                 own: config.server_version,
                 members_min: None,

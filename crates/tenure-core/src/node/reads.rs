@@ -12,12 +12,16 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(super) struct Reads {
     waiting: Vec<(Moment, ReadTicket)>,
     asked: Option<Asked>,
+    /// Whether a question is wanted though no read waits: its answer says that this member leads.
+    wants_confirmation: bool,
 }
 
 struct Asked {
     context: u64,
+    asked_at: Moment,
     retry_at: Moment,
     tickets: Vec<(Moment, ReadTicket)>,
+    confirms: bool,
 }
 
 impl Reads {
@@ -31,13 +35,19 @@ impl Reads {
 
     /// Whether a question should be asked.
     pub(super) fn wants_to_ask(&self) -> bool {
-        self.asked.is_none() && !self.waiting.is_empty()
+        self.asked.is_none() && (self.wants_confirmation || !self.waiting.is_empty())
+    }
+
+    /// Lets a question be asked, if none is under way, though no read waits.
+    pub(super) fn want_confirmation(&mut self) {
+        self.wants_confirmation = true;
     }
 
     /// Everything that waits for a question goes under this one.
     pub(super) fn ask(&mut self, now: Moment, context: u64) {
         let tickets = std::mem::take(&mut self.waiting);
-        self.asked = Some(Asked { context, retry_at: now + RETRY, tickets });
+        let confirms = std::mem::take(&mut self.wants_confirmation);
+        self.asked = Some(Asked { context, asked_at: now, retry_at: now + RETRY, tickets, confirms });
     }
 
     /// The question to ask again, if it is time.
@@ -49,22 +59,22 @@ impl Reads {
 
     /// Whatever was asked must be asked again: the leader has changed.
     pub(super) fn forget_question(&mut self) {
+        self.wants_confirmation = false;
         if let Some(mut asked) = self.asked.take() {
             asked.tickets.append(&mut self.waiting);
             self.waiting = asked.tickets;
         }
     }
 
-    /// The reads that a question was asked for. Answers to questions of before are for nobody.
-    pub(super) fn answered(&mut self, context: &[u8]) -> Vec<ReadTicket> {
-        match self.asked.take_if(|asked| context == asked.context.to_be_bytes()) {
-            Some(asked) => asked.tickets.into_iter().map(|(_, ticket)| ticket).collect(),
-            None => Vec::new(),
-        }
+    /// When a question was asked, and the reads that it was asked for. Answers to questions of before are for nobody.
+    pub(super) fn answered(&mut self, context: &[u8]) -> Option<(Moment, Vec<ReadTicket>)> {
+        let asked = self.asked.take_if(|asked| context == asked.context.to_be_bytes())?;
+        Some((asked.asked_at, asked.tickets.into_iter().map(|(_, ticket)| ticket).collect()))
     }
 
     /// Everything that waits, when the answer is known without asking.
     pub(super) fn take_waiting(&mut self) -> Vec<ReadTicket> {
+        self.wants_confirmation = false;
         self.waiting.drain(..).map(|(_, ticket)| ticket).collect()
     }
 
@@ -78,7 +88,7 @@ impl Reads {
         if let Some(asked) = &mut self.asked {
             expire(&mut asked.tickets);
         }
-        self.asked.take_if(|asked| asked.tickets.is_empty());
+        self.asked.take_if(|asked| asked.tickets.is_empty() && !asked.confirms);
         expired
     }
 }

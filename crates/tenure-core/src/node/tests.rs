@@ -1,5 +1,5 @@
 mod alone;
-mod removed;
+mod overtaken;
 mod simulation;
 mod world;
 

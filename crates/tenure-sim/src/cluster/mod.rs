@@ -27,10 +27,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tenure_core::types::ClusterId;
 
-/// How exact leases are in a cluster whose clocks run at most 3 % fast or slow. A leader that is overtaken has an election
-/// timeout in which he can still renew, which the next one adds to every life; what is left is the difference of the clocks, and on the
-/// late side the rounding of noted lives, the search for expired ones twice a second, and their way through the log.
-pub const LEASE_BOUNDS: Bounds = Bounds { early: Duration::from_millis(900), late: Duration::from_secs(9) };
+/// How exact leases are in a cluster whose clocks run at most 3 % fast or slow. A renewal that was answered is kept by whoever leads next, since
+/// a leader renews only while nobody else can have been elected for longer than what the next one adds to every life. So what is left on
+/// the early side is the difference of the clocks over a life; on the late side it is that, what a new leader adds, the rounding of noted
+/// lives, the search for expired ones twice a second, and their way through the log.
+pub const LEASE_BOUNDS: Bounds = Bounds { early: Duration::from_millis(450), late: Duration::from_secs(5) };
 
 /// Hosts that there can be, with those that join and replace others.
 const HOSTS_MAX: usize = 12;

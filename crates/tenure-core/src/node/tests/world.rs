@@ -108,6 +108,7 @@ pub struct World {
     tickets: u64,
     pub text: String,
     pub reads_ready: Vec<(Vec<ReadTicket>, LogIndex)>,
+    pub renewals: Vec<(LeaseTicket, Result<i64, LeaseRefusal>)>,
 }
 
 pub fn member(id: u64) -> Member {
@@ -160,6 +161,7 @@ impl World {
                 Output::Apply(entries) => host.to_apply.extend(entries),
                 Output::Send(message) => self.network.push_back(message),
                 Output::ReadReady { tickets, index } => self.reads_ready.push((tickets, index)),
+                Output::LeaseRenewed { ticket, ttl_seconds } => self.renewals.push((ticket, ttl_seconds)),
                 Output::Halt(halt) => panic!("m{id} halts: {halt}"),
                 _ => {}
             }
