@@ -51,12 +51,37 @@ pub struct MemberOptions {
     pub store_segment_bytes_max: u32,
     /// Applied entries that stay in memory for others.
     pub catchup_entries_max: usize,
+    /// Bounds of the node.
+    pub bounds: NodeBounds,
     /// The seed of the node.
     pub seed: u64,
     /// Milliseconds since 1970, for the ids of requests.
     pub unix_millis: u64,
     /// What is wrong with it.
     pub bug: Option<Bug>,
+}
+
+/// Bounds of a node that are wide in practice and seldom met.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeBounds {
+    /// Bytes of one append.
+    pub message_bytes_max: u64,
+    /// Appends under way to one follower.
+    pub inflight_messages_max: usize,
+    /// Entries committed and not yet applied.
+    pub unapplied_entries_max: u64,
+    /// Proposals, and again reads, and again questions about leases, that wait.
+    pub waiting_max: usize,
+}
+
+impl NodeBounds {
+    /// etcd's.
+    pub const WIDE: NodeBounds = NodeBounds {
+        message_bytes_max: 1 << 20,
+        inflight_messages_max: 512,
+        unapplied_entries_max: 5_000,
+        waiting_max: 5_000,
+    };
 }
 
 impl MemberOptions {
@@ -75,6 +100,7 @@ impl MemberOptions {
             wal_segment_bytes: 32 << 10,
             store_segment_bytes_max: 64 << 10,
             catchup_entries_max: 5_000,
+            bounds: NodeBounds::WIDE,
             seed: 0,
             unix_millis: 0,
             bug: None,
@@ -262,6 +288,10 @@ impl Member {
         config.election_ticks = ELECTION_TICKS as usize;
         config.lease_checkpoint_interval = LEASE_CHECKPOINT_INTERVAL;
         config.catchup_entries_max = options.catchup_entries_max;
+        config.message_bytes_max = options.bounds.message_bytes_max;
+        config.inflight_messages_max = options.bounds.inflight_messages_max;
+        config.unapplied_entries_max = options.bounds.unapplied_entries_max;
+        config.waiting_max = options.bounds.waiting_max;
         let restart = restart(&state, &restored, &replay);
         let (node, outputs) = Node::new(now, config, restart).map_err(text)?;
         let mut member = Self {
@@ -521,6 +551,12 @@ impl Member {
     #[must_use]
     pub fn status(&self) -> Status {
         self.node.status()
+    }
+
+    /// Whether its applied state is the newest that anybody can have been told of.
+    #[must_use]
+    pub fn leads_alone(&self) -> bool {
+        self.node.leads_alone()
     }
 
     /// Whether a thread has something to do: the WAL thread, the driver, the apply thread.

@@ -114,7 +114,7 @@ impl Cluster {
                 let command = command.clone();
                 self.propose(host, op, command)
             }
-            Ask::Read { is_linearizable: true, .. } if self.bug != Some(Bug::ReadsWithoutReadIndex) => {
+            Ask::Read { is_linearizable: true, .. } if self.must_ask(host) => {
                 let ticket = ReadTicket(self.hosts[host].ticket());
                 self.hosts[host].reads.insert(ticket, op);
                 self.with(host, |member, clock| member.hand_in(clock, Input::ReadIndex(ticket))).map(drop)
@@ -125,6 +125,12 @@ impl Cluster {
                 self.renew(host, lease, Asker::Client { op, lease, passed_on: false })
             }
         }
+    }
+
+    /// Whether a linearizable read has to wait for a ReadIndex.
+    fn must_ask(&self, host: HostAt) -> bool {
+        let leads_alone = self.hosts[host].member.as_ref().is_some_and(Member::leads_alone);
+        !leads_alone && self.bug != Some(Bug::ReadsWithoutReadIndex)
     }
 
     fn propose(&mut self, host: HostAt, op: usize, command: Command) -> Result<(), Failure> {

@@ -6,10 +6,10 @@ use super::{Cluster, Event, HOSTS_MAX, election_micros};
 use crate::disk::{Crash, Fault};
 use crate::member::{Failure, MemberOptions};
 use tenure_core::node::{Input, Role};
-use tenure_core::types::{ConfChange, ConfChangeKind, ConfState, MemberId};
+use tenure_core::types::{ConfChange, ConfChangeKind, ConfState, LogIndex, MemberId};
 
 /// Members that operators keep a cluster at, at least and at most.
-const MEMBERS_MIN: usize = 2;
+const MEMBERS_MIN: usize = 1;
 const MEMBERS_MAX: usize = 6;
 
 impl Cluster {
@@ -38,7 +38,11 @@ impl Cluster {
             66..82 => return self.change_members(at),
             82..86 => return self.stop(at),
             86..89 => return self.with(at, |member, clock| member.hand_in(clock, Input::Campaign)).map(drop),
-            89..93 => return self.defragment(at),
+            89..92 => return self.defragment(at),
+            92 | 93 => {
+                let version = Input::ServerVersionMin("3.7.1".into());
+                return self.with(at, |member, clock| member.hand_in(clock, version)).map(drop);
+            }
             _ => return self.check_state(at),
         }
         Ok(())
@@ -191,10 +195,10 @@ impl Cluster {
     }
 
     /// A member was removed: it goes when somebody takes it away.
-    pub(super) fn removed(&mut self, id: MemberId) {
+    pub(super) fn removed(&mut self, id: MemberId, index: LogIndex) {
         let Some(at) = self.host_of(id) else { return };
         self.note(|| format!("m{id} is removed"));
-        self.hosts[at].place = Place::Removed;
+        self.hosts[at].place = Place::Leaving(index);
         let delay = self.random.below(4 * election_micros());
         self.schedule(delay, Event::Retire(at));
     }

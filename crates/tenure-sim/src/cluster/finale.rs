@@ -21,10 +21,8 @@ impl Cluster {
             let host = &mut self.hosts[at];
             host.disk.heal();
             host.frozen_until = 0;
-            // Who has left would disturb nobody; here he goes.
-            let delay = if host.place == Place::Inside { 200_000 } else { 0 };
-            let event = if host.place == Place::Inside { Event::Boot(at) } else { Event::Retire(at) };
-            self.schedule(delay, event);
+            self.schedule(200_000, Event::Boot(at));
+            self.schedule(400_000, Event::Retire(at));
         }
     }
 

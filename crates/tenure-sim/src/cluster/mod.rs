@@ -15,7 +15,7 @@ mod run;
 
 use crate::bug::Bug;
 use crate::check::{Bounds, Watch};
-use crate::member::{ELECTION_TICKS, Failure, MemberOptions, TICK};
+use crate::member::{ELECTION_TICKS, Failure, MemberOptions, NodeBounds, TICK};
 use crate::random::Random;
 use crate::trace::Trace;
 use crate::workload::Workload;
@@ -132,6 +132,12 @@ impl Cluster {
             wal_segment_bytes: *random.pick(&[3_000, 8 << 10, 32 << 10]),
             store_segment_bytes_max: *random.pick(&[2 << 10, 8 << 10, 64 << 10]),
             catchup_entries_max: *random.pick(&[0, 3, 20, 200]),
+            bounds: NodeBounds {
+                message_bytes_max: *random.pick(&[0, 300, 4_000, 1 << 20]),
+                inflight_messages_max: *random.pick(&[1, 3, 512]),
+                unapplied_entries_max: *random.pick(&[4, 5_000, 5_000]),
+                waiting_max: *random.pick(&[2, 5_000, 5_000]),
+            },
             seed: 0,
             unix_millis: 0,
             bug,

@@ -1,7 +1,7 @@
 //! How members run: their threads, their messages, what is noticed of them.
 
 use super::agreed::News;
-use super::host::{Asker, Place, THREADS, UPKEEP};
+use super::host::{Asker, Host, Place, THREADS, UPKEEP};
 use super::network::{Cargo, HostAt, Packet};
 use super::{Cluster, Event};
 use crate::bug::Bug;
@@ -57,7 +57,7 @@ impl Cluster {
         for op in self.hosts[at].crash(crash) {
             self.break_off(op);
         }
-        if self.hosts[at].place == Place::Inside {
+        if self.hosts[at].place.comes_back() {
             let range =
                 if self.is_calm { 500_000 } else { *self.random.pick(&[200_000, 2_000_000, 8_000_000]) };
             let delay = 1_000 + self.random.below(range);
@@ -67,7 +67,7 @@ impl Cluster {
 
     pub(super) fn boot(&mut self, at: HostAt) -> Result<(), Failure> {
         let host = &mut self.hosts[at];
-        if host.member.is_some() || host.place != Place::Inside {
+        if host.member.is_some() || !host.place.comes_back() {
             return Ok(());
         }
         host.begin(self.now, &mut self.random);
@@ -102,9 +102,20 @@ impl Cluster {
         }
     }
 
-    /// A removed member is no more.
+    /// A removed member is taken away, once another one knows that it was removed: with the last who knows it would be as if it never
+    /// had been.
     pub(super) fn retire(&mut self, at: HostAt) -> Result<(), Failure> {
+        let Place::Leaving(index) = self.hosts[at].place else { return Ok(()) };
+        let knows = |host: &Host| {
+            host.place == Place::Inside
+                && host.member.as_ref().is_some_and(|member| member.state.applied() >= index)
+        };
+        if !self.hosts.iter().any(knows) {
+            self.schedule(500_000, Event::Retire(at));
+            return Ok(());
+        }
         self.note(|| format!("m{} is taken away", at + 1));
+        self.hosts[at].place = Place::Gone;
         self.crash(at, Crash::LosesAll);
         Ok(())
     }
@@ -342,7 +353,7 @@ impl Cluster {
         match news.map_err(|failure| format!("m{}: {failure}", at + 1))? {
             News::Nothing => {}
             News::Added(member) => self.added(member),
-            News::Removed(member) => self.removed(member),
+            News::Removed(member) => self.removed(member, index),
         }
         self.story.changes += u64::from(is_change && is_first);
         let host = &mut self.hosts[at];
