@@ -6,7 +6,9 @@ use super::message::{Message, MessageKind};
 use super::{CONF_CHANGES_MAX, LeaseTicket, Node, engine};
 use crate::command::{ClusterVersionSet, Command, Identity, Request, RequestHeader};
 use crate::state::Halt;
-use crate::types::{ConfChange, ConfState, EntryKind, LeaseId, LogEntry, LogIndex, MemberId, Moment, Term};
+use crate::types::{
+    ConfChange, ConfChangeKind, ConfState, EntryKind, LeaseId, LogEntry, LogIndex, MemberId, Moment, Term,
+};
 use raft::eraftpb;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ impl Node {
             self.raw.tick();
         }
         if self.is_commit_unsaved {
-            self.save_commit();
+            self.save_commit(false);
         }
         self.give_up(self.now - self.limits.request_timeout);
         if let Some(context) = self.reads.retry(self.now) {
@@ -70,6 +72,7 @@ impl Node {
             Ok(Some(persisted)) => {
                 self.raw.on_persist_ready(persisted.batch);
                 self.out.extend(persisted.messages.into_iter().map(Output::Send));
+                self.hand_out_held(token);
             }
             Err(halt) => self.halt(halt),
         }
@@ -284,6 +287,7 @@ impl Node {
             self.raw.mut_store().restore(snapshot);
             self.handed_out = snapshot.position.index;
             self.conf_changes.clear();
+            self.held.clear();
         }
         let hard_state = std::mem::take(&mut self.is_commit_unsaved).then(|| self.hard_state());
         let handed_out = entries.iter().cloned().map(engine::entry_from).collect();
@@ -292,16 +296,38 @@ impl Node {
         Some(Persist { token: PersistToken(0), snapshot, entries: handed_out, hard_state, must_sync })
     }
 
-    fn save_commit(&mut self) {
+    /// Writes the commit index. Returns the number of its token.
+    fn save_commit(&mut self, must_sync: bool) -> u64 {
         self.is_commit_unsaved = false;
         let token = self.persistence.hand_out(self.persistence.last_batch(), Vec::new());
+        let number = token.0;
         let hard_state = Some(self.hard_state());
-        let nothing = Persist { token, snapshot: None, entries: Vec::new(), hard_state, must_sync: false };
-        self.out.push(Output::Persist(nothing));
+        let commit = Persist { token, snapshot: None, entries: Vec::new(), hard_state, must_sync };
+        self.out.push(Output::Persist(commit));
+        number
     }
 
     fn hand_out(&mut self, committed: Vec<eraftpb::Entry>) {
         let entries: Vec<LogEntry> = committed.into_iter().map(engine::entry_from).collect();
+        if entries.iter().any(|entry| entry.index > self.commit_durable && removes(entry)) {
+            let token = self.save_commit(true);
+            self.held.push_back((token, entries));
+        } else if let Some((token, _)) = self.held.back() {
+            self.held.push_back((*token, entries));
+        } else {
+            self.hand_out_now(entries);
+        }
+    }
+
+    /// Hands out what waited until it is durable that it is committed.
+    fn hand_out_held(&mut self, token: &PersistToken) {
+        while let Some((_, entries)) = self.held.pop_front_if(|(number, _)| *number <= token.0) {
+            self.commit_durable = entries.last().map_or(self.commit_durable, |last| last.index);
+            self.hand_out_now(entries);
+        }
+    }
+
+    fn hand_out_now(&mut self, entries: Vec<LogEntry>) {
         let Some(last) = entries.last() else { return };
         self.handed_out = last.index;
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::ConfChange) {
@@ -370,6 +396,7 @@ impl Node {
             && self.role() == Role::Follower
             && self.raw.raft.promotable()
             && self.conf_changes.is_empty()
+            && self.held.is_empty()
         {
             self.campaign();
         }
@@ -521,6 +548,13 @@ impl Node {
         self.is_halted = true;
         self.out.push(Output::Halt(halt));
     }
+}
+
+/// Whether an entry takes a member away. Of two members the one who stays cannot commit without the other what he has forgotten to
+/// be committed, so nobody may hear that the other can go before that is durable.
+fn removes(entry: &LogEntry) -> bool {
+    entry.kind == EntryKind::ConfChange
+        && ConfChange::decode(entry.data.clone()).is_ok_and(|change| change.kind == ConfChangeKind::Remove)
 }
 
 fn proposal_entry(data: bytes::Bytes) -> eraftpb::Entry {

@@ -41,6 +41,9 @@
 //! the commit index alone is not worth a write: it travels with the next batch or tick, since what has been applied
 //! is known to be committed anyway ([`Restart`]). The log in memory (`log.rs`) holds entries from the
 //! moment they are handed out, so the engine can read what is not durable yet, but counts only what is.
+//!
+//! The one thing of which it must be durable that it is committed, before it is applied and answered, is the removal of a member: of
+//! two members the one who stays could not find that out again without the other.
 
 mod clock;
 mod config;
@@ -97,6 +100,10 @@ pub struct Node {
     persistence: Persistence,
     /// Whether the commit index has moved since the last hard state that was handed out.
     is_commit_unsaved: bool,
+    /// Up to here it is durable that the log is committed.
+    commit_durable: LogIndex,
+    /// Committed entries, each with the number of the token that they wait for.
+    held: VecDeque<(u64, Vec<LogEntry>)>,
     /// The last entry handed out for applying, and the last one applied.
     handed_out: LogIndex,
     applied: LogIndex,
@@ -185,6 +192,8 @@ impl Node {
             now,
             persistence: Persistence::default(),
             is_commit_unsaved: false,
+            commit_durable: hard_state.commit,
+            held: VecDeque::new(),
             handed_out: restart.applied,
             applied: restart.applied,
             conf_changes: BTreeMap::new(),

@@ -102,13 +102,14 @@ impl Cluster {
         }
     }
 
-    /// A removed member is taken away, once another one knows that it was removed: with the last who knows it would be as if it never
-    /// had been.
+    /// A removed member is taken away, once another one who votes knows that it was removed: of two, the one who stays might have to
+    /// ask the other.
     pub(super) fn retire(&mut self, at: HostAt) -> Result<(), Failure> {
         let Place::Leaving(index) = self.hosts[at].place else { return Ok(()) };
         let knows = |host: &Host| {
-            host.place == Place::Inside
-                && host.member.as_ref().is_some_and(|member| member.state.applied() >= index)
+            let votes = |member: &Member| member.state.membership.conf_state().voters.contains(&host.id);
+            let is_there = |member: &Member| member.state.applied() >= index && votes(member);
+            host.place == Place::Inside && host.member.as_ref().is_some_and(is_there)
         };
         if !self.hosts.iter().any(knows) {
             self.schedule(500_000, Event::Retire(at));

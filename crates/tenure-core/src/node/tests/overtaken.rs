@@ -34,13 +34,14 @@ fn a_leader_that_is_removed_steps_down_though_more_is_on_its_way_to_his_disk() {
 
     let change = world.conf_change(ConfChangeKind::Remove, old, false);
     world.input(old, Input::ProposeConfChange(change));
-    world.propose(old, vec![put("k", "v", 0)]);
     world.persist(old, 1);
     while world.deliver() {}
     for id in &others {
         world.persist(*id, usize::MAX);
     }
     while world.deliver() {}
+    world.propose(old, vec![put("k", "v", 0)]);
+    world.persist(old, 1);
     world.apply(old, usize::MAX);
     let status = world.hosts[&old].node.as_ref().expect("it runs").status();
     assert_eq!(status.role, Role::Follower, "who is no member does not lead");
@@ -92,4 +93,30 @@ fn other_leader(world: &World, old: u64) -> Option<u64> {
         *id != old && world.hosts[id].node.as_ref().is_some_and(|node| node.status().role == Role::Leader)
     };
     world.hosts.keys().copied().find(leads)
+}
+
+/// Of two members the one who stays has to know for ever that he needs nobody else, as soon as anybody can have heard of it: the engine
+/// would let him ask the one who is gone.
+#[test]
+fn the_last_member_does_not_forget_that_the_other_was_removed() {
+    let mut world = World::default();
+    world.bootstrap(&[1, 2]);
+    live(&mut world, 30);
+    let stays = leader(&world).expect("somebody leads");
+    let goes = 3 - stays;
+    let change = world.conf_change(ConfChangeKind::Remove, goes, false);
+    world.input(stays, Input::ProposeConfChange(change));
+    world.settle();
+    let conf_state = world.hosts[&stays].state.membership.conf_state().clone();
+    assert_eq!(conf_state.voters, [MemberId(stays)], "the removal is applied");
+
+    // The state machine of a test is durable at once; a real one is only at its next checkpoint.
+    let host = world.hosts.get_mut(&stays).expect("is there");
+    host.state = crate::state::StateMachine::default();
+    host.records = Default::default();
+    world.crash(goes);
+    world.crash(stays);
+    world.start(stays);
+    live_without(&mut world, &[stays], 40);
+    assert_eq!(leader(&world), Some(stays));
 }
