@@ -25,7 +25,8 @@ use host::{Host, Place, description};
 use network::{HostAt, Network, Packet, Quality};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tenure_core::types::ClusterId;
+use tenure_core::node::Input;
+use tenure_core::types::{ClusterId, MemberId};
 
 /// How exact leases are in a cluster whose clocks run at most 3 % fast or slow. A renewal that was answered is kept by whoever leads next, since
 /// a leader renews only while nobody else can have been elected for longer than what the next one adds to every life. So what is left on
@@ -59,6 +60,13 @@ enum Event {
     },
     Boot(HostAt),
     Retire(HostAt),
+    /// A sender hears whether a snapshot arrived, which he always does unless he ends.
+    SnapshotSent {
+        host: HostAt,
+        run: u64,
+        to: MemberId,
+        arrived: bool,
+    },
     /// A client has nothing to do.
     Client(usize),
     GiveUp(usize),
@@ -231,7 +239,10 @@ impl Cluster {
         // A host that is frozen takes nothing; what it was to take it finds when it goes on, in some order.
         let host = match &event {
             Event::Arrives(packet) => Some(packet.to),
-            Event::Call { host, .. } | Event::Turn { host, .. } | Event::Tick { host, .. } => Some(*host),
+            Event::Call { host, .. }
+            | Event::Turn { host, .. }
+            | Event::Tick { host, .. }
+            | Event::SnapshotSent { host, .. } => Some(*host),
             _ => None,
         };
         if let Some(until) = host.map(|host| self.hosts[host].frozen_until).filter(|until| *until > self.now)
@@ -245,6 +256,9 @@ impl Cluster {
             Event::Call { host, run, op } => self.called(host, run, op),
             Event::Turn { host, run, thread } => self.turn(host, run, thread),
             Event::Tick { host, run } => self.tick(host, run),
+            Event::SnapshotSent { host, run, to, arrived } => {
+                self.report(host, run, Input::SnapshotSent { to, arrived })
+            }
             Event::Boot(host) => self.boot(host),
             Event::Retire(host) => self.retire(host),
             Event::Client(client) => self.client_calls(client),

@@ -258,8 +258,8 @@ impl Cluster {
                     member.receive_snapshot(clock, message, Arc::unwrap_or_clone(body))
                 })?;
                 let arrived = taken.is_some();
-                if let Some(from) = self.host_of(sender) {
-                    self.report(from, from_run, Input::SnapshotSent { to: id, arrived })?;
+                if let Some(host) = self.host_of(sender) {
+                    self.schedule(500, Event::SnapshotSent { host, run: from_run, to: id, arrived });
                 }
                 Ok(())
             }
@@ -276,8 +276,8 @@ impl Cluster {
     }
 
     /// A sender hears what became of what it sent, if it is still the same run.
-    fn report(&mut self, at: HostAt, run: u64, input: Input) -> Result<(), Failure> {
-        if self.hosts[at].run != run || self.hosts[at].frozen_until > self.now {
+    pub(super) fn report(&mut self, at: HostAt, run: u64, input: Input) -> Result<(), Failure> {
+        if self.hosts[at].run != run {
             return Ok(());
         }
         self.with(at, |member, clock| member.hand_in(clock, input)).map(drop)
