@@ -28,10 +28,10 @@ use std::time::Duration;
 use tenure_core::node::Input;
 use tenure_core::types::{ClusterId, MemberId};
 
-/// How exact leases are in a cluster whose clocks run at most 3 % fast or slow. A renewal that was answered is kept by whoever leads next, since
-/// a leader renews only while nobody else can have been elected for longer than what the next one adds to every life. So what is left on
-/// the early side is the difference of the clocks over a life; on the late side it is that, what a new leader adds, the rounding of noted
-/// lives, the search for expired ones twice a second, and their way through the log.
+/// How exact leases are in a cluster whose clocks run at most 3 % fast or slow. A renewal that was answered is kept by whoever leads
+/// next, since a leader renews only while nobody else can have been elected for longer than what the next one adds to every life.
+/// So what is left on the early side is the difference of the clocks over a life; on the late side it is that, what a new leader
+/// adds, the rounding of noted lives, the search for expired ones twice a second, and their way through the log.
 pub const LEASE_BOUNDS: Bounds = Bounds { early: Duration::from_millis(450), late: Duration::from_secs(5) };
 
 /// Hosts that there can be, with those that join and replace others.
