@@ -3,12 +3,14 @@
 //! * [`process`]: starts `tenured` or a real etcd on free loopback ports, stops it, kills it, reads its cpu time and memory.
 //! * [`rpc`]: gRPC calls whose messages are written as text, or as raw bytes.
 //! * [`script`]: golden end-to-end scripts, the same for every server.
+//! * [`pki`]: a certificate authority.
 //! * [`crash`]: kills a server under load again and again and looks for what was lost.
 //!
 //! Nothing here knows the inside of the server.
 
 pub mod crash;
 pub mod http;
+pub mod pki;
 pub mod process;
 pub mod rpc;
 pub mod script;
