@@ -15,6 +15,7 @@ pub mod member;
 pub mod metrics;
 pub mod rpc;
 mod server;
+pub mod tls;
 pub mod watch;
 
 pub use server::{Halted, Server, StartError};

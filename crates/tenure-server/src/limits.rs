@@ -76,6 +76,32 @@ pub const STREAMS_END_GRACE: Duration = Duration::from_secs(1);
 /// The pause of a listener after an accept that failed for want of resources.
 pub const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
+// --- TLS
+
+/// How long a TLS handshake may take, from the connection to the verified certificate (A15: GHSA-6vch-q96h-7gc3).
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// TLS handshakes of one kind of listener that may be under way at once; one more ends the oldest.
+pub const TLS_HANDSHAKES_MAX: usize = 1_024;
+
+/// Bytes of a handshake that are read at once before its client has said what it wants.
+pub const TLS_HELLO_READ_BYTES: usize = 2 * KIB;
+
+/// Name servers that are asked for the names of an address.
+pub const NAME_SERVERS_MAX: usize = 3;
+
+/// How long one of them may take. All of them together leave time for the handshake.
+pub const NAME_SERVER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest answer of a name server that is read.
+pub const NAME_ANSWER_BYTES_MAX: usize = 4 * KIB;
+
+/// How long a client that is turned away may take to read why.
+pub const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bytes of a client that is turned away which are taken and dropped.
+pub const PARTING_BYTES_MAX: usize = 64 * KIB;
+
 // --- metrics
 
 /// Distinct `client-api-version` values that are counted apart; the header is the client's to choose.

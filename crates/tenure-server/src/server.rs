@@ -9,6 +9,7 @@ use crate::limits;
 use crate::member::{self, BootError, Member, Running};
 use crate::metrics::Metrics;
 use crate::rpc;
+use crate::tls::PeerTls;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tenure_api::error::EtcdError;
@@ -65,6 +66,8 @@ impl Server {
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let edge = Edge::bind(&config).await?;
+        // Nobody dials yet, but what is wrong with the files is wrong now.
+        PeerTls::new(&config).map_err(BindError::from)?;
         let client_urls = edge.client_urls();
         let metrics = Metrics::new(config.metrics).map_err(|error| StartError::Metrics(error.to_string()))?;
         let (boot_config, boot_metrics) = (config.clone(), metrics.clone());

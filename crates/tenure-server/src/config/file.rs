@@ -7,14 +7,17 @@ use super::{
 };
 use serde_json::Value;
 
-/// Keys that etcd has and no flag: they change nothing while TLS and discovery are refused.
-const WITHOUT_FLAG: [&str; 5] = [
-    "client-transport-security.allowed-cn",
+/// Keys that etcd has and no flag, and that change nothing: clients' addresses are not compared with their certificates by etcd
+/// either, and discovery is refused.
+const WITHOUT_FLAG: [&str; 4] = [
     "client-transport-security.skip-client-san-verification",
     "discovery-config.client.max-request-bytes",
     "discovery-config.client.max-recv-bytes",
     "discovery-config.client.secure.server-name",
 ];
+
+/// The one key without a flag that changes something: names of which the certificate of a client must have one.
+const CLIENT_COMMON_NAMES: &str = "client-transport-security.allowed-cn";
 
 /// Reads the text of a file into settings. A key that is unknown is reported and changes nothing.
 ///
@@ -54,6 +57,10 @@ fn read_mapping(
             settings.give(flag, &text).map_err(|reason| {
                 ConfigError::invalid(format!("unexpected error setting up {key}: {reason}"))
             })?;
+        } else if key == CLIENT_COMMON_NAMES {
+            settings.client_allowed_common_names = common_names(value).ok_or_else(|| {
+                ConfigError::invalid(format!("{key:?} in the configuration file is not a list of texts"))
+            })?;
         } else if value.is_object() && is_section(&key) {
             read_mapping(&key, value, settings, notices)?;
         } else if is_section(&key) && !value.is_null() {
@@ -63,6 +70,17 @@ fn read_mapping(
         }
     }
     Ok(())
+}
+
+/// A list of texts, or one text with commas.
+fn common_names(value: &Value) -> Option<Vec<String>> {
+    let words = match value {
+        Value::Null => return Some(Vec::new()),
+        Value::String(text) => text.split(',').map(|word| Some(word.trim().to_owned())).collect(),
+        Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    };
+    words.map(|words: Vec<String>| words.into_iter().filter(|word| !word.is_empty()).collect())
 }
 
 /// Whether keys are nested below this one.

@@ -16,6 +16,7 @@ pub mod flag;
 pub mod help;
 mod resolve;
 pub mod settings;
+mod tls;
 pub mod url;
 pub mod value;
 
@@ -27,7 +28,7 @@ pub use resolve::resolve;
 pub use settings::Settings;
 pub use url::{EndpointUrl, Scheme, UrlError};
 
-use crate::{limits, log::LogConfig};
+use crate::{limits, log::LogConfig, tls::TlsConfig};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -163,6 +164,12 @@ pub struct ServerConfig {
     pub fsync: bool,
     /// Features that were switched.
     pub features: FeatureGates,
+    /// TLS of the `https://` and `unixs://` URLs for clients and for metrics.
+    pub client_tls: Option<TlsConfig>,
+    /// TLS between members.
+    pub peer_tls: Option<TlsConfig>,
+    /// Years for which a certificate that the member makes itself is valid.
+    pub self_signed_cert_validity_years: u32,
 }
 
 impl Default for ServerConfig {
@@ -212,6 +219,9 @@ impl Default for ServerConfig {
             auth_token_ttl: Duration::from_secs(300),
             fsync: true,
             features: FeatureGates::default(),
+            client_tls: None,
+            peer_tls: None,
+            self_signed_cert_validity_years: 1,
         }
     }
 }
@@ -273,6 +283,15 @@ impl ServerConfig {
     pub fn with_auto_compaction(mut self, policy: AutoCompaction) -> Self {
         self.auto_compaction = policy;
         self
+    }
+
+    /// Where the data is, unless it is in memory.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        match &self.storage {
+            Storage::Directory(path) => Some(path),
+            Storage::Memory => None,
+        }
     }
 
     /// How long a request may take on the server: 5 s for queues and disks, and two elections.

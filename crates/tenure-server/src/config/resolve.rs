@@ -6,6 +6,7 @@ use super::{
     QUOTA_BYTES_DEFAULT, QUOTA_BYTES_SUGGESTED_MAX, ServerConfig, Settings, SocketOptions, Storage,
     flag::{DiscoveryFallback, Support},
     settings::FLAGS,
+    tls,
     url::{join, parse_list},
     value::{Span, format_duration, format_span},
 };
@@ -13,7 +14,11 @@ use crate::{
     limits,
     log::{Format, Level, LogConfig, Output, Rotation},
 };
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// The longest election timeout.
 const ELECTION_MS_MAX: u64 = 50_000;
@@ -203,23 +208,9 @@ fn check_numbers(settings: &Settings) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Whatever asks for TLS or discovery that this version has not. To start without them would be worse than not
+/// Whatever asks for discovery or tracing that this version has not. To start without them would be worse than not
 /// to start.
 fn refuse_unsupported(settings: &Settings) -> Result<(), ConfigError> {
-    for url in &settings.listen_metrics_urls {
-        if url.scheme().is_secure() && settings.cert_file.is_empty() {
-            return invalid(
-                "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url",
-            );
-        }
-    }
-    for url in settings.listen_client_urls.iter().chain(&settings.listen_client_http_urls) {
-        if url.scheme().is_secure() && settings.cert_file.is_empty() {
-            return invalid(format!(
-                "TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with HTTPS scheme"
-            ));
-        }
-    }
     for http in &settings.listen_client_http_urls {
         if settings.listen_client_urls.iter().any(|url| url.address() == http.address()) {
             return invalid(format!(
@@ -367,6 +358,7 @@ fn server_config(
     } else {
         settings.data_dir.clone()
     };
+    let tls = tls::resolve(settings, Path::new(&directory), notices)?;
     let narrow = |name: &str, value: u64| {
         u32::try_from(value).or_else(|_| invalid(format!("--{name} is too large (set to {value})")))
     };
@@ -420,6 +412,9 @@ fn server_config(
         auth_token_ttl: Duration::from_secs(settings.auth_token_ttl_s),
         fsync: !settings.unsafe_no_fsync,
         features: settings.feature_gates.clone(),
+        client_tls: tls.client,
+        peer_tls: tls.peer,
+        self_signed_cert_validity_years: tls.validity_years,
     })
 }
 

@@ -37,13 +37,19 @@ macro_rules! flags {
                 #[doc = concat!("`--", $name, "`")]
                 pub $field: $kind,
             )*)*
+            /// `client-transport-security.allowed-cn` of the file, which has no flag.
+            pub client_allowed_common_names: Vec<String>,
             /// The names of the flags that the command line, the environment or the file gave.
             pub given: BTreeSet<&'static str>,
         }
 
         impl Default for Settings {
             fn default() -> Self {
-                Self { $($($field: $default,)*)* given: BTreeSet::new() }
+                Self {
+                    $($($field: $default,)*)*
+                    client_allowed_common_names: Vec::new(),
+                    given: BTreeSet::new(),
+                }
             }
         }
 
@@ -200,65 +206,65 @@ flags! {
             "The phase of etcd's v2 store; always 'write-only'. Deprecated.";
     }
     Security {
-        "cert-file" cert_file: String = String::new(), Refused, "client-transport-security.cert-file",
+        "cert-file" cert_file: String = String::new(), Full, "client-transport-security.cert-file",
             "The certificate that clients see.";
-        "key-file" key_file: String = String::new(), Refused, "client-transport-security.key-file",
+        "key-file" key_file: String = String::new(), Full, "client-transport-security.key-file",
             "Its key.";
-        "client-cert-auth" client_cert_auth: bool = false, Refused, "client-transport-security.client-cert-auth",
-            "Demand a certificate from clients.";
-        "client-cert-file" client_cert_file: String = String::new(), Refused,
+        "client-cert-auth" client_cert_auth: bool = false, Full, "client-transport-security.client-cert-auth",
+            "Demand a certificate from clients; its common name is the user (needs --trusted-ca-file).";
+        "client-cert-file" client_cert_file: String = String::new(), Full,
             "client-transport-security.client-cert-file",
             "The certificate that this member shows as a client, if not --cert-file.";
-        "client-key-file" client_key_file: String = String::new(), Refused,
+        "client-key-file" client_key_file: String = String::new(), Full,
             "client-transport-security.client-key-file",
             "Its key.";
-        "client-crl-file" client_crl_file: String = String::new(), Refused, "",
+        "client-crl-file" client_crl_file: String = String::new(), Full, "",
             "Revoked certificates of clients.";
-        "client-cert-allowed-hostname" client_cert_allowed_hostname: WordList = WordList::default(), Refused,
+        "client-cert-allowed-hostname" client_cert_allowed_hostname: WordList = WordList::default(), Full,
             "client-transport-security.allowed-hostname",
             "Names of which the certificate of a client must have one.";
-        "trusted-ca-file" trusted_ca_file: String = String::new(), Refused,
+        "trusted-ca-file" trusted_ca_file: String = String::new(), Full,
             "client-transport-security.trusted-ca-file",
             "Authorities that the certificates of clients are verified against.";
-        "auto-tls" auto_tls: bool = false, Refused, "client-transport-security.auto-tls",
+        "auto-tls" auto_tls: bool = false, Full, "client-transport-security.auto-tls",
             "TLS for clients with a certificate that the member makes itself.";
-        "peer-cert-file" peer_cert_file: String = String::new(), Refused, "peer-transport-security.cert-file",
+        "peer-cert-file" peer_cert_file: String = String::new(), Full, "peer-transport-security.cert-file",
             "The certificate that other members see.";
-        "peer-key-file" peer_key_file: String = String::new(), Refused, "peer-transport-security.key-file",
+        "peer-key-file" peer_key_file: String = String::new(), Full, "peer-transport-security.key-file",
             "Its key.";
-        "peer-client-cert-auth" peer_client_cert_auth: bool = false, Refused,
+        "peer-client-cert-auth" peer_client_cert_auth: bool = false, Full,
             "peer-transport-security.client-cert-auth",
             "Demand a certificate from other members.";
-        "peer-client-cert-file" peer_client_cert_file: String = String::new(), Refused,
+        "peer-client-cert-file" peer_client_cert_file: String = String::new(), Full,
             "peer-transport-security.client-cert-file",
             "The certificate that this member shows to others, if not --peer-cert-file.";
-        "peer-client-key-file" peer_client_key_file: String = String::new(), Refused,
+        "peer-client-key-file" peer_client_key_file: String = String::new(), Full,
             "peer-transport-security.client-key-file",
             "Its key.";
-        "peer-trusted-ca-file" peer_trusted_ca_file: String = String::new(), Refused,
+        "peer-trusted-ca-file" peer_trusted_ca_file: String = String::new(), Full,
             "peer-transport-security.trusted-ca-file",
             "Authorities that the certificates of members are verified against.";
-        "peer-cert-allowed-cn" peer_cert_allowed_cn: WordList = WordList::default(), Refused,
+        "peer-cert-allowed-cn" peer_cert_allowed_cn: WordList = WordList::default(), Full,
             "peer-transport-security.allowed-cn",
             "Common names of which the certificate of a member must have one.";
-        "peer-cert-allowed-hostname" peer_cert_allowed_hostname: WordList = WordList::default(), Refused,
+        "peer-cert-allowed-hostname" peer_cert_allowed_hostname: WordList = WordList::default(), Full,
             "peer-transport-security.allowed-hostname",
             "Names of which the certificate of a member must have one.";
-        "peer-auto-tls" peer_auto_tls: bool = false, Refused, "peer-transport-security.auto-tls",
+        "peer-auto-tls" peer_auto_tls: bool = false, Full, "peer-transport-security.auto-tls",
             "TLS between members with certificates that they make themselves.";
-        "self-signed-cert-validity" self_signed_cert_validity: u64 = 1, NoEffect, "self-signed-cert-validity",
+        "self-signed-cert-validity" self_signed_cert_validity: u64 = 1, Full, "self-signed-cert-validity",
             "Years for which a certificate made by the member is valid.";
-        "peer-crl-file" peer_crl_file: String = String::new(), Refused, "",
+        "peer-crl-file" peer_crl_file: String = String::new(), Full, "",
             "Revoked certificates of members.";
-        "cipher-suites" cipher_suites: WordList = WordList::default(), Refused, "cipher-suites",
-            "TLS cipher suites to offer; all sound ones if empty.";
+        "cipher-suites" cipher_suites: WordList = WordList::default(), Full, "cipher-suites",
+            "TLS cipher suites to speak, by their names in Go (empty: all that are sound).";
         "cors" cors: Origins = Origins::default(), Full, "cors",
             "Origins that browsers may call from (empty or * allows all).";
         "host-whitelist" host_whitelist: WordSet = WordSet::of("*"), Full, "host-whitelist",
             "Host names that HTTP requests without TLS may use (empty or * allows all).";
-        "tls-min-version" tls_min_version: String = "TLS1.2".to_owned(), NoEffect, "tls-min-version",
+        "tls-min-version" tls_min_version: String = "TLS1.2".to_owned(), Full, "tls-min-version",
             "The oldest TLS to speak: TLS1.2 or TLS1.3.";
-        "tls-max-version" tls_max_version: String = String::new(), NoEffect, "tls-max-version",
+        "tls-max-version" tls_max_version: String = String::new(), Full, "tls-max-version",
             "The newest TLS to speak: TLS1.2 or TLS1.3 (empty sets no bound).";
     }
     Auth {
@@ -319,7 +325,7 @@ flags! {
             "Time between comparisons of the hashes of compactions.";
         "compaction-batch-limit" compaction_batch_limit: i64 = 0, Full, "compaction-batch-limit",
             "The most revisions that one step of a compaction removes.";
-        "peer-skip-client-san-verification" peer_skip_client_san_verification: bool = false, Refused,
+        "peer-skip-client-san-verification" peer_skip_client_san_verification: bool = false, Full,
             "peer-transport-security.skip-client-san-verification",
             "Do not compare the names in a member's certificate with its address.";
         "watch-progress-notify-interval" watch_progress_notify_interval: Span = span(0), Full,

@@ -1,6 +1,7 @@
 //! The table, the sources and the checks, with the texts that tools and people look for.
 
 use super::{flag::Support, settings::FLAGS, *};
+use crate::tls::{CertificateFiles, TlsVersion};
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -200,11 +201,7 @@ fn a_flag_that_is_wrong_ends_with_1() {
 #[test]
 fn what_this_version_cannot_do_is_refused_and_not_ignored() {
     for arguments in [
-        ["--cert-file=x", "--key-file=y"].as_slice(),
-        &["--client-cert-auth"],
-        &["--auto-tls"],
-        &["--peer-auto-tls=true"],
-        &["--discovery-srv=example.com"],
+        ["--discovery-srv=example.com"].as_slice(),
         &["--enable-distributed-tracing"],
         &["--log-outputs=systemd/journal"],
     ] {
@@ -331,8 +328,8 @@ fn the_file_is_refused_where_it_is_wrong() {
     );
     assert_eq!(text("peer-transport-security: yes please"), "invalid peer-transport-security");
     assert_eq!(
-        text("client-transport-security:\n  cert-file: a.crt\n  key-file: a.key\n"),
-        "--cert-file is not supported by this version of Tenure"
+        text("client-transport-security:\n  cert-file: a.crt\n"),
+        "KeyFile and CertFile must both be present[key: , cert: a.crt]"
     );
     assert!(text("- a\n- b\n").contains("not a mapping"));
 }
@@ -392,4 +389,121 @@ fn help_and_version() {
     assert!(text.contains("  --pre-vote=true\n"));
     assert!(text.contains("CompactHashCheck=true|false (ALPHA - default=false)"));
     assert!(FLAGS.iter().filter(|flag| flag.support == Support::Refused).count() < 40);
+}
+
+#[test]
+fn tls_flags_become_the_tls_of_either_side() {
+    let arguments = [
+        "--cert-file=a.crt",
+        "--key-file=a.key",
+        "--trusted-ca-file=ca.crt",
+        "--client-cert-auth",
+        "--client-crl-file=a.crl",
+        "--client-cert-allowed-hostname=x.example,y.example",
+        "--peer-cert-file=p.crt",
+        "--peer-key-file=p.key",
+        "--peer-client-cert-file=d.crt",
+        "--peer-client-key-file=d.key",
+        "--peer-trusted-ca-file=p-ca.crt",
+        "--peer-cert-allowed-cn=m1,m2",
+        "--peer-crl-file=p.crl",
+        "--cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        "--tls-min-version=TLS1.2",
+        "--tls-max-version=TLS1.2",
+    ];
+    let start = start(&arguments, &[]);
+    let (client, peer) = (start.server.client_tls.clone().unwrap(), start.server.peer_tls.clone().unwrap());
+    let expected = TlsConfig {
+        trusted_ca: Some("ca.crt".into()),
+        client_cert_auth: true,
+        crl: Some("a.crl".into()),
+        allowed_hostnames: vec!["x.example".to_owned(), "y.example".to_owned()],
+        cipher_suites: vec!["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256".parse().unwrap()],
+        version_max: TlsVersion::V1_2,
+        ..TlsConfig::new(CertificateFiles::new("a.crt", "a.key"))
+    };
+    assert_eq!(client, expected);
+    let expected = TlsConfig {
+        dial_identity: Some(CertificateFiles::new("d.crt", "d.key")),
+        trusted_ca: Some("p-ca.crt".into()),
+        client_cert_auth: false,
+        crl: Some("p.crl".into()),
+        allowed_common_names: vec!["m1".to_owned(), "m2".to_owned()],
+        allowed_hostnames: Vec::new(),
+        checks_address: true,
+        identity: CertificateFiles::new("p.crt", "p.key"),
+        ..expected
+    };
+    assert_eq!(peer, expected);
+    let ignoring = warnings(&start);
+    for text in [
+        "scheme is http or unix while key and cert files are present; ignoring key and cert files",
+        "scheme is http or unix while --client-cert-auth is enabled; ignoring client cert auth for this URL",
+        "scheme is HTTP while key and cert files are present; ignoring key and cert files",
+    ] {
+        assert!(ignoring.contains(&text), "{ignoring:#?}");
+    }
+}
+
+#[test]
+fn generated_certificates_are_in_the_data_directory() {
+    let both =
+        start(&["--auto-tls", "--peer-auto-tls", "--data-dir=d", "--self-signed-cert-validity=3"], &[])
+            .server;
+    let (client, peer) = (both.client_tls.unwrap(), both.peer_tls.unwrap());
+    assert!(client.is_generated && peer.is_generated);
+    assert_eq!(
+        client.identity,
+        CertificateFiles::new("d/fixtures/client/cert.pem", "d/fixtures/client/key.pem")
+    );
+    assert_eq!(peer.identity.key, PathBuf::from("d/fixtures/peer/key.pem"));
+    assert_eq!(both.self_signed_cert_validity_years, 3);
+    let given = start(&["--auto-tls", "--cert-file=a.crt", "--key-file=a.key"], &[]);
+    assert!(!given.server.client_tls.clone().unwrap().is_generated);
+    assert!(warnings(&given).contains(&"ignoring client auto TLS since certs given"));
+}
+
+#[test]
+fn tls_flags_that_contradict_each_other_are_refused() {
+    let files = ["--cert-file=a.crt", "--key-file=a.key"];
+    let peer = ["--peer-cert-file=a.crt", "--peer-key-file=a.key", "--peer-trusted-ca-file=ca.crt"];
+    let cases: [(&[&str], &[&str], &str); 13] = [
+        (&["--key-file=a.key"], &[], "KeyFile and CertFile must both be present[key: a.key, cert: ]"),
+        (
+            &files,
+            &["--client-cert-file=c"],
+            "ClientKeyFile and ClientCertFile must both be present or both absent",
+        ),
+        (&files, &["--client-cert-auth"], "--client-cert-auth needs --trusted-ca-file"),
+        (&files, &["--client-crl-file=x"], "--client-crl-file needs --trusted-ca-file"),
+        (
+            &files,
+            &["--client-cert-allowed-hostname=x"],
+            "--client-cert-allowed-hostname needs --trusted-ca-file",
+        ),
+        (&["--auto-tls"], &["--client-cert-auth"], "--client-cert-auth needs --trusted-ca-file"),
+        (&["--auto-tls"], &["--trusted-ca-file=x"], "--trusted-ca-file cannot be used with --auto-tls"),
+        (&["--auto-tls"], &["--self-signed-cert-validity=0"], "selfSignedCertValidity is invalid"),
+        (&["--auto-tls"], &["--self-signed-cert-validity=1001"], "must be at most 1000 years"),
+        (
+            &peer,
+            &["--peer-cert-allowed-cn=x", "--peer-cert-allowed-hostname=y"],
+            r#"AllowedCN and AllowedHostname are mutually exclusive (cn=["x"], hostname=["y"])"#,
+        ),
+        (&["--cipher-suites=TLS_RSA_WITH_RC4_128_SHA"], &[], "is not supported by Tenure"),
+        (
+            &["--cipher-suites=TLS_AES_128_GCM_SHA256"],
+            &["--tls-max-version=TLS1.2"],
+            "--cipher-suites names suites of TLS1.3 alone",
+        ),
+        (
+            &["--listen-peer-urls=https://127.0.0.1:1"],
+            &[],
+            "cannot listen on TLS for https://127.0.0.1:1: KeyFile and CertFile are not presented",
+        ),
+    ];
+    for (some, more, expected) in cases {
+        let (code, text) = refused(&[some, more].concat());
+        assert!(code == 1 && text.contains(expected), "{some:?} {more:?}: {text}");
+    }
 }

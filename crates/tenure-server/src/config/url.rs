@@ -60,6 +60,15 @@ impl EndpointUrl {
         Self { scheme: Scheme::Http, address }
     }
 
+    /// The same URL with the port that the system has chosen; a Unix socket has none.
+    #[must_use]
+    pub fn with_port(&self, port: u16) -> Self {
+        match self.host_port() {
+            Some((host, _)) => Self { scheme: self.scheme, ..Self::http(host, port) },
+            None => self.clone(),
+        }
+    }
+
     /// `unix://path`.
     #[must_use]
     pub fn unix(path: &str) -> Self {

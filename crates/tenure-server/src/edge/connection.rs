@@ -1,11 +1,12 @@
 //! Connections as tasks: HTTP on a transport, until the client leaves or the member stops.
 
 use super::{
-    AnyConnections, GrpcService, Listener, Remote, Role, Transport,
+    Admitted, AnyConnections, GrpcService, Listener, Remote, Role, Transport, admit,
     call::{AnswerBody, CallPolicy, call},
     coalesce::Coalesced,
 };
 use crate::{
+    auth::CertificateName,
     config::ServerConfig,
     http::{Endpoints, HealthSource, Scope},
     limits,
@@ -47,14 +48,18 @@ impl<G: GrpcService, H: HealthSource> Services<G, H> {
         Self { grpc, endpoints, metrics, policy }
     }
 
-    async fn answer(&self, role: Role, remote: Remote, request: Request<Incoming>) -> Response<AnswerBody> {
+    async fn answer(&self, guest: &Guest, mut request: Request<Incoming>) -> Response<AnswerBody> {
+        let Guest { role, remote, .. } = *guest;
+        if let Some(user) = &guest.user {
+            request.extensions_mut().insert(user.clone());
+        }
         let is_grpc = request.version() == Version::HTTP_2 && has_grpc_content(request.headers());
         match role {
             Role::Both | Role::Grpc if is_grpc => {
                 call(self.grpc.clone(), &self.metrics, self.policy, remote, request).await
             }
             Role::Grpc => not_grpc(request.headers()),
-            Role::Both | Role::Http => self.plain(Scope::Clients, request).await,
+            Role::Both | Role::Http => self.plain(guest.scope(), request).await,
             Role::Metrics => self.plain(Scope::Metrics, request).await,
         }
     }
@@ -63,6 +68,20 @@ impl<G: GrpcService, H: HealthSource> Services<G, H> {
         match self.endpoints.with_scope(scope).call(request).await {
             Ok(response) => response.map(AnswerBody::plain),
         }
+    }
+}
+
+/// Who is at the other end of a connection, and what it is for.
+struct Guest {
+    role: Role,
+    remote: Remote,
+    is_secure: bool,
+    user: Option<CertificateName>,
+}
+
+impl Guest {
+    fn scope(&self) -> Scope {
+        if self.is_secure { Scope::SecureClients } else { Scope::Clients }
     }
 }
 
@@ -111,9 +130,10 @@ impl<G: GrpcService, H: HealthSource> Connections<G, H> {
 
     /// Accepts on a listener until the edge stops.
     pub fn listen(&self, listener: Listener) {
-        let message = match listener.role {
-            Role::Metrics => "serving metrics",
-            _ => "serving client traffic insecurely; this is strongly discouraged!",
+        let message = match (listener.role, listener.tls()) {
+            (Role::Metrics, _) => "serving metrics",
+            (_, Some(_)) => "serving client traffic securely",
+            (_, None) => "serving client traffic insecurely; this is strongly discouraged!",
         };
         let address = listener.url.address();
         tracing::info!(traffic = listener.role.traffic(), address, message);
@@ -131,9 +151,17 @@ async fn accept_all<G: GrpcService, H: HealthSource>(shared: &Arc<Shared<G, H>>,
         let Ok(permit) = Arc::clone(&shared.admission).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((transport, remote)) => {
-                let connection = serve(Arc::clone(shared), listener.role, transport, remote);
-                shared.tasks.spawn(async move {
-                    connection.await;
+                let (shared, role, tls) = (Arc::clone(shared), listener.role, listener.tls().cloned());
+                let tasks = shared.tasks.clone();
+                tasks.spawn(async move {
+                    // Boxed: a connection keeps no room for it.
+                    let admitting = Box::pin(admit(transport, remote, tls.as_ref()));
+                    let admitted = shared.drain.run_until_cancelled(admitting).await.flatten();
+                    if let Some(Admitted { transport, user }) = admitted {
+                        let guest = Guest { role, remote, is_secure: tls.is_some(), user };
+                        drop(tls);
+                        serve(shared, guest, transport).await;
+                    }
                     drop(permit);
                 });
             }
@@ -149,14 +177,15 @@ async fn accept_all<G: GrpcService, H: HealthSource>(shared: &Arc<Shared<G, H>>,
 /// Serves one connection to its end.
 async fn serve<G: GrpcService, H: HealthSource>(
     shared: Arc<Shared<G, H>>,
-    role: Role,
+    guest: Guest,
     transport: Transport,
-    remote: Remote,
 ) {
-    let services = Arc::clone(&shared.services);
+    let remote = guest.remote;
+    // One count of references for each request and not two.
+    let served = Arc::new((Arc::clone(&shared.services), guest));
     let service = service_fn(move |request| {
-        let services = Arc::clone(&services);
-        async move { Ok::<_, Infallible>(services.answer(role, remote, request).await) }
+        let served = Arc::clone(&served);
+        async move { Ok::<_, Infallible>(served.0.answer(&served.1, request).await) }
     });
     let io: TokioIo<Coalesced<Transport>> = TokioIo::new(transport.coalesced());
     let mut connection = pin!(shared.http.serve_connection(io, service));
@@ -208,7 +237,8 @@ fn http_builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
 impl<G: GrpcService, H: HealthSource> AnyConnections for Connections<G, H> {
     fn connect(&self, near: tokio::io::DuplexStream) {
         let shared = Arc::clone(&self.shared);
-        self.shared.tasks.spawn(serve(shared, Role::Both, Transport::Memory(near), Remote::InProcess));
+        let guest = Guest { role: Role::Both, remote: Remote::InProcess, is_secure: false, user: None };
+        self.shared.tasks.spawn(serve(shared, guest, Transport::Memory(near)));
     }
 
     fn stop(&self, grace: Duration) -> futures::future::BoxFuture<'_, ()> {

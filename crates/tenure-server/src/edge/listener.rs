@@ -1,8 +1,11 @@
 //! Sockets that are listened on.
 
 use super::transport::{Remote, Transport};
-use crate::config::{EndpointUrl, Scheme, SocketOptions};
-use std::{io, net::SocketAddr, path::PathBuf};
+use crate::auth::CertificateName;
+use crate::config::{EndpointUrl, SocketOptions};
+use crate::tls::{TlsAcceptor, TlsError, close_gently, is_handshake};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 /// Connections that the system completes before they are accepted.
@@ -46,9 +49,9 @@ pub enum BindError {
         /// Why not.
         source: io::Error,
     },
-    /// TLS is asked for.
-    #[error("cannot listen on {0}: TLS is not supported by this version of Tenure")]
-    Secure(EndpointUrl),
+    /// TLS cannot be begun with.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// So few descriptors may be open that no client could connect.
     #[error("file descriptor limit of the process is too low: {limit}, more than {reserved} are needed")]
     Descriptors {
@@ -67,6 +70,7 @@ pub struct Listener {
     /// What is bound, with the port that the system chose.
     pub url: EndpointUrl,
     socket: Socket,
+    tls: Option<Arc<TlsAcceptor>>,
 }
 
 #[derive(Debug)]
@@ -78,13 +82,24 @@ enum Socket {
 impl Listener {
     /// Binds one URL.
     ///
+    /// * `tls`: for `https://` and `unixs://`, without which they cannot be bound; others do without.
+    ///
     /// # Errors
-    /// The system's refusal, or TLS.
-    pub async fn bind(url: &EndpointUrl, role: Role, options: SocketOptions) -> Result<Self, BindError> {
-        let bound = match url.scheme() {
-            Scheme::Https | Scheme::Unixs => return Err(BindError::Secure(url.clone())),
-            Scheme::Http => bind_tcp(url.address(), options).await,
-            Scheme::Unix => bind_unix(url.address()),
+    /// The system's refusal, or a URL with TLS and nothing to do it with.
+    pub async fn bind(
+        url: &EndpointUrl,
+        role: Role,
+        options: SocketOptions,
+        tls: Option<&Arc<TlsAcceptor>>,
+    ) -> Result<Self, BindError> {
+        let tls = match (url.scheme().is_secure(), tls) {
+            (false, _) => None,
+            (true, Some(tls)) => Some(Arc::clone(tls)),
+            (true, None) => return Err(TlsError::NoCertificate(url.clone()).into()),
+        };
+        let bound = match url.scheme().is_unix() {
+            false => bind_tcp(url.address(), options).await,
+            true => bind_unix(url.address()),
         };
         let socket = bound.map_err(|source| BindError::Socket {
             network: if url.scheme().is_unix() { "unix" } else { "tcp" },
@@ -92,13 +107,12 @@ impl Listener {
             source,
         })?;
         let url = match &socket {
-            Socket::Tcp(listener) => match (listener.local_addr(), url.host_port()) {
-                (Ok(address), Some((host, _))) => EndpointUrl::http(host, address.port()),
-                _ => url.clone(),
-            },
+            Socket::Tcp(listener) => {
+                listener.local_addr().map_or_else(|_| url.clone(), |address| url.with_port(address.port()))
+            }
             Socket::Unix(..) => url.clone(),
         };
-        Ok(Self { role, url, socket })
+        Ok(Self { role, url, socket, tls })
     }
 
     /// The address that the system bound; nothing for a Unix socket.
@@ -109,7 +123,12 @@ impl Listener {
         }
     }
 
-    /// Waits for a client.
+    /// What connections of this listener begin with; see [`admit`].
+    pub fn tls(&self) -> Option<&Arc<TlsAcceptor>> {
+        self.tls.as_ref()
+    }
+
+    /// Waits for a client. TLS is still to begin.
     ///
     /// # Errors
     /// The system's, most of them passing.
@@ -125,6 +144,46 @@ impl Listener {
                 Ok((Transport::Unix(stream), Remote::Unix))
             }
         }
+    }
+}
+
+/// A client that may speak.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The connection; secret if the listener has TLS.
+    pub transport: Transport,
+    /// The name in the client's certificate, if it names a user.
+    pub user: Option<CertificateName>,
+}
+
+/// Begins TLS, if that is what a listener speaks, or turns away a client that begins it where nobody speaks it. Nothing: the client was
+/// turned away or has left, and the log says why.
+pub async fn admit(transport: Transport, remote: Remote, tls: Option<&Arc<TlsAcceptor>>) -> Option<Admitted> {
+    let Some(tls) = tls else {
+        let mut first = [0; 2];
+        return match transport.peek(&mut first).await {
+            Ok(read) if is_handshake(&first[..read]) => {
+                turn_away(transport, remote).await;
+                None
+            }
+            _ => Some(Admitted { transport, user: None }),
+        };
+    };
+    let secured = tls.accept(transport, remote, remote.address()).await.ok()?;
+    let user = secured.common_name.filter(|_| tls.names_users()).map(CertificateName);
+    Some(Admitted { transport: Transport::Tls(Box::new(secured.stream.into())), user })
+}
+
+/// In the words that Go's clients and OpenSSL turn into "first record does not look like a TLS handshake" and "wrong version number".
+async fn turn_away(mut transport: Transport, remote: Remote) {
+    tracing::warn!(
+        "remote-addr" = %remote,
+        error = "the client begins a TLS handshake, and the URL that is listened on is http:// or unix://, without TLS",
+        "rejected connection without TLS"
+    );
+    let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request";
+    if transport.write_all(answer).await.is_ok() {
+        close_gently(transport).await;
     }
 }
 

@@ -12,7 +12,7 @@ mod transport;
 
 pub use call::{AnswerBody, RequestBody};
 pub use coalesce::Coalesced;
-pub use listener::{BindError, Listener, Role};
+pub use listener::{Admitted, BindError, Listener, Role, admit};
 pub use transport::{Remote, Transport};
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     http::{Endpoints, HealthSource},
     limits,
     metrics::{Metrics, descriptors_limit},
+    tls,
 };
 use connection::{Connections, Services};
 use hyper_util::rt::TokioIo;
@@ -78,13 +79,14 @@ impl Edge {
             (&config.listen_client_http_urls, Role::Http),
             (&config.listen_metrics_urls, Role::Metrics),
         ];
+        let connections_max = usize::try_from(limit - reserved).unwrap_or(usize::MAX);
+        let tls = tls::for_clients(config, connections_max / 2)?;
         let mut listeners = Vec::new();
         for (urls, role) in groups {
             for url in urls {
-                listeners.push(Listener::bind(url, role, config.socket).await?);
+                listeners.push(Listener::bind(url, role, config.socket, tls.as_ref()).await?);
             }
         }
-        let connections_max = usize::try_from(limit - reserved).unwrap_or(usize::MAX);
         Ok(Self { listeners, connections_max })
     }
 

@@ -2,16 +2,18 @@
 
 use super::coalesce::Coalesced;
 use crate::limits;
+use rustix::net::RecvFlags;
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+use tokio_rustls::TlsStream;
 
 /// A connection before HTTP.
 #[derive(Debug)]
@@ -22,9 +24,27 @@ pub enum Transport {
     Unix(UnixStream),
     /// Inside this process.
     Memory(DuplexStream),
+    /// Over another one, with TLS.
+    Tls(Box<TlsStream<Transport>>),
 }
 
 impl Transport {
+    /// Waits for the first bytes and leaves them to be read. None: the other side has closed.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Transport::Tcp(io) => io.peek(bytes).await,
+            Transport::Unix(io) => {
+                let peek = || Ok(rustix::net::recv(io, &mut *bytes, RecvFlags::PEEK)?.1);
+                io.async_io(Interest::READABLE, peek).await
+            }
+            // Nobody is mistaken about these.
+            Transport::Memory(_) | Transport::Tls(_) => Ok(0),
+        }
+    }
+
     /// The same connection with collected writes.
     pub fn coalesced(self) -> Coalesced<Self> {
         Coalesced::new(self, limits::CONNECTION_WRITE_BYTES_MAX, limits::CONNECTION_WRITE_BYTES_KEPT)
@@ -37,6 +57,7 @@ macro_rules! each {
             Transport::Tcp($io) => $result,
             Transport::Unix($io) => $result,
             Transport::Memory($io) => $result,
+            Transport::Tls($io) => $result,
         }
     };
 }
@@ -74,6 +95,17 @@ pub enum Remote {
     Unix,
     /// This process.
     InProcess,
+}
+
+impl Remote {
+    /// The address, if there is one.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Remote::Tcp(address) => Some(address.ip()),
+            Remote::Unix | Remote::InProcess => None,
+        }
+    }
 }
 
 impl fmt::Display for Remote {

@@ -38,9 +38,11 @@ impl AccessPolicy {
 
     /// Lets a request pass, or answers it: a page of another site must not reach the member under a name that the site
     /// made point here (CVE-2018-5702).
-    pub fn admit(&self, request: &Parts) -> Result<Admitted, Box<Answer>> {
+    ///
+    /// * `is_secure`: it came over TLS; then the name was checked by the client.
+    pub fn admit(&self, request: &Parts, is_secure: bool) -> Result<Admitted, Box<Answer>> {
         let host = host_of(request);
-        if !allows(&self.hosts, host) {
+        if !is_secure && !allows(&self.hosts, host) {
             tracing::warn!(host, "rejecting HTTP request to prevent DNS rebinding attacks");
             return Err(Box::new(error(StatusCode::MISDIRECTED_REQUEST, &rebinding(host))));
         }

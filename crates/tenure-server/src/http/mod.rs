@@ -67,6 +67,8 @@ pub struct Versions {
 pub enum Scope {
     /// All, behind the access policy.
     Clients,
+    /// All, behind the access policy except for the names of hosts: a certificate says who is spoken to.
+    SecureClients,
     /// Metrics and health alone, open to everybody: `--listen-metrics-urls`.
     Metrics,
 }
@@ -125,7 +127,7 @@ impl<H: HealthSource> Endpoints<H> {
         if self.scope == Scope::Metrics {
             return self.route(&parts).await;
         }
-        match self.shared.access.admit(&parts) {
+        match self.shared.access.admit(&parts, self.scope == Scope::SecureClients) {
             Err(refusal) => *refusal,
             Ok(admitted) => {
                 let mut answer = if parts.method == Method::OPTIONS {
@@ -141,7 +143,7 @@ impl<H: HealthSource> Endpoints<H> {
 
     async fn route(&self, request: &http::request::Parts) -> Answer {
         let path = request.uri.path();
-        let for_clients = self.scope == Scope::Clients;
+        let for_clients = self.scope != Scope::Metrics;
         match path {
             "/metrics" => return self.metrics(),
             "/health" | "/livez" | "/readyz" => {}

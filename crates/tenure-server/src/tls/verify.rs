@@ -1,0 +1,253 @@
+//! Whose certificates are taken: what rustls checks, then names and revocations.
+
+use super::certificate::{CertificateFacts, is_valid_for};
+use super::material;
+use super::{TlsConfig, TlsError};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What a handshake has seen of the other side: for the log, when it fails.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shown {
+    pub facts: Option<CertificateFacts>,
+    /// Why our own rules refuse it.
+    pub refusal: Option<String>,
+}
+
+tokio::task_local! {
+    /// Of the handshake that is polled: rustls' verifiers are shared by all and know nothing of connections.
+    pub(super) static SHOWN: RefCell<Shown>;
+}
+
+fn note(change: impl FnOnce(&mut Shown)) {
+    SHOWN.try_with(|shown| change(&mut shown.borrow_mut())).ok();
+}
+
+/// What is asked of a certificate that somebody trusted vouches for.
+#[derive(Debug, Default)]
+struct Rules {
+    common_names: Vec<String>,
+    hostnames: Vec<String>,
+    revoked: BTreeSet<Vec<u8>>,
+}
+
+impl Rules {
+    fn read(config: &TlsConfig) -> Result<Self, TlsError> {
+        Ok(Self {
+            common_names: config.allowed_common_names.clone(),
+            hostnames: config.allowed_hostnames.clone(),
+            revoked: config.crl.as_deref().map(material::revoked).transpose()?.unwrap_or_default(),
+        })
+    }
+
+    fn check(&self, certificate: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
+        let refuse = |kind: CertificateError, text: String| {
+            note(|shown| shown.refusal = Some(text));
+            Err(Error::InvalidCertificate(kind))
+        };
+        let unreadable = Error::InvalidCertificate(CertificateError::BadEncoding);
+        if !self.revoked.is_empty() {
+            for certificate in std::iter::once(certificate).chain(chain) {
+                let facts = CertificateFacts::of(certificate).ok_or(unreadable.clone())?;
+                if self.revoked.contains(&facts.serial) {
+                    let text = format!("transport: certificate serial {} revoked", facts.serial_hex());
+                    return refuse(CertificateError::Revoked, text);
+                }
+            }
+        }
+        let is_allowed = if !self.common_names.is_empty() {
+            let facts = CertificateFacts::of(certificate).ok_or(unreadable)?;
+            facts.common_name.is_some_and(|name| self.common_names.contains(&name))
+        } else {
+            self.hostnames.is_empty() || self.hostnames.iter().any(|name| is_valid_for(certificate, name))
+        };
+        match is_allowed {
+            true => Ok(()),
+            false => {
+                let text = "client certificate authentication failed";
+                refuse(CertificateError::ApplicationVerificationFailure, text.to_owned())
+            }
+        }
+    }
+}
+
+/// An authority that has the name of a trusted one and another key is unknown: the other side should hear that, and not of a signature.
+fn unknown(error: Error) -> Error {
+    match error {
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            let text = "tls: failed to verify certificate: x509: certificate signed by unknown authority (one of the same \
+                        name is trusted, and has another key)";
+            note(|shown| shown.refusal = Some(text.to_owned()));
+            Error::InvalidCertificate(CertificateError::UnknownIssuer)
+        }
+        error => error,
+    }
+}
+
+/// Who may connect.
+#[derive(Debug)]
+struct Clients {
+    chain: Arc<dyn ClientCertVerifier>,
+    rules: Rules,
+}
+
+/// The verifier of those who connect; nothing if they need no certificate.
+pub(super) fn clients(
+    config: &TlsConfig,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+    let Some(path) = &config.trusted_ca else { return Ok(None) };
+    let rules = Rules::read(config)?;
+    let roots = Arc::new(material::roots(path)?);
+    let chain = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+        .build()
+        .map_err(|error| TlsError::content("trusted CA certificate", path, error.to_string()))?;
+    Ok(Some(Arc::new(Clients { chain, rules })))
+}
+
+impl ClientCertVerifier for Clients {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        note(|shown| shown.facts = CertificateFacts::of(certificate));
+        let verified = self.chain.verify_client_cert(certificate, chain, now).map_err(unknown)?;
+        self.rules.check(certificate, chain)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+/// Whom this member talks to.
+#[derive(Debug)]
+struct Servers {
+    trust: Trust,
+    rules: Rules,
+    provider: Arc<CryptoProvider>,
+}
+
+#[derive(Debug)]
+enum Trust {
+    /// Those for whom an authority vouches.
+    Vouched(Arc<WebPkiServerVerifier>),
+    /// Everybody: certificates are generated, and nobody can vouch for them.
+    Everybody,
+    /// Nobody: the system has no authorities.
+    Nobody,
+}
+
+/// The verifier of those whom this member connects to. Without a trusted CA the roots of the system are those that vouch.
+pub(super) fn servers(
+    config: Option<&TlsConfig>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let rules = config.map(Rules::read).transpose()?.unwrap_or_default();
+    let trust = match config {
+        Some(config) if config.is_generated => Trust::Everybody,
+        _ => {
+            let trusted = config.and_then(|config| config.trusted_ca.as_deref());
+            let roots = Arc::new(trusted.map_or_else(|| Ok(roots_of_system()), material::roots)?);
+            // It fails only without any root.
+            let webpki = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
+            webpki.map_or(Trust::Nobody, Trust::Vouched)
+        }
+    };
+    Ok(Arc::new(Servers { trust, rules, provider: provider.clone() }))
+}
+
+fn roots_of_system() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+impl ServerCertVerifier for Servers {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        note(|shown| shown.facts = CertificateFacts::of(certificate));
+        let verified = match &self.trust {
+            Trust::Vouched(webpki) => {
+                webpki.verify_server_cert(certificate, chain, name, ocsp_response, now).map_err(unknown)?
+            }
+            Trust::Everybody => ServerCertVerified::assertion(),
+            Trust::Nobody => return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+        };
+        self.rules.check(certificate, chain)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
