@@ -10,6 +10,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tenure_client::{Client, ClientConfig, Error, TlsConfig};
+use tenure_server::{Server, config::ServerConfig, tls::CertificateFiles};
 
 /// A certificate authority, and a directory for what it signs.
 struct Authority {
@@ -55,20 +56,55 @@ impl Authority {
     }
 }
 
-/// An etcd that speaks TLS beside what its harness speaks to, and the endpoint that does.
+/// A server that speaks TLS, and the endpoint that does.
 struct Secured {
-    _server: TestServer,
+    _server: Kind,
     host_and_port: String,
     authority: Authority,
 }
 
+/// What serves until it is dropped.
+enum Kind {
+    /// A real etcd, which listens without TLS beside, for its harness.
+    Process { _server: TestServer },
+    /// Tenure inside this process.
+    Embedded { _server: Server },
+}
+
 impl Secured {
-    /// `hosts` are in the certificate of the server.
-    async fn start(hosts: &[&str], asks_for_certificate: bool) -> Option<Self> {
-        real_etcd()?;
+    /// Every server that there is: an embedded one, and a real etcd. `hosts` are in their certificates.
+    async fn each(hosts: &[&str], asks_for_certificate: bool) -> Vec<Self> {
+        let mut all = vec![Self::embedded(hosts, asks_for_certificate).await];
+        all.extend(Self::real_etcd(hosts, asks_for_certificate).await);
+        all
+    }
+
+    fn authority(hosts: &[&str]) -> Authority {
         let authority = Authority::new();
         authority.sign("server", hosts);
         authority.sign("client", &[]);
+        authority
+    }
+
+    async fn embedded(hosts: &[&str], asks_for_certificate: bool) -> Self {
+        let authority = Self::authority(hosts);
+        let files = CertificateFiles::new(authority.path("server.crt"), authority.path("server.key"));
+        let mut tls = tenure_server::tls::TlsConfig::new(files);
+        if asks_for_certificate {
+            tls.trusted_ca = Some(authority.path("ca.crt"));
+            tls.client_cert_auth = true;
+        }
+        let url = "https://127.0.0.1:0".parse().expect("a URL");
+        let mut config = ServerConfig::in_memory().listening_on(url);
+        config.client_tls = Some(tls);
+        let server = Server::start(config).await.expect("the server starts");
+        let host_and_port = server.client_urls()[0].address().to_owned();
+        Secured { _server: Kind::Embedded { _server: server }, host_and_port, authority }
+    }
+
+    async fn real_etcd(hosts: &[&str], asks_for_certificate: bool) -> Option<Self> {
+        real_etcd()?;
+        let authority = Self::authority(hosts);
         let port = tenure_harness::process::free_port().expect("a port");
         let path = |file: &str| authority.path(file).display().to_string();
         let (certificate, key, ca) = (path("server.crt"), path("server.key"), path("ca.crt"));
@@ -78,7 +114,8 @@ impl Secured {
         }
         let more = format!("https://127.0.0.1:{port}");
         let server = TestServer::real_etcd_listening(&more, &flags).await?;
-        Some(Secured { _server: server, host_and_port: format!("127.0.0.1:{port}"), authority })
+        let host_and_port = format!("127.0.0.1:{port}");
+        Some(Secured { _server: Kind::Process { _server: server }, host_and_port, authority })
     }
 
     fn config(&self, tls: TlsConfig) -> ClientConfig {
@@ -106,67 +143,71 @@ async fn refusal(config: ClientConfig) -> String {
 
 #[tokio::test]
 async fn a_server_is_trusted_by_its_authority_and_its_name() {
-    let Some(secured) = Secured::start(&["127.0.0.1", "db.example"], false).await else { return };
-    let trusted = secured.authority.trusted();
-    secured.works(secured.config(trusted.clone())).await;
-    // Without a scheme, since TLS is configured; with the text instead of the file; by another name.
-    secured.works(ClientConfig::new([&secured.host_and_port]).tls(trusted.clone())).await;
-    let text = std::fs::read(secured.authority.path("ca.crt")).unwrap();
-    secured.works(secured.config(TlsConfig::default().trust(text))).await;
-    secured.works(secured.config(trusted.clone().server_name("db.example"))).await;
+    for secured in Secured::each(&["127.0.0.1", "db.example"], false).await {
+        let trusted = secured.authority.trusted();
+        secured.works(secured.config(trusted.clone())).await;
+        // Without a scheme, since TLS is configured; with the text instead of the file; by another name.
+        secured.works(ClientConfig::new([&secured.host_and_port]).tls(trusted.clone())).await;
+        let text = std::fs::read(secured.authority.path("ca.crt")).unwrap();
+        secured.works(secured.config(TlsConfig::default().trust(text))).await;
+        secured.works(secured.config(trusted.clone().server_name("db.example"))).await;
 
-    let error = refusal(secured.config(trusted.server_name("other.example"))).await;
-    assert!(error.contains("other.example"), "{error}");
-    // Of the same name, but with another key.
-    let error = refusal(secured.config(Authority::new().trusted())).await;
-    assert!(error.contains("invalid peer certificate"), "{error}");
-    let error = refusal(secured.config(TlsConfig::default())).await;
-    assert!(error.contains("UnknownIssuer"), "{error}");
-    secured.works(secured.config(TlsConfig::default().danger_skip_verification())).await;
+        let error = refusal(secured.config(trusted.server_name("other.example"))).await;
+        assert!(error.contains("other.example"), "{error}");
+        // Of the same name, but with another key.
+        let error = refusal(secured.config(Authority::new().trusted())).await;
+        assert!(error.contains("invalid peer certificate"), "{error}");
+        let error = refusal(secured.config(TlsConfig::default())).await;
+        assert!(error.contains("UnknownIssuer"), "{error}");
+        secured.works(secured.config(TlsConfig::default().danger_skip_verification())).await;
+    }
 }
 
 #[tokio::test]
 async fn a_certificate_of_another_host_is_refused() {
-    let Some(secured) = Secured::start(&["db.example"], false).await else { return };
-    let error = refusal(secured.config(secured.authority.trusted())).await;
-    assert!(error.contains("127.0.0.1") && error.contains("db.example"), "{error}");
+    for secured in Secured::each(&["db.example"], false).await {
+        let error = refusal(secured.config(secured.authority.trusted())).await;
+        assert!(error.contains("127.0.0.1") && error.contains("db.example"), "{error}");
+    }
 }
 
 #[tokio::test]
 async fn a_client_certificate_that_is_required_is_asked_for() {
-    let Some(secured) = Secured::start(&["127.0.0.1"], true).await else { return };
-    secured.works(secured.config(secured.authority.trusted_as("client"))).await;
-    let error = refusal(secured.config(secured.authority.trusted())).await;
-    assert!(error.to_lowercase().contains("certificate"), "{error}");
-    // One that another authority has signed.
-    let stranger = Authority::new();
-    stranger.sign("client", &[]);
-    let (certificate, key) = (stranger.path("client.crt"), stranger.path("client.key"));
-    let error = refusal(secured.config(secured.authority.trusted().identity(certificate, key))).await;
-    assert!(error.to_lowercase().contains("certificate") || error.contains("UnknownCa"), "{error}");
+    for secured in Secured::each(&["127.0.0.1"], true).await {
+        secured.works(secured.config(secured.authority.trusted_as("client"))).await;
+        let error = refusal(secured.config(secured.authority.trusted())).await;
+        assert!(error.to_lowercase().contains("certificate"), "{error}");
+        // One that another authority has signed.
+        let stranger = Authority::new();
+        stranger.sign("client", &[]);
+        let (certificate, key) = (stranger.path("client.crt"), stranger.path("client.key"));
+        let error = refusal(secured.config(secured.authority.trusted().identity(certificate, key))).await;
+        assert!(error.to_lowercase().contains("certificate") || error.contains("UnknownCA"), "{error}");
+    }
 }
 
 #[tokio::test]
 async fn certificates_are_read_for_every_connection() {
-    let Some(secured) = Secured::start(&["127.0.0.1"], true).await else { return };
-    let authority = &secured.authority;
-    let file = |name: &str| authority.path(name);
-    let (good, bad) = (std::fs::read(file("client.crt")).unwrap(), b"no certificate".to_vec());
-    let proxy = crate::support::Proxy::to(&secured.host_and_port).await;
-    let tls = authority.trusted_as("client");
-    let config = ClientConfig::new([format!("https://{}", proxy.endpoint())]).tls(tls);
-    let client = soon(Client::connect(config.dial_timeout(Duration::from_secs(1)))).await.unwrap();
-    client.put("k", "v").await.unwrap();
-    std::fs::write(file("client.crt"), bad).unwrap();
-    proxy.cut();
-    let error = eventually("the refusal", async || {
-        let error = client.get("k").await.err()?;
-        error.to_string().contains("client.crt").then_some(error)
-    })
-    .await;
-    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
-    std::fs::write(file("client.crt"), good).unwrap();
-    eventually("a connection", async || client.get("k").await.ok()).await;
+    for secured in Secured::each(&["127.0.0.1"], true).await {
+        let authority = &secured.authority;
+        let file = |name: &str| authority.path(name);
+        let (good, bad) = (std::fs::read(file("client.crt")).unwrap(), b"no certificate".to_vec());
+        let proxy = crate::support::Proxy::to(&secured.host_and_port).await;
+        let tls = authority.trusted_as("client");
+        let config = ClientConfig::new([format!("https://{}", proxy.endpoint())]).tls(tls);
+        let client = soon(Client::connect(config.dial_timeout(Duration::from_secs(1)))).await.unwrap();
+        client.put("k", "v").await.unwrap();
+        std::fs::write(file("client.crt"), bad).unwrap();
+        proxy.cut();
+        let error = eventually("the refusal", async || {
+            let error = client.get("k").await.err()?;
+            error.to_string().contains("client.crt").then_some(error)
+        })
+        .await;
+        assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+        std::fs::write(file("client.crt"), good).unwrap();
+        eventually("a connection", async || client.get("k").await.ok()).await;
+    }
 }
 
 #[tokio::test]
@@ -184,13 +225,14 @@ async fn certificates_that_cannot_be_read_are_told_at_once() {
 
 #[tokio::test]
 async fn plain_and_tls_that_meet_are_told_apart() {
-    let Some(secured) = Secured::start(&["127.0.0.1"], false).await else { return };
-    let error = refusal(ClientConfig::new([format!("http://{}", secured.host_and_port)])).await;
-    assert!(error.contains("TLS") || error.contains("closed the connection"), "{error}");
-    let plain = TestServer::start().await;
-    let tls = secured.authority.trusted();
-    let error = refusal(ClientConfig::new([format!("https://{}", plain.endpoint())]).tls(tls)).await;
-    assert!(error.contains("does the server speak it?"), "{error}");
+    for secured in Secured::each(&["127.0.0.1"], false).await {
+        let error = refusal(ClientConfig::new([format!("http://{}", secured.host_and_port)])).await;
+        assert!(error.contains("TLS") || error.contains("closed the connection"), "{error}");
+        let plain = TestServer::start().await;
+        let tls = secured.authority.trusted();
+        let error = refusal(ClientConfig::new([format!("https://{}", plain.endpoint())]).tls(tls)).await;
+        assert!(error.contains("does the server speak it?"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -225,8 +267,8 @@ async fn an_embedded_server_is_reached_by_a_socket_of_the_file_system() {
     let directory = TempDir::new().unwrap();
     let socket = directory.path().join("tenure.sock");
     let url = tenure_server::config::EndpointUrl::unix(&socket.display().to_string());
-    let config_of_server = tenure_server::config::ServerConfig::in_memory().listening_on(url);
-    let server = tenure_server::Server::start(config_of_server).await.unwrap();
+    let config_of_server = ServerConfig::in_memory().listening_on(url);
+    let server = Server::start(config_of_server).await.unwrap();
     let client = soon(Client::connect(config(format!("unix:{}", socket.display())))).await.unwrap();
     client.put("k", "v").await.unwrap();
     assert_eq!(client.get("k").await.unwrap().count, 1);
