@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: what neither the compiler nor clippy looks at.
 
+mod examples;
 mod graph;
 mod source;
 mod tutorial;
@@ -27,6 +28,7 @@ pub fn run() -> Result<bool> {
         faults.extend(source::any(&path, &text));
         if extension == "rs" {
             faults.extend(source::rust(&path, &text));
+            faults.extend(examples::missing(&path, &text));
         }
     }
     faults.extend(tutorials(&root)?);

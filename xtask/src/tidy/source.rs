@@ -111,7 +111,7 @@ pub fn rust(path: &str, text: &str) -> Vec<String> {
 }
 
 /// The lines before the tests; none of a file that is tests as a whole.
-fn without_tests<'a>(path: &str, text: &'a str) -> Vec<&'a str> {
+pub(super) fn without_tests<'a>(path: &str, text: &'a str) -> Vec<&'a str> {
     let name = path.rsplit('/').next().unwrap_or_default();
     if path.contains("/tests/")
         || path.contains("/tests.rs")
