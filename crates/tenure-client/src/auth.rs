@@ -88,7 +88,7 @@ pub enum PermissionKind {
 ///
 /// let permission = Permission::read(KeyRange::prefix("app/"));
 /// assert_eq!(permission.kind, PermissionKind::Read);
-/// assert!(permission.range.contains(b"app/mode"));
+/// assert!(permission.range.contains("app/mode"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Permission {
@@ -530,7 +530,7 @@ impl Auth {
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
     /// let auth = client.auth();
     /// for user in auth.user_list().await?.users {
-    ///     println!("{user}: {}", auth.user_get(user.clone()).await?.roles.join(", "));
+    ///     println!("{user}: {}", auth.user_get(&user).await?.roles.join(", "));
     /// }
     /// # Ok(())
     /// # }
@@ -563,10 +563,10 @@ impl Auth {
     /// [`InvalidAuthMgmt`](crate::EtcdError::InvalidAuthMgmt) for the role `root` of `root` while authentication is on.
     pub async fn user_revoke_role(
         &self,
-        name: impl Into<String>,
+        user: impl Into<String>,
         role: impl Into<String>,
     ) -> Result<AuthResponse> {
-        let request = pb::AuthUserRevokeRoleRequest { name: name.into(), role: role.into() };
+        let request = pb::AuthUserRevokeRoleRequest { name: user.into(), role: role.into() };
         self.change::<pb::AuthUserRevokeRoleResponse>(&method::USER_REVOKE_ROLE, &request).await
     }
 
@@ -646,7 +646,7 @@ impl Auth {
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
     /// let auth = client.auth();
     /// for role in auth.role_list().await?.roles {
-    ///     println!("{role}: {:?}", auth.role_get(role.clone()).await?.permissions);
+    ///     println!("{role}: {:?}", auth.role_get(&role).await?.permissions);
     /// }
     /// # Ok(())
     /// # }

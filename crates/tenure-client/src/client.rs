@@ -246,11 +246,10 @@ impl Client {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-    /// use futures::{StreamExt, pin_mut};
+    /// use futures::StreamExt;
     /// use tenure_client::Op;
     ///
-    /// let parts = client.get_stream(Op::get("logs/").prefix());
-    /// pin_mut!(parts);
+    /// let mut parts = client.get_stream(Op::get("logs/").prefix());
     /// while let Some(part) = parts.next().await {
     ///     for pair in part?.kvs {
     ///         println!("{}", pair.key_text());
@@ -262,7 +261,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::get`]; the stream ends with the error. What was told before stays true.
-    pub fn get_stream(&self, get: Get) -> impl Stream<Item = Result<GetResponse>> + Send + use<> {
+    pub fn get_stream(&self, get: Get) -> impl Stream<Item = Result<GetResponse>> + Send + Unpin + use<> {
         crate::kv::get_stream(self.clone(), get)
     }
 
@@ -279,7 +278,8 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// The server refuses, or cannot be reached.
+    /// Among others [`PermissionDenied`](crate::EtcdError::PermissionDenied) if the user may not write the whole range; and
+    /// [`Invalid`](crate::Error::Invalid) without a key.
     pub fn delete(&self, key: impl IntoBytes) -> Call<'_, Client, Delete> {
         Kv::delete(self, key)
     }
@@ -393,6 +393,12 @@ impl<E: Into<String>, const N: usize> From<[E; N]> for ClientConfig {
 impl<E: Into<String>> From<Vec<E>> for ClientConfig {
     fn from(endpoints: Vec<E>) -> Self {
         ClientConfig::new(endpoints)
+    }
+}
+
+impl From<String> for ClientConfig {
+    fn from(endpoint: String) -> Self {
+        ClientConfig::new([endpoint])
     }
 }
 

@@ -213,7 +213,7 @@ impl Cluster {
     /// ```
     ///
     /// # Errors
-    /// The server refuses, or cannot be reached.
+    /// [`Timeout`](crate::EtcdError::Timeout) and [`NoLeader`](crate::EtcdError::NoLeader) if there is no majority; no member can be reached.
     pub fn member_list(&self) -> MemberList {
         MemberList { client: self.client.clone(), is_serializable: false }
     }

@@ -224,10 +224,9 @@ impl ClientConfig {
     /// Secures connections to endpoints that are `https://`, `unixs:` or without a scheme.
     ///
     /// ```
-    /// use std::path::Path;
-    /// use tenure_client::{ClientConfig, TlsConfig};
+    /// use tenure_client::{ClientConfig, Pem, TlsConfig};
     ///
-    /// let tls = TlsConfig::default().trust(Path::new("/etc/etcd/ca.crt"));
+    /// let tls = TlsConfig::default().trust(Pem::file("/etc/etcd/ca.crt"));
     /// let config = ClientConfig::new(["https://db.example:2379"]).tls(tls);
     /// # drop(config);
     /// ```

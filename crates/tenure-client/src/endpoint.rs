@@ -35,11 +35,14 @@ pub(crate) enum Address {
 /// `unixs://path`, as in the configuration of etcd's client. A host without a port has port 2379.
 ///
 /// ```
-/// use tenure_client::Endpoint;
+/// use tenure_client::{ClientConfig, Endpoint};
 ///
+/// // Checked where it is read, as on a command line.
 /// let endpoint: Endpoint = "https://db.example:2379".parse()?;
 /// assert_eq!(endpoint.to_string(), "https://db.example:2379");
 /// assert!("ftp://db.example".parse::<Endpoint>().is_err());
+/// let config = ClientConfig::new([endpoint]);
+/// # drop(config);
 /// # Ok::<(), tenure_client::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -147,6 +150,19 @@ impl FromStr for Endpoint {
             (tcp(name, name)?, Security::AsConfigured)
         };
         Ok(Endpoint { name: name.to_owned(), address, security })
+    }
+}
+
+impl AsRef<str> for Endpoint {
+    fn as_ref(&self) -> &str {
+        &self.name
+    }
+}
+
+/// So that what was parsed can be given to [`ClientConfig::new`](crate::ClientConfig::new).
+impl From<Endpoint> for String {
+    fn from(endpoint: Endpoint) -> Self {
+        endpoint.name
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can go wrong, in one type.
 
+use crate::Revision;
 use std::{sync::Arc, time::Duration};
 use tenure_api::error::{UnlistedError, status_text};
 use tonic::Status;
@@ -59,7 +60,7 @@ pub enum Error {
     )]
     Compacted {
         /// The oldest revision that can still be read.
-        compact_revision: i64,
+        compact_revision: Revision,
     },
     /// No endpoint could be connected to within the dial timeout. Nothing was sent.
     #[error(
@@ -147,7 +148,7 @@ pub enum Error {
     #[error("cache: timed out waiting for revision {revision} after {waited:?}: {reason}")]
     CacheBehind {
         /// What was waited for; 0 for the first copy.
-        revision: i64,
+        revision: Revision,
         /// How long was waited.
         waited: Duration,
         /// What the cache was doing.

@@ -138,6 +138,7 @@ impl<K: Kv> Kubernetes<K> {
     /// # Ok(())
     /// # }
     /// ```
+    #[must_use]
     pub fn new(kv: K) -> Self {
         Kubernetes { kv }
     }
@@ -155,8 +156,8 @@ impl<K: Kv> Kubernetes<K> {
     ///
     /// # Errors
     /// Among others [`Compacted`](crate::EtcdError::Compacted) and [`FutureRev`](crate::EtcdError::FutureRev).
-    pub fn get(&self, key: impl IntoBytes) -> One<'_, K> {
-        One { kv: &self.kv, get: Get::new(key).limit(1) }
+    pub fn get(&self, key: impl IntoBytes) -> GetOne<'_, K> {
+        GetOne { kv: &self.kv, get: Get::new(key).limit(1) }
     }
 
     /// Reads all keys that begin with `prefix`, in order, or a part of them:
@@ -254,12 +255,12 @@ impl<K: Kv> Kubernetes<K> {
 /// # }
 /// ```
 #[must_use = "nothing happens until it is awaited"]
-pub struct One<'a, K> {
+pub struct GetOne<'a, K> {
     kv: &'a K,
     get: Get,
 }
 
-impl<K> One<'_, K> {
+impl<K> GetOne<'_, K> {
     /// As it was at this revision; 0 for now.
     ///
     /// ```no_run
@@ -279,7 +280,7 @@ impl<K> One<'_, K> {
     }
 }
 
-impl<'a, K: Kv> IntoFuture for One<'a, K> {
+impl<'a, K: Kv> IntoFuture for GetOne<'a, K> {
     type Output = Result<GetResponse>;
     type IntoFuture = BoxFuture<'a, Self::Output>;
 

@@ -70,6 +70,8 @@
 //! The client runs on tokio, with a timer. [`Client::connect`] spawns a task for each endpoint; watches and lease renewals have
 //! one task each for a whole client. All end with the last clone of the client.
 
+#![warn(clippy::missing_errors_doc, clippy::must_use_candidate, clippy::return_self_not_must_use)]
+
 mod auth;
 pub mod cache;
 mod client;
@@ -103,8 +105,9 @@ pub use config::ClientConfig;
 pub use endpoint::Endpoint;
 pub use error::{Code, Error, EtcdError, Result};
 pub use kv::{
-    Compare, Delete, DeleteResponse, Get, GetResponse, KeyRange, Kv, Op, OpResponse, Put, PutResponse,
-    SortOrder, SortTarget, Txn, TxnResponse, prefix_end,
+    Call, Compact, CompactResponse, Compare, Comparison, Delete, DeleteResponse, Get, GetResponse, KeyRange,
+    Kv, Op, OpResponse, Operation, Put, PutResponse, SortOrder, SortTarget, Txn, TxnCall, TxnResponse,
+    prefix_end,
 };
 pub use lease::{
     Lease, LeaseGrant, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseKeeper, LeaseLeasesResponse,

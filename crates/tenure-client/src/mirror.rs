@@ -22,12 +22,11 @@ const PAGE_KEYS: u32 = 1000;
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-/// use futures::{StreamExt, pin_mut};
+/// use futures::StreamExt;
 /// use tenure_client::mirror::Syncer;
 ///
 /// let syncer = Syncer::new(&client, "app/");
-/// let base = syncer.sync_base();
-/// pin_mut!(base);
+/// let mut base = syncer.sync_base();
 /// while let Some(page) = base.next().await {
 ///     for pair in page?.kvs {
 ///         println!("{} is {}", pair.key_text(), pair.value_text());
@@ -63,6 +62,7 @@ impl Syncer {
     /// # Ok(())
     /// # }
     /// ```
+    #[must_use]
     pub fn new(client: &Client, prefix: impl IntoBytes) -> Self {
         Syncer::at_revision(client, prefix, 0)
     }
@@ -80,6 +80,7 @@ impl Syncer {
     /// # Ok(())
     /// # }
     /// ```
+    #[must_use]
     pub fn at_revision(client: &Client, prefix: impl IntoBytes, revision: Revision) -> Self {
         Syncer {
             revision: Arc::new(AtomicI64::new(revision)),
@@ -113,11 +114,10 @@ impl Syncer {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-    /// use futures::{TryStreamExt, pin_mut};
+    /// use futures::TryStreamExt;
     /// use tenure_client::mirror::Syncer;
     ///
-    /// let base = Syncer::new(&client, "app/").sync_base();
-    /// pin_mut!(base);
+    /// let mut base = Syncer::new(&client, "app/").sync_base();
     /// while let Some(page) = base.try_next().await? {
     ///     println!("{} of {} keys", page.kvs.len(), page.count);
     /// }
@@ -128,14 +128,15 @@ impl Syncer {
     /// # Errors
     /// As [`Client::get`]; the stream ends with the error. If a compaction overtakes the reading it is
     /// [`Compacted`](crate::EtcdError::Compacted): begin again with a new syncer.
-    pub fn sync_base(&self) -> impl Stream<Item = Result<GetResponse>> + Send + use<> {
+    pub fn sync_base(&self) -> impl Stream<Item = Result<GetResponse>> + Send + Unpin + use<> {
         let syncer = self.clone();
-        stream::unfold((syncer, Some(self.range.clone())), |(syncer, rest)| async move {
+        let pages = stream::unfold((syncer, Some(self.range.clone())), |(syncer, rest)| async move {
             match syncer.page(rest?).await {
                 Ok((page, rest)) => Some((Ok(page), (syncer, rest))),
                 Err(error) => Some((Err(error), (syncer, None))),
             }
-        })
+        });
+        Box::pin(pages)
     }
 
     async fn page(&self, range: KeyRange) -> Result<(GetResponse, Option<KeyRange>)> {

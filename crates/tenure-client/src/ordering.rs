@@ -102,6 +102,7 @@ impl<F: Fn(&Violation<'_>) -> Result<Duration> + Send + Sync> ViolationPolicy fo
 /// # Ok(())
 /// # }
 /// ```
+#[must_use]
 pub fn next_endpoint(client: &Client) -> impl ViolationPolicy + Clone + use<> {
     let client = client.clone();
     move |violation: &Violation<'_>| {
@@ -156,6 +157,7 @@ impl<K: Kv, P: ViolationPolicy> OrderedKv<K, P> {
     /// # Ok(())
     /// # }
     /// ```
+    #[must_use]
     pub fn new(kv: K, policy: P) -> Self {
         OrderedKv { kv, policy, revision_seen: AtomicI64::new(0) }
     }
@@ -172,6 +174,7 @@ impl<K: Kv, P: ViolationPolicy> OrderedKv<K, P> {
     /// # Ok(())
     /// # }
     /// ```
+    #[must_use]
     pub fn revision_seen(&self) -> Revision {
         self.revision_seen.load(Ordering::Acquire)
     }
@@ -238,7 +241,7 @@ mod tests {
     use super::*;
     use crate::{GetResponse, ResponseHeader, TxnResponse};
     use parking_lot::Mutex;
-    use std::collections::VecDeque;
+    use std::{collections::VecDeque, sync::Arc};
 
     /// Answers with these revisions, one after the other.
     struct Script(Mutex<VecDeque<Revision>>);
@@ -275,6 +278,18 @@ mod tests {
         assert_eq!(ordered.get("k").await.unwrap().header.revision, 5);
         assert_eq!(ordered.get("k").await.unwrap().header.revision, 6);
         assert_eq!(ordered.revision_seen(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_layer_may_borrow_or_share_what_it_is_over() {
+        let script = Arc::new(Script::new([5, 6, 4, 7]));
+        let ordered = Arc::new(OrderedKv::new(script.clone(), thrice));
+        assert_eq!(ordered.get("k").await.unwrap().header.revision, 5);
+        let outer = OrderedKv::new(ordered.clone(), thrice);
+        assert_eq!(outer.get("k").await.unwrap().header.revision, 6);
+        assert_eq!(ordered.revision_seen(), 6);
+        let borrowing = OrderedKv::new(&*script, thrice);
+        assert_eq!(borrowing.get("k").await.unwrap().header.revision, 4);
     }
 
     #[tokio::test]

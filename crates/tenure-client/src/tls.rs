@@ -12,13 +12,12 @@ use std::{fmt, path::PathBuf, sync::Arc};
 /// Certificates or keys in PEM: a file, which is read again for every new connection, or the text itself.
 ///
 /// ```
-/// use std::path::PathBuf;
 /// use tenure_client::Pem;
 ///
-/// let file = Pem::from(PathBuf::from("/etc/etcd/client.key"));
+/// let file = Pem::file("/etc/etcd/client.key");
 /// assert_eq!(format!("{file:?}"), r#"File("/etc/etcd/client.key")"#);
 /// // The text may be a private key, so it does not get into logs.
-/// let text = Pem::from(b"-----BEGIN PRIVATE KEY-----".to_vec());
+/// let text = Pem::text("-----BEGIN PRIVATE KEY-----");
 /// assert_eq!(format!("{text:?}"), "Text(..)");
 /// ```
 #[derive(Clone)]
@@ -30,6 +29,32 @@ pub enum Pem {
 }
 
 impl Pem {
+    /// What is in a file. It is read with each connection, so it may be replaced.
+    ///
+    /// ```
+    /// use tenure_client::{Pem, TlsConfig};
+    ///
+    /// let tls = TlsConfig::default().trust(Pem::file("/etc/etcd/ca.crt"));
+    /// # drop(tls);
+    /// ```
+    #[must_use]
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Pem::File(path.into())
+    }
+
+    /// The text itself, as from an environment variable or a secret store.
+    ///
+    /// ```no_run
+    /// use tenure_client::{Pem, TlsConfig};
+    ///
+    /// let tls = TlsConfig::default().trust(Pem::text(std::env::var("ETCD_CA").expect("the CA is given")));
+    /// # drop(tls);
+    /// ```
+    #[must_use]
+    pub fn text(text: impl Into<Vec<u8>>) -> Self {
+        Pem::Text(text.into())
+    }
+
     fn read(&self, what: &str) -> Result<Vec<u8>> {
         match self {
             Pem::File(path) => std::fs::read(path)
@@ -77,12 +102,11 @@ impl From<Vec<u8>> for Pem {
 /// How connections are secured. [`TlsConfig::default`] trusts the roots of the system and has no certificate of its own.
 ///
 /// ```
-/// use std::path::Path;
-/// use tenure_client::{ClientConfig, TlsConfig};
+/// use tenure_client::{ClientConfig, Pem, TlsConfig};
 ///
 /// let tls = TlsConfig::default()
-///     .trust(Path::new("/etc/etcd/ca.crt"))
-///     .identity(Path::new("/etc/etcd/client.crt"), Path::new("/etc/etcd/client.key"));
+///     .trust(Pem::file("/etc/etcd/ca.crt"))
+///     .identity(Pem::file("/etc/etcd/client.crt"), Pem::file("/etc/etcd/client.key"));
 /// let config = ClientConfig::new(["https://db.example:2379"]).tls(tls);
 /// # drop(config);
 /// ```
@@ -99,11 +123,11 @@ impl TlsConfig {
     /// than once.
     ///
     /// ```
-    /// use tenure_client::TlsConfig;
+    /// use tenure_client::{Pem, TlsConfig};
     ///
-    /// let ca: Vec<u8> = b"-----BEGIN CERTIFICATE----- ...".to_vec();
+    /// let new = "-----BEGIN CERTIFICATE----- ...";
     /// // Two of them, as while an old one is being replaced: a file, and a text.
-    /// let tls = TlsConfig::default().trust(std::path::Path::new("/etc/etcd/ca.crt")).trust(ca);
+    /// let tls = TlsConfig::default().trust(Pem::file("/etc/etcd/ca.crt")).trust(Pem::text(new));
     /// # drop(tls);
     /// ```
     #[must_use]
@@ -115,11 +139,10 @@ impl TlsConfig {
     /// Shows this certificate (with its chain) to servers that ask for one.
     ///
     /// ```
-    /// use std::path::Path;
-    /// use tenure_client::TlsConfig;
+    /// use tenure_client::{Pem, TlsConfig};
     ///
     /// // Renewed files are taken up with the next connection.
-    /// let tls = TlsConfig::default().identity(Path::new("/etc/etcd/client.crt"), Path::new("/etc/etcd/client.key"));
+    /// let tls = TlsConfig::default().identity(Pem::file("/etc/etcd/client.crt"), Pem::file("/etc/etcd/client.key"));
     /// # drop(tls);
     /// ```
     #[must_use]

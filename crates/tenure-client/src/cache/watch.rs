@@ -306,10 +306,9 @@ impl CacheWatchStream {
     ///
     /// ```no_run
     /// # async fn example(changes: tenure_client::cache::CacheWatchStream) -> tenure_client::Result<()> {
-    /// use futures::{StreamExt, pin_mut};
+    /// use futures::StreamExt;
     ///
-    /// let changes = changes.into_stream();
-    /// pin_mut!(changes);
+    /// let mut changes = changes.into_stream();
     /// while let Some(response) = changes.next().await {
     ///     println!("{:?}", response?.events);
     /// }
@@ -319,7 +318,7 @@ impl CacheWatchStream {
     ///
     /// # Errors
     /// The items are as those of [`CacheWatchStream::next`].
-    pub fn into_stream(self) -> impl Stream<Item = Result<WatchResponse>> + Send {
-        futures::stream::unfold(self, |mut watch| async move { Some((watch.next().await?, watch)) })
+    pub fn into_stream(self) -> impl Stream<Item = Result<WatchResponse>> + Send + Unpin {
+        Box::pin(futures::stream::unfold(self, |mut watch| async move { Some((watch.next().await?, watch)) }))
     }
 }

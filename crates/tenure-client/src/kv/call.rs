@@ -142,8 +142,9 @@ impl<'a, K: Kv> TxnCall<'a, K> {
     /// ```
     ///
     /// # Errors
-    /// The server refuses the transaction as a whole, or cannot be reached. That a condition does not hold is no error: see
-    /// [`TxnResponse::succeeded`].
+    /// Those of its operations, which then all have no effect, such as [`LeaseNotFound`](crate::EtcdError::LeaseNotFound) and
+    /// [`NoSpace`](crate::EtcdError::NoSpace); [`DuplicateKey`](crate::EtcdError::DuplicateKey) if one list writes a key twice,
+    /// [`TooManyOps`](crate::EtcdError::TooManyOps). That a condition does not hold is no error: see [`TxnResponse::succeeded`].
     pub async fn commit(self) -> Result<TxnResponse> {
         Call::new(self.kv, self.txn).await
     }

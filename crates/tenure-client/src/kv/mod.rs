@@ -24,7 +24,7 @@ pub(crate) use stream::get_stream;
 pub use txn::Txn;
 
 use crate::{IntoBytes, Result};
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 /// What carries out operations on keys: a [`Client`](crate::Client), or a layer that changes how.
 ///
@@ -67,7 +67,8 @@ pub trait Kv: Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// The operation is malformed, the server refuses it, or it cannot be reached.
+    /// [`Error::Invalid`](crate::Error::Invalid) if the operation is malformed, [`Error::Etcd`](crate::Error::Etcd) if the server refuses it,
+    /// [`Error::ConnectionLost`](crate::Error::ConnectionLost) if nobody knows whether it was carried out; and those of the layer.
     fn execute(&self, op: Op) -> impl Future<Output = Result<OpResponse>> + Send;
 
     /// Writes a key. See [`Client::put`](crate::Client::put).
@@ -148,5 +149,19 @@ pub trait Kv: Send + Sync {
         Self: Sized,
     {
         TxnCall::new(self)
+    }
+}
+
+/// A layer may borrow what it is over.
+impl<K: Kv> Kv for &K {
+    async fn execute(&self, op: Op) -> Result<OpResponse> {
+        (**self).execute(op).await
+    }
+}
+
+/// A layer may be shared, and put under another one.
+impl<K: Kv> Kv for Arc<K> {
+    async fn execute(&self, op: Op) -> Result<OpResponse> {
+        (**self).execute(op).await
     }
 }

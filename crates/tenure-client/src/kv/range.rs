@@ -9,7 +9,7 @@ use bytes::Bytes;
 /// use tenure_client::KeyRange;
 ///
 /// let range = KeyRange::between("b", "d");
-/// assert!(range.contains(b"c") && !range.contains(b"d"));
+/// assert!(range.contains("c") && !range.contains("d"));
 /// assert_eq!((&range.key[..], &range.end[..]), (&b"b"[..], &b"d"[..]));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,8 +29,8 @@ impl KeyRange {
     /// ```
     /// use tenure_client::KeyRange;
     ///
-    /// assert!(KeyRange::key("app").contains(b"app"));
-    /// assert!(!KeyRange::key("app").contains(b"app/a"));
+    /// assert!(KeyRange::key("app").contains("app"));
+    /// assert!(!KeyRange::key("app").contains("app/a"));
     /// ```
     #[must_use]
     pub fn key(key: impl IntoBytes) -> Self {
@@ -43,8 +43,8 @@ impl KeyRange {
     /// use tenure_client::KeyRange;
     ///
     /// let letters = KeyRange::between("a", "c");
-    /// assert!(letters.contains(b"a") && letters.contains(b"bz"));
-    /// assert!(!letters.contains(b"c"));
+    /// assert!(letters.contains("a") && letters.contains("bz"));
+    /// assert!(!letters.contains("c"));
     /// ```
     #[must_use]
     pub fn between(key: impl IntoBytes, end: impl IntoBytes) -> Self {
@@ -73,8 +73,8 @@ impl KeyRange {
     /// ```
     /// use tenure_client::KeyRange;
     ///
-    /// assert!(KeyRange::from_key("m").contains(b"zebra"));
-    /// assert!(!KeyRange::from_key("m").contains(b"a"));
+    /// assert!(KeyRange::from_key("m").contains("zebra"));
+    /// assert!(!KeyRange::from_key("m").contains("a"));
     /// assert_eq!(KeyRange::from_key(""), KeyRange::all());
     /// ```
     #[must_use]
@@ -88,7 +88,7 @@ impl KeyRange {
     /// ```
     /// use tenure_client::KeyRange;
     ///
-    /// assert!(KeyRange::all().contains(b"any key"));
+    /// assert!(KeyRange::all().contains("any key"));
     /// ```
     #[must_use]
     pub fn all() -> Self {
@@ -101,11 +101,12 @@ impl KeyRange {
     /// use tenure_client::KeyRange;
     ///
     /// let app = KeyRange::prefix("app/");
-    /// assert!(app.contains(b"app/mode"));
-    /// assert!(!app.contains(b"apple"));
+    /// assert!(app.contains("app/mode"));
+    /// assert!(!app.contains("apple"));
     /// ```
     #[must_use]
-    pub fn contains(&self, key: &[u8]) -> bool {
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
+        let key = key.as_ref();
         match &self.end[..] {
             b"" => key == &self.key[..],
             b"\0" => key >= &self.key[..],
@@ -121,12 +122,12 @@ impl KeyRange {
 /// The first key after all keys that begin with `prefix`; one zero byte, which stands for "no end", if there is none.
 ///
 /// ```
-/// assert_eq!(&tenure_client::prefix_end(b"a")[..], b"b");
-/// assert_eq!(&tenure_client::prefix_end(b"\xff")[..], b"\0");
+/// assert_eq!(tenure_client::prefix_end("app/"), "app0");
+/// assert_eq!(tenure_client::prefix_end(b"\xff"), "\0");
 /// ```
 #[must_use]
-pub fn prefix_end(prefix: &[u8]) -> Bytes {
-    let mut end = prefix.to_vec();
+pub fn prefix_end(prefix: impl AsRef<[u8]>) -> Bytes {
+    let mut end = prefix.as_ref().to_vec();
     while let Some(last) = end.pop() {
         if last < 0xff {
             end.push(last + 1);

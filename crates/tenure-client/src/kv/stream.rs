@@ -32,14 +32,15 @@ enum Reading {
 pub(crate) fn get_stream(
     client: Client,
     get: Get,
-) -> impl Stream<Item = Result<GetResponse>> + Send + 'static {
-    stream::unfold((client, Reading::Start(Box::new(get))), |(client, reading)| async move {
+) -> impl Stream<Item = Result<GetResponse>> + Send + Unpin + 'static {
+    let parts = stream::unfold((client, Reading::Start(Box::new(get))), |(client, reading)| async move {
         match next(&client, reading).await {
             Ok(Some((part, reading))) => Some((Ok(part), (client, reading))),
             Ok(None) => None,
             Err(error) => Some((Err(error), (client, Reading::End))),
         }
-    })
+    });
+    Box::pin(parts)
 }
 
 async fn next(client: &Client, mut reading: Reading) -> Result<Option<(GetResponse, Reading)>> {

@@ -326,7 +326,7 @@ impl Maintenance {
     /// ```
     ///
     /// # Errors
-    /// The server refuses, or cannot be reached.
+    /// [`PermissionDenied`](EtcdError::PermissionDenied) for others than `root` once authentication is on; no member can be reached.
     pub async fn alarm_list(&self) -> Result<AlarmResponse> {
         self.alarm(pb::alarm_request::AlarmAction::Get, AlarmMember::default()).await
     }
@@ -352,7 +352,7 @@ impl Maintenance {
     /// ```
     ///
     /// # Errors
-    /// The server refuses, or cannot be reached. Some of several alarms may be disarmed then.
+    /// As [`Maintenance::alarm_list`]. Some of several alarms may be disarmed then.
     pub async fn alarm_disarm(&self, member: MemberId, alarm: AlarmKind) -> Result<AlarmResponse> {
         if member != MemberId(0) || alarm != AlarmKind::None {
             return self.disarm(AlarmMember { member_id: member, alarm }).await;
@@ -565,7 +565,8 @@ impl Maintenance {
     /// ```
     ///
     /// # Errors
-    /// The server refuses, or cannot be reached.
+    /// As [`Maintenance::status`], and [`PermissionDenied`](EtcdError::PermissionDenied) for others than `root` once authentication
+    /// is on.
     pub fn snapshot(&self) -> SnapshotCall {
         SnapshotCall::new(self.client.clone())
     }

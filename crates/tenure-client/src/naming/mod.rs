@@ -43,6 +43,7 @@ impl Endpoint {
     ///
     /// assert_eq!(Endpoint::new("10.0.0.1:80"), Endpoint { addr: "10.0.0.1:80".into(), ..Endpoint::default() });
     /// ```
+    #[must_use]
     pub fn new(addr: impl Into<String>) -> Self {
         Endpoint { addr: addr.into(), metadata: Value::Null }
     }
@@ -137,6 +138,7 @@ impl Update {
     /// let update = Update::add("services/search/a", Endpoint::new("10.0.0.1:80"));
     /// assert!(matches!(update, Update::Add { endpoint, .. } if endpoint.addr == "10.0.0.1:80"));
     /// ```
+    #[must_use]
     pub fn add(key: impl IntoBytes, endpoint: Endpoint) -> Self {
         Update::Add { key: key.into_bytes(), endpoint, lease: LeaseId(0) }
     }
@@ -157,6 +159,7 @@ impl Update {
     /// # Ok(())
     /// # }
     /// ```
+    #[must_use]
     pub fn add_with_lease(key: impl IntoBytes, endpoint: Endpoint, lease: LeaseId) -> Self {
         Update::Add { key: key.into_bytes(), endpoint, lease }
     }
@@ -168,6 +171,7 @@ impl Update {
     ///
     /// assert_eq!(Update::delete("services/search/a").key(), "services/search/a");
     /// ```
+    #[must_use]
     pub fn delete(key: impl IntoBytes) -> Self {
         Update::Delete { key: key.into_bytes() }
     }
@@ -388,7 +392,8 @@ impl AddEndpoint<'_> {
     /// The endpoint goes away with this lease.
     ///
     /// ```no_run
-    /// # async fn example(service: tenure_client::naming::Endpoints, session: tenure_client::concurrency::Session) -> tenure_client::Result<()> {
+    /// # use tenure_client::{Result, concurrency::Session, naming::Endpoints};
+    /// # async fn example(service: Endpoints, session: Session) -> Result<()> {
     /// use tenure_client::naming::Endpoint;
     ///
     /// service.add_endpoint("services/search/me", Endpoint::new("10.0.0.1:80")).lease(session.lease()).await?;

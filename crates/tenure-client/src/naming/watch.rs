@@ -108,10 +108,9 @@ impl EndpointWatch {
     ///
     /// ```no_run
     /// # async fn example(service: tenure_client::naming::Endpoints) -> tenure_client::Result<()> {
-    /// use futures::{StreamExt, pin_mut};
+    /// use futures::StreamExt;
     ///
-    /// let changes = service.watch().await?.into_stream();
-    /// pin_mut!(changes);
+    /// let mut changes = service.watch().await?.into_stream();
     /// while let Some(updates) = changes.next().await {
     ///     println!("{:?}", updates?);
     /// }
@@ -121,8 +120,8 @@ impl EndpointWatch {
     ///
     /// # Errors
     /// The items are as those of [`EndpointWatch::next`].
-    pub fn into_stream(self) -> impl Stream<Item = Result<Vec<Update>>> + Send {
-        futures::stream::unfold(self, |mut watch| async move { Some((watch.next().await?, watch)) })
+    pub fn into_stream(self) -> impl Stream<Item = Result<Vec<Update>>> + Send + Unpin {
+        Box::pin(futures::stream::unfold(self, |mut watch| async move { Some((watch.next().await?, watch)) }))
     }
 }
 

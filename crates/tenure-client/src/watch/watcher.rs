@@ -40,8 +40,8 @@ impl Client {
         Watcher { client: self.clone() }
     }
 
-    /// Watches `key`, or with an option a range: `client.watch("app/").prefix().await?`. See [`WatchStream`](crate::WatchStream) for what is told,
-    /// and what happens when connections break.
+    /// Watches `key`, or with an option a range: `client.watch("app/").prefix().await?`. See
+    /// [`WatchStream`](crate::WatchStream) for what is told, and what happens when connections break.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
