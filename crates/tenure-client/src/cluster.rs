@@ -213,7 +213,8 @@ impl Cluster {
     /// ```
     ///
     /// # Errors
-    /// [`Timeout`](crate::EtcdError::Timeout) and [`NoLeader`](crate::EtcdError::NoLeader) if there is no majority; no member can be reached.
+    /// [`Timeout`](crate::EtcdError::Timeout) and [`NoLeader`](crate::EtcdError::NoLeader) if there is no majority; no member can be
+    /// reached.
     pub fn member_list(&self) -> MemberList {
         MemberList { client: self.client.clone(), is_serializable: false }
     }
