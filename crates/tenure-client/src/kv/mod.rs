@@ -68,7 +68,8 @@ pub trait Kv: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) if the operation is malformed, [`Error::Etcd`](crate::Error::Etcd) if the server
-    /// refuses it, [`Error::ConnectionLost`](crate::Error::ConnectionLost) if nobody knows whether it was carried out; and those of the layer.
+    /// refuses it, [`Error::ConnectionLost`](crate::Error::ConnectionLost) if nobody knows whether it was carried out; and those of
+    /// the layer.
     fn execute(&self, op: Op) -> impl Future<Output = Result<OpResponse>> + Send;
 
     /// Writes a key. See [`Client::put`](crate::Client::put).
