@@ -8,6 +8,7 @@
 //!
 //! Nothing here knows the inside of the server.
 
+pub mod cluster;
 pub mod crash;
 pub mod http;
 pub mod pki;

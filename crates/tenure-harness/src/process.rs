@@ -74,6 +74,9 @@ impl FromStr for Target {
 #[derive(Debug)]
 pub struct Server {
     program: PathBuf,
+    name: String,
+    /// `--initial-cluster`; this server alone if there is none.
+    initial_cluster: Option<String>,
     flags: Vec<String>,
     data: PathBuf,
     /// The working directory, if it is not ours.
@@ -115,6 +118,8 @@ impl Server {
     pub fn new(program: &Path, data: &Path, flags: &[String]) -> Result<Self> {
         Ok(Self {
             program: program.to_path_buf(),
+            name: "default".to_owned(),
+            initial_cluster: None,
             flags: flags.to_vec(),
             data: data.to_path_buf(),
             directory: None,
@@ -123,6 +128,25 @@ impl Server {
             child: None,
             ready_after: Duration::ZERO,
         })
+    }
+
+    /// Names the server and the cluster that it is part of, as `--name` and `--initial-cluster` do.
+    pub fn join(&mut self, name: &str, initial_cluster: &str) {
+        name.clone_into(&mut self.name);
+        self.initial_cluster = Some(initial_cluster.to_owned());
+    }
+
+    /// Replaces the flags of the next start.
+    pub fn set_flags(&mut self, flags: &[String]) {
+        self.flags = flags.to_vec();
+    }
+
+    /// Starts the process, and does not wait.
+    ///
+    /// # Errors
+    /// The process runs already or cannot be started.
+    pub fn launch(&mut self) -> Result<()> {
+        self.spawn()
     }
 
     /// Starts `program` on the data directory of a restored backup, whose membership names `peer_port`.
@@ -163,14 +187,15 @@ impl Server {
         let log = File::options().create(true).append(true).open(self.log())?;
         let client = self.url();
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let cluster = self.initial_cluster.clone().unwrap_or_else(|| format!("{}={peer}", self.name));
         let child = Command::new(&self.program)
             .current_dir(self.directory.as_deref().unwrap_or(Path::new(".")))
-            .args(["--name", "default"])
+            .args(["--name", &self.name])
             .arg("--data-dir")
             .arg(&self.data)
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("default={peer}")])
+            .args(["--initial-cluster", &cluster])
             .args(&self.flags)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
@@ -238,6 +263,29 @@ impl Server {
     #[must_use]
     pub fn peer_address(&self) -> String {
         format!("127.0.0.1:{}", self.peer_port)
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the process was started and not ended by us.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Whether the process has ended by itself.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        match &mut self.child {
+            Some(child) => Ok(child.try_wait()?.is_some()),
+            None => Ok(true),
+        }
     }
 
     /// The data directory.

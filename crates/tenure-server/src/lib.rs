@@ -13,6 +13,7 @@ pub mod limits;
 pub mod log;
 pub mod member;
 pub mod metrics;
+pub mod peer;
 pub mod rpc;
 mod server;
 pub mod tls;

@@ -76,6 +76,9 @@ pub const STREAMS_END_GRACE: Duration = Duration::from_secs(1);
 /// The pause of a listener after an accept that failed for want of resources.
 pub const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
+/// The pause before a member that starts tries again what the others did not answer.
+pub const START_RETRY_PAUSE: Duration = Duration::from_millis(100);
+
 // --- TLS
 
 /// How long a TLS handshake may take, from the connection to the verified certificate (A15: GHSA-6vch-q96h-7gc3).
@@ -189,6 +192,68 @@ pub const CATCH_UP_REVISIONS_MAX: usize = 1_000;
 
 /// Bytes that are read from history at once.
 pub const CATCH_UP_BYTES_MAX: usize = 4 << 20;
+
+// --- other members
+
+/// One message of another member, etcd's bound.
+pub const PEER_MESSAGE_BYTES_MAX: usize = 512 << 20;
+
+/// Messages that wait in one stream to another member; more are dropped, and Raft sends again.
+pub const PEER_STREAM_MESSAGES_MAX: usize = 4_096;
+
+/// Bytes of entries that wait in one stream to another member. They are shared with the log in memory.
+pub const PEER_STREAM_BYTES_MAX: usize = 128 << 20;
+
+/// Bytes that one write to a stream collects.
+pub const PEER_WRITE_BYTES: usize = 256 << 10;
+
+/// Messages that wait to be posted to another member while there is no stream.
+pub const PEER_POSTS_MAX: usize = 64;
+
+/// A message that is posted.
+pub const PEER_POST_BYTES_MAX: usize = 64 << 20;
+
+/// An answer that is read whole from the peer port of another member.
+pub const PEER_ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// A request on the peer port that is not a message.
+pub const PEER_REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// The longest that nothing may come or go on a stream: `--raft-read-timeout` and `--raft-write-timeout` are not below.
+pub const PEER_SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// The pause before a stream is asked for again.
+pub const PEER_RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a member that was removed is still told what is queued for it, etcd's time.
+pub const PEER_LET_GO: Duration = Duration::from_secs(5);
+
+/// How long another member may take to say its version.
+pub const PEER_VERSION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The pause before a leader that did not answer about a lease is asked again.
+pub const LEASE_RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Snapshots that are sent to other members at once. Each is a file as large as the database.
+pub const PEER_SNAPSHOTS_MAX: usize = 4;
+
+/// Pieces of a snapshot that wait for the network or for the disk.
+pub const PEER_SNAPSHOT_PIECES_MAX: usize = 4;
+
+/// One piece of a snapshot to another member.
+pub const PEER_SNAPSHOT_PIECE_BYTES: usize = 256 << 10;
+
+/// How long another member may take to receive and take up a snapshot, etcd's time.
+pub const PEER_SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// Records of a snapshot that are sorted by their keys at once.
+pub const LOAD_RUN_RECORDS: usize = 128 << 10;
+
+/// Bytes of their keys.
+pub const LOAD_RUN_KEY_BYTES: usize = 16 << 20;
+
+/// Connections that other members may have here.
+pub const PEER_CONNECTIONS_MAX: usize = 1_024;
 
 // --- answers that wait for a client that does not read
 

@@ -8,6 +8,7 @@ use crate::http::Endpoints;
 use crate::limits;
 use crate::member::{self, BootError, Member, Running};
 use crate::metrics::Metrics;
+use crate::peer::{self, Dialer, Network, PeerListeners, PeerServing};
 use crate::rpc;
 use crate::tls::PeerTls;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tenure_api::error::EtcdError;
 use tenure_core::command::{Command, MemberAttributesSet};
 use tenure_core::state::Halt;
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tonic::transport::Channel;
 
@@ -25,6 +27,9 @@ pub struct Server {
     metrics: Arc<Metrics>,
     threads: Vec<JoinHandle<()>>,
     serving: Serving,
+    peer_serving: PeerServing,
+    peer_urls: Vec<EndpointUrl>,
+    versions: tokio::task::JoinHandle<()>,
     client_urls: Vec<EndpointUrl>,
     auto_compaction: AbortHandle,
 }
@@ -66,17 +71,24 @@ impl Server {
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let edge = Edge::bind(&config).await?;
-        // Nobody dials yet, but what is wrong with the files is wrong now.
-        PeerTls::new(&config).map_err(BindError::from)?;
+        let peer_tls = PeerTls::new(&config).map_err(BindError::from)?;
+        let peer_listeners = PeerListeners::bind(&config, &peer_tls).await?;
+        let peer_urls = peer_listeners.urls();
         let client_urls = edge.client_urls();
         let metrics = Metrics::new(config.metrics).map_err(|error| StartError::Metrics(error.to_string()))?;
         let (boot_config, boot_metrics) = (config.clone(), metrics.clone());
-        let booted = tokio::task::spawn_blocking(move || member::boot(boot_config, boot_metrics)).await;
+        let network =
+            Network { runtime: Handle::current(), dialer: Dialer::new(&config, peer_tls.connector) };
+        let booting = tokio::task::spawn_blocking(move || member::boot(boot_config, boot_metrics, &network));
+        let booted = booting.await;
         let Running { member, threads } = match booted {
             Ok(booted) => booted?,
             Err(error) => return Err(StartError::Halted(Halt(error.to_string()))),
         };
         metrics.identify(member.id(), &config.features);
+        // The others are served first: without them there is no leader, and nothing to get ready with.
+        let peer_serving = peer_listeners.serve(&member, member.peers());
+        let versions = tokio::spawn(peer::watch_versions(member.clone(), member.peers().clone()));
         let advertised = match config.advertise_client_urls.is_empty() {
             true => &client_urls,
             false => &config.advertise_client_urls,
@@ -85,10 +97,21 @@ impl Server {
         metrics.set_cluster_version(version.strip_suffix(".0").unwrap_or(&version));
         let routes = rpc::routes(&member).map_err(|error| StartError::Services(error.to_string()))?;
         let endpoints = Endpoints::new(Arc::new(member.clone()), metrics.clone(), &config);
-        let serving = edge.serve(routes.prepare(), endpoints, metrics.clone(), &config);
+        let services = rpc::gate::Gate::new(member.clone(), routes.prepare());
+        let serving = edge.serve(services, endpoints, metrics.clone(), &config);
         let auto_compaction =
             tokio::spawn(auto_compact::run(member.clone(), config.auto_compaction)).abort_handle();
-        Ok(Self { member, metrics, threads, serving, client_urls, auto_compaction })
+        Ok(Self {
+            member,
+            metrics,
+            threads,
+            serving,
+            peer_serving,
+            peer_urls,
+            versions,
+            client_urls,
+            auto_compaction,
+        })
     }
 
     /// A channel to this server that needs no socket. It fails once the server has stopped.
@@ -101,6 +124,12 @@ impl Server {
     #[must_use]
     pub fn client_urls(&self) -> &[EndpointUrl] {
         &self.client_urls
+    }
+
+    /// Where other members find this server, with the ports that the system chose.
+    #[must_use]
+    pub fn peer_urls(&self) -> &[EndpointUrl] {
+        &self.peer_urls
     }
 
     /// The member, for what only a program that embeds it can ask.
@@ -122,7 +151,7 @@ impl Server {
         Halted(halt.unwrap_or_else(|| Halt("its threads ended".into())))
     }
 
-    /// Stops: no more connections, what leases have left is noted, a last checkpoint is made.
+    /// Stops: the leadership goes to another member, no more connections, what leases have left is noted, a last checkpoint is made.
     ///
     /// # Errors
     /// [`Halted`] if the member had to stop by itself.
@@ -130,6 +159,7 @@ impl Server {
         let halted = self.member.halted();
         // Streams end when the hub closes, and what waits for an answer gets one.
         self.auto_compaction.abort();
+        self.member.hand_over().await;
         self.member.stop();
         self.serving.stop(limits::SHUTDOWN_GRACE).await;
         let threads = self.threads;
@@ -139,6 +169,10 @@ impl Server {
                 .try_for_each(|thread| thread.join().map_err(|_| Halt("a thread panicked".into())))
         });
         let joined = joined.await.unwrap_or_else(|error| Err(Halt(error.to_string())));
+        self.versions.abort();
+        // It holds the member, and with it the lock of the data directory.
+        self.versions.await.ok();
+        self.peer_serving.stop().await;
         self.member.tasks().close();
         // Streams end once the member has stopped; one whose client does not read any more is left behind.
         tokio::time::timeout(limits::STREAMS_END_GRACE, self.member.tasks().wait()).await.ok();
@@ -159,17 +193,43 @@ async fn prepare(member: &Member, name: &str, client_urls: &[EndpointUrl]) -> Re
     };
     let ready = async {
         // First what the log holds beyond the store: while it is applied, commands are refused if it is much.
-        while let Err(error) = member.linearize().await {
-            match error {
-                EtcdError::Timeout => tracing::info!("still applying the log"),
-                error => return Err(error),
-            }
-        }
-        member.propose(&Caller::Member, Command::MemberAttributesSet(attributes)).await?;
-        member.cluster_version_decided().await
+        until_done(member, || member.linearize(), "still applying the log, or waiting for a leader").await?;
+        let publish = || member.propose(&Caller::Member, Command::MemberAttributesSet(attributes.clone()));
+        until_done(member, publish, "still publishing the name and URLs of this member").await?;
+        until_done(
+            member,
+            || member.cluster_version_decided(),
+            "the version of the cluster is not decided yet",
+        )
+        .await
     };
     ready.await.map_err(|error| match member.halted().borrow().clone() {
         Some(halt) => StartError::Halted(halt),
         None => StartError::NotReady(error),
     })
+}
+
+/// Tries again while there is no leader, or none that answers: the others may take as long as they like to start.
+async fn until_done<T, F: Future<Output = Result<T, EtcdError>>>(
+    member: &Member,
+    attempt: impl Fn() -> F,
+    waiting: &str,
+) -> Result<T, EtcdError> {
+    loop {
+        match attempt().await {
+            Err(_) if member.halted().borrow().is_some() => return Err(EtcdError::Stopped),
+            Err(
+                error @ (EtcdError::Timeout
+                | EtcdError::TimeoutDueToLeaderFail
+                | EtcdError::TimeoutDueToConnectionLost
+                | EtcdError::RequestTooManyRequests
+                | EtcdError::NoLeader
+                | EtcdError::LeaderChanged),
+            ) => {
+                tracing::info!(%error, "{waiting}");
+                tokio::time::sleep(limits::START_RETRY_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }

@@ -51,7 +51,11 @@ async fn damage_within_the_log_stops_the_start_and_changes_nothing() {
 
     let start = std::process::Command::new(tenured())
         .arg(format!("--data-dir={}", data.display()))
-        .args(["--listen-client-urls=http://127.0.0.1:0", "--advertise-client-urls=http://127.0.0.1:1"])
+        .args([
+            "--listen-peer-urls=http://127.0.0.1:0",
+            "--listen-client-urls=http://127.0.0.1:0",
+            "--advertise-client-urls=http://127.0.0.1:1",
+        ])
         .output()
         .unwrap();
     assert_eq!(start.status.code(), Some(1));

@@ -44,6 +44,7 @@ impl Member {
             .args([
                 "--name=m1",
                 "--listen-client-urls=http://127.0.0.1:0",
+                "--listen-peer-urls=http://127.0.0.1:0",
                 "--advertise-client-urls=http://127.0.0.1:1",
             ])
             .arg(format!("--data-dir={}", directory.join("m1.tenure").display()))
@@ -127,9 +128,10 @@ fn a_flag_that_cannot_be_read_ends_with_2_and_a_wrong_one_with_1() {
 fn what_cannot_be_joined_or_bound_ends_with_1() {
     let directory = tempfile::tempdir().unwrap();
     let data = format!("--data-dir={}", directory.path().join("m1.tenure").display());
-    let joining = output(&[&data, "--initial-cluster-state=existing"]);
+    let joining =
+        output(&[&data, "--listen-peer-urls=http://127.0.0.1:0", "--initial-cluster-state=existing"]);
     assert_eq!(joining.status.code(), Some(1));
-    assert!(text(&joining.stderr).contains("joining an existing cluster is not supported"));
+    assert!(text(&joining.stderr).contains("cannot fetch cluster info from peer urls"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", taken.local_addr().unwrap());
     let listen = format!("--listen-client-urls={url}");

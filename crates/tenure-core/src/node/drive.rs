@@ -12,6 +12,12 @@ use crate::types::{
 use raft::eraftpb;
 use std::time::Duration;
 
+/// While a member takes up a snapshot the log may be so many times as long as usual.
+const CATCHING_UP_BYTES_FACTOR: usize = 4;
+
+/// A member that has not been heard of for so many election timeouts is not waited for.
+const CATCHING_UP_PATIENCE_ELECTIONS: u32 = 3;
+
 /// After this long a cluster version that has not been applied is proposed again.
 const VERSION_RETRY: Duration = Duration::from_secs(4);
 
@@ -97,6 +103,7 @@ impl Node {
         self.raw.advance_apply_to(applied.index.0);
         if applied.cluster_version.is_some() {
             self.version.cluster = applied.cluster_version;
+            self.version.retry_at = self.now;
         }
         self.leases.note(self.now, &applied.leases, &mut self.out);
         self.start_leases();
@@ -234,8 +241,10 @@ impl Node {
         while self.raw.has_ready() {
             let mut batch = self.raw.ready();
             let number = batch.number();
-            let send = batch.take_messages().into_iter().filter_map(engine::message_from);
-            self.out.extend(send.map(Output::Send));
+            let send: Vec<Message> =
+                batch.take_messages().into_iter().filter_map(engine::message_from).collect();
+            self.note_snapshots(&send);
+            self.out.extend(send.into_iter().map(Output::Send));
             for state in batch.take_read_states() {
                 let Some((asked_at, tickets)) = self.reads.answered(&state.request_ctx) else { continue };
                 if !tickets.is_empty() {
@@ -270,6 +279,14 @@ impl Node {
             self.confirmed_at = Some(asked_at);
             for (lease, ticket) in self.leases.take_unconfirmed() {
                 self.ask_lease(Question::Renew, lease, ticket);
+            }
+        }
+    }
+
+    fn note_snapshots(&mut self, messages: &[Message]) {
+        for message in messages {
+            if let Some(snapshot) = &message.snapshot {
+                self.catching_up.insert(message.to, (snapshot.position.index, self.now));
             }
         }
     }
@@ -536,12 +553,47 @@ impl Node {
         }
     }
 
-    /// A member that is alone needs no applied entries: nobody has to catch up.
+    /// A member that is alone needs no applied entries: nobody has to catch up. What follows a snapshot that a member is taking
+    /// up stays, or it would be too far behind again once it has done so.
     pub(super) fn compact(&mut self) {
-        let is_alone = self.raw.raft.prs().is_singleton();
-        let entries_max = if is_alone { 0 } else { self.limits.catchup_entries_max };
-        let (applied, bytes_max) = (self.applied, self.limits.catchup_bytes_max);
-        self.raw.mut_store().applied_to(applied, entries_max, bytes_max);
+        let is_alone = self.raw.raft.prs().iter().len() == 1;
+        let (mut entries_max, mut bytes_max) = match is_alone {
+            true => (0, self.limits.catchup_bytes_max),
+            false => (self.limits.catchup_entries_max, self.limits.catchup_bytes_max),
+        };
+        if let Some(needed) = self.needed_by_snapshots(entries_max) {
+            let behind = usize::try_from(self.applied.0.saturating_sub(needed.0)).unwrap_or(usize::MAX);
+            entries_max = entries_max.max(behind);
+            bytes_max = bytes_max.saturating_mul(CATCHING_UP_BYTES_FACTOR);
+        }
+        self.raw.mut_store().applied_to(self.applied, entries_max, bytes_max);
+    }
+
+    /// The index behind which members that were sent a snapshot need the log, while they are there and far behind.
+    fn needed_by_snapshots(&mut self, entries_max: usize) -> Option<LogIndex> {
+        if self.catching_up.is_empty() {
+            return None;
+        }
+        let (raft, applied, now) = (&self.raw.raft, self.applied, self.now);
+        let patience = CATCHING_UP_PATIENCE_ELECTIONS * self.limits.election_timeout;
+        let leads = raft.state == raft::StateRole::Leader;
+        let mut needed = None;
+        self.catching_up.retain(|member, (index, heard)| {
+            let Some(progress) = raft.prs().get(member.0).filter(|_| leads) else { return false };
+            if progress.recent_active {
+                *heard = now;
+            }
+            if now.since(*heard) > patience {
+                return false;
+            }
+            let from = LogIndex(progress.matched.max(index.0));
+            let is_far = progress.matched < index.0 || from.0 + (entries_max as u64) < applied.0;
+            if is_far {
+                needed = Some(needed.map_or(from, |other: LogIndex| other.min(from)));
+            }
+            is_far
+        });
+        needed
     }
 
     fn halt(&mut self, halt: Halt) {

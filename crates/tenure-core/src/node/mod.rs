@@ -117,6 +117,8 @@ pub struct Node {
     confirmed_at: Option<Moment>,
     version: VersionDesk,
     leader: (Option<MemberId>, Term),
+    /// Members that were sent a snapshot at this index and are still far behind, and when they were last heard of.
+    catching_up: BTreeMap<MemberId, (LogIndex, Moment)>,
     /// The entry to be applied before [`Output::StopReady`].
     stop_at: Option<LogIndex>,
     out: Vec<Output>,
@@ -209,6 +211,7 @@ impl Node {
                 retry_at: now,
             },
             leader: (None, hard_state.term),
+            catching_up: BTreeMap::new(),
             stop_at: None,
             out: Vec::new(),
             is_halted: false,

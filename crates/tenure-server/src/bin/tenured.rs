@@ -7,8 +7,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 use tenure_server::{
     Server,
     config::{
-        self, AutoCompaction, ConfigError, EndpointUrl, InitialClusterState, Invocation, Notice,
-        ServerConfig, Start, Storage,
+        self, AutoCompaction, ConfigError, EndpointUrl, Invocation, Notice, ServerConfig, Start, Storage,
         help::{self, ETCD_VERSION, TENURE_VERSION},
         value::format_duration,
     },
@@ -77,6 +76,7 @@ fn serve(start: Start, arguments: &[String]) -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Ended::Failed => ExitCode::FAILURE,
+        Ended::Left => ExitCode::SUCCESS,
         Ended::Signalled(signal) => die_of(signal),
     }
 }
@@ -85,6 +85,8 @@ fn serve(start: Start, arguments: &[String]) -> ExitCode {
 enum Ended {
     /// It did not start, or stopped by itself; the log says why.
     Failed,
+    /// It was removed from its cluster.
+    Left,
     /// Somebody asked.
     Signalled(SignalKind),
 }
@@ -95,10 +97,6 @@ async fn run(config: ServerConfig) -> Ended {
         Err(error) => return failed("cannot listen for signals", &error),
     };
     let member_initialized = has_data(&config);
-    if config.initial_cluster_state == InitialClusterState::Existing && !member_initialized {
-        let text = "joining an existing cluster is not supported by this version of Tenure";
-        return failed("failed to start", &text);
-    }
     log_configuration(&config, member_initialized);
     let starting = Server::start(config.clone());
     let server = tokio::select! {
@@ -119,6 +117,11 @@ async fn run(config: ServerConfig) -> Ended {
     notify_ready();
     tokio::select! {
         halted = server.halted() => {
+            // As etcd: who was told to go ends well.
+            if server.member().is_removed() {
+                tracing::info!(reason = %halted, "the member has left its cluster");
+                return Ended::Left;
+            }
             let ended = failed("the member cannot go on", &halted);
             drop(server);
             ended
@@ -227,6 +230,15 @@ fn log_notice(notice: &Notice) {
     }
 }
 
+/// The initial cluster as the flag has it.
+fn cluster_text(config: &ServerConfig) -> String {
+    let pairs = config
+        .founders()
+        .into_iter()
+        .flat_map(|(name, urls)| urls.into_iter().map(move |url| format!("{name}={url}")));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
 fn texts(urls: &[EndpointUrl]) -> Vec<String> {
     urls.iter().map(ToString::to_string).collect()
 }
@@ -261,12 +273,15 @@ fn log_configuration(config: &ServerConfig, member_initialized: bool) {
         "initial-election-tick-advance" = config.initial_election_tick_advance,
         "snapshot-count" = config.snapshot_count_entries,
         "snapshot-catchup-entries" = config.snapshot_catchup_entries,
+        "listen-peer-urls" = ?Json(&texts(&config.listen_peer_urls)),
         "initial-advertise-peer-urls" = ?Json(&texts(&config.initial_advertise_peer_urls)),
         "advertise-client-urls" = ?Json(&texts(&config.advertise_client_urls)),
         "listen-client-urls" = ?Json(&texts(&config.listen_client_urls)),
         "listen-metrics-urls" = ?Json(&texts(&config.listen_metrics_urls)),
         cors = ?Json(cors),
         "host-whitelist" = ?Json(hosts),
+        "initial-cluster" = cluster_text(config),
+        "initial-cluster-state" = ?config.initial_cluster_state,
         "initial-cluster-token" = config.initial_cluster_token,
         "quota-backend-bytes" = config.quota_backend_bytes.unwrap_or(0),
         "max-request-bytes" = config.request_bytes_max,

@@ -98,16 +98,22 @@ pub struct ServerConfig {
     pub listen_client_http_urls: Vec<EndpointUrl>,
     /// Where to listen for metrics and health alone.
     pub listen_metrics_urls: Vec<EndpointUrl>,
-    /// Where to listen for other members. This version has none and does not listen.
+    /// Where to listen for other members. Empty in a program whose member is and stays alone.
     pub listen_peer_urls: Vec<EndpointUrl>,
     /// The URLs given to clients in the member list. Empty: those that are listened on.
     pub advertise_client_urls: Vec<EndpointUrl>,
     /// The URLs given to other members.
     pub initial_advertise_peer_urls: Vec<EndpointUrl>,
+    /// Names and peer URLs of the first members, or of all members of the cluster that is joined. Empty: this member alone,
+    /// at `initial_advertise_peer_urls`. Ignored by a member that has data.
+    pub initial_cluster: BTreeMap<String, Vec<EndpointUrl>>,
     /// A word that keeps clusters with the same members apart; it goes into the ids of member and cluster.
     pub initial_cluster_token: String,
     /// Whether to bootstrap or to join. Ignored by a member that has data.
     pub initial_cluster_state: InitialClusterState,
+    /// Remove every other member when this one starts: it goes on alone with its data. Of a majority that still runs it must not be
+    /// used.
+    pub force_new_cluster: bool,
     /// Time between two heartbeats of a leader. Above 0, at most a fifth of `election_timeout`.
     pub heartbeat_interval: Duration,
     /// Time without a heartbeat until an election. At most 50 s.
@@ -185,8 +191,10 @@ impl Default for ServerConfig {
             listen_peer_urls: local(2380),
             advertise_client_urls: local(2379),
             initial_advertise_peer_urls: local(2380),
+            initial_cluster: BTreeMap::new(),
             initial_cluster_token: "etcd-cluster".to_owned(),
             initial_cluster_state: InitialClusterState::New,
+            force_new_cluster: false,
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1_000),
             initial_election_tick_advance: true,
@@ -261,9 +269,49 @@ impl ServerConfig {
         self
     }
 
+    /// Listens for other members on one URL and advertises it to them. The port must be known: other members are told of it
+    /// before it is bound.
+    #[must_use]
+    pub fn with_peer_url(mut self, url: EndpointUrl) -> Self {
+        self.listen_peer_urls = vec![url.clone()];
+        self.initial_advertise_peer_urls = vec![url];
+        self
+    }
+
+    /// Does not listen for other members: this one is and stays alone.
+    #[must_use]
+    pub fn without_peers(mut self) -> Self {
+        self.listen_peer_urls.clear();
+        self
+    }
+
+    /// The first members of a new cluster, this one among them, by name.
+    #[must_use]
+    pub fn with_initial_cluster(mut self, members: BTreeMap<String, Vec<EndpointUrl>>) -> Self {
+        self.initial_cluster = members;
+        self
+    }
+
+    /// Joins a cluster that runs and in which this member was added.
+    #[must_use]
+    pub fn joining(mut self) -> Self {
+        self.initial_cluster_state = InitialClusterState::Existing;
+        self
+    }
+
+    /// Names and peer URLs of the first members.
+    #[must_use]
+    pub fn founders(&self) -> BTreeMap<String, Vec<EndpointUrl>> {
+        if self.initial_cluster.is_empty() {
+            return BTreeMap::from([(self.name.clone(), self.initial_advertise_peer_urls.clone())]);
+        }
+        self.initial_cluster.clone()
+    }
+
     /// Listens nowhere.
     #[must_use]
     pub fn without_listeners(mut self) -> Self {
+        self.listen_peer_urls.clear();
         self.listen_client_urls.clear();
         self.listen_client_http_urls.clear();
         self.listen_metrics_urls.clear();

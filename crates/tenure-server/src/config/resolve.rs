@@ -15,15 +15,13 @@ use crate::{
     log::{Format, Level, LogConfig, Output, Rotation},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 /// The longest election timeout.
 const ELECTION_MS_MAX: u64 = 50_000;
-/// What `--initial-cluster` is when nobody gives it.
-const INITIAL_CLUSTER_DEFAULT: &str = "default=http://localhost:2380";
 
 /// Checks settings and turns them into what the member and the log need.
 ///
@@ -59,7 +57,7 @@ pub fn resolve(
     check_tls_versions(&settings)?;
     check_numbers(&settings)?;
     refuse_unsupported(&settings)?;
-    check_alone(&settings)?;
+    check_cluster(&settings)?;
     advise(&settings, notices);
     let server = server_config(&settings, auto_compaction, notices)?;
     Ok((server, log))
@@ -239,8 +237,16 @@ fn parse_cluster(text: &str) -> Result<BTreeMap<&str, Vec<EndpointUrl>>, ConfigE
     Ok(members)
 }
 
-/// The member is its own cluster.
-fn check_alone(settings: &Settings) -> Result<(), ConfigError> {
+fn initial_cluster(settings: &Settings) -> Result<BTreeMap<String, Vec<EndpointUrl>>, ConfigError> {
+    let members = parse_cluster(&settings.initial_cluster)?;
+    let members: BTreeMap<String, Vec<EndpointUrl>> =
+        members.into_iter().map(|(name, urls)| (name.to_owned(), urls)).collect();
+    // The member alone is what the configuration says without it.
+    Ok(if members.len() == 1 { BTreeMap::new() } else { members })
+}
+
+/// The member is one of its cluster, at the URLs that it advertises.
+fn check_cluster(settings: &Settings) -> Result<(), ConfigError> {
     let members = parse_cluster(&settings.initial_cluster)?;
     let Some(own) = members.get(settings.name.as_str()) else {
         return invalid(format!(
@@ -269,11 +275,9 @@ fn check_alone(settings: &Settings) -> Result<(), ConfigError> {
             cluster_of(settings)
         ));
     }
-    if members.len() > 1 {
-        return invalid(format!(
-            "--initial-cluster names {} members: this version of Tenure runs alone",
-            members.len()
-        ));
+    let mut seen = BTreeSet::new();
+    if members.values().flatten().any(|url| !seen.insert(url.to_string())) {
+        return invalid(format!("initial cluster {} has duplicate url", settings.initial_cluster));
     }
     Ok(())
 }
@@ -309,9 +313,6 @@ fn advise(settings: &Settings, notices: &mut Vec<Notice>) {
     }
     if settings.is_given("enable-grpc-gateway") && settings.enable_grpc_gateway {
         notices.push(Notice::warn("this version of Tenure has no JSON gateway: /v3/ answers 404"));
-    }
-    if settings.initial_cluster == INITIAL_CLUSTER_DEFAULT && settings.force_new_cluster {
-        notices.push(Notice::info("--force-new-cluster changes nothing: this member is alone"));
     }
 }
 
@@ -373,8 +374,10 @@ fn server_config(
         listen_peer_urls: settings.listen_peer_urls.clone(),
         advertise_client_urls: settings.advertise_client_urls.clone(),
         initial_advertise_peer_urls: settings.initial_advertise_peer_urls.clone(),
+        initial_cluster: initial_cluster(settings)?,
         initial_cluster_token: settings.initial_cluster_token.clone(),
         initial_cluster_state: settings.initial_cluster_state,
+        force_new_cluster: settings.force_new_cluster,
         heartbeat_interval: Duration::from_millis(settings.heartbeat_interval_ms),
         election_timeout: Duration::from_millis(settings.election_timeout_ms),
         initial_election_tick_advance: settings.initial_election_tick_advance,

@@ -142,7 +142,7 @@ flags! {
             = vec![EndpointUrl::http("localhost", 2380)], Full, "initial-advertise-peer-urls",
             "Where other members reach this one.";
         "initial-cluster" initial_cluster: String = "default=http://localhost:2380".to_owned(), Full, "initial-cluster",
-            "The members of a new cluster, as name=URL,name=URL. This version runs alone: one member.";
+            "The members of a new cluster, or of the one that is joined, as name=URL,name=URL.";
         "initial-cluster-state" initial_cluster_state: InitialClusterState = InitialClusterState::New, Full,
             "initial-cluster-state",
             "Whether to bootstrap a cluster ('new') or to join one ('existing'). Ignored once the member has data.";
@@ -347,8 +347,8 @@ flags! {
             "Entries that are kept behind a Raft snapshot for members that lag.";
     }
     Unsafe {
-        "force-new-cluster" force_new_cluster: bool = false, NoEffect, "force-new-cluster",
-            "Make a new cluster of this member alone. A member of this version always is alone.";
+        "force-new-cluster" force_new_cluster: bool = false, Full, "force-new-cluster",
+            "Make a new cluster of this member alone, with its data: every other member is removed.";
         "unsafe-no-fsync" unsafe_no_fsync: bool = false, Full, "unsafe-no-fsync",
             "Do not wait for the disk. A crash of the machine loses acknowledged writes.";
     }

@@ -211,10 +211,20 @@ fn what_this_version_cannot_do_is_refused_and_not_ignored() {
             "{arguments:?}: {text}"
         );
     }
-    let three = "--initial-cluster=a=http://10.0.0.1:2380,b=http://10.0.0.2:2380";
+}
+
+#[test]
+fn an_initial_cluster_has_names_and_urls() {
+    let own = "--initial-advertise-peer-urls=http://10.0.0.1:2380";
+    let two = "--initial-cluster=a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,b=http://10.0.0.3:2380";
+    let cluster = start(&["--name=a", own, two], &[]).server.founders();
+    let texts = |name: &str| cluster[name].iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts("a"), ["http://10.0.0.1:2380"]);
+    assert_eq!(texts("b"), ["http://10.0.0.2:2380", "http://10.0.0.3:2380"]);
+    let same = "a=http://10.0.0.1:2380,b=http://10.0.0.1:2380";
     assert_eq!(
-        refused(&["--name=a", "--initial-advertise-peer-urls=http://10.0.0.1:2380", three]),
-        (1, "--initial-cluster names 2 members: this version of Tenure runs alone".to_owned())
+        refused(&["--name=a", own, &format!("--initial-cluster={same}")]),
+        (1, format!("initial cluster {same} has duplicate url"))
     );
 }
 

@@ -249,14 +249,7 @@ impl<H: HealthSource> Endpoints<H> {
     }
 
     fn version(&self) -> Answer {
-        let versions = self.shared.source.versions();
-        let (cluster, storage) = (versions.cluster.as_deref(), versions.storage.as_deref());
-        let body = format!(
-            r#"{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"{}","storage":"{}"}}"#,
-            cluster.unwrap_or("not_decided"),
-            storage.unwrap_or("unknown")
-        );
-        content("application/json", body)
+        content("application/json", version_json(&self.shared.source.versions()))
     }
 
     fn metrics(&self) -> Answer {
@@ -287,6 +280,17 @@ impl<H: HealthSource> Endpoints<H> {
         let lines: Vec<String> = entries.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
         content("application/json; charset=utf-8", format!("{{\n{}\n}}\n", lines.join(",\n")))
     }
+}
+
+/// The body of `/version`, on client and peer port alike.
+#[must_use]
+pub fn version_json(versions: &Versions) -> String {
+    let (cluster, storage) = (versions.cluster.as_deref(), versions.storage.as_deref());
+    format!(
+        r#"{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"{}","storage":"{}"}}"#,
+        cluster.unwrap_or("not_decided"),
+        storage.unwrap_or("unknown")
+    )
 }
 
 fn alarm_name(alarm: AlarmType) -> &'static str {

@@ -14,7 +14,7 @@ use std::time::Instant;
 use tenure_core::command::{Command, Request};
 use tenure_core::node::Applied;
 use tenure_core::state::{Effects, Halt, Outcome, TableChange, WriteBatch};
-use tenure_core::types::{EntryKind, LogEntry, LogIndex, RequestId};
+use tenure_core::types::{ConfChange, EntryKind, LogEntry, LogIndex, RequestId};
 
 /// Runs until the sender is gone or an entry cannot be applied.
 pub fn run(shared: &Arc<Shared>, committed: &Receiver<Vec<LogEntry>>) {
@@ -34,7 +34,9 @@ pub fn run(shared: &Arc<Shared>, committed: &Receiver<Vec<LogEntry>>) {
 pub fn apply_group(shared: &Shared, entries: Vec<LogEntry>) -> Result<(), Halt> {
     let applying = shared.applying.lock();
     let mut group = Group::default();
-    for entry in entries {
+    // What a snapshot of another member has overtaken is in the state already.
+    let applied = shared.state.read().applied();
+    for entry in entries.into_iter().filter(|entry| entry.index > applied) {
         let started = Instant::now();
         let request = decode(&entry)?;
         let effects = effects_of(shared, &entry, request.as_ref())?;
@@ -46,9 +48,11 @@ pub fn apply_group(shared: &Shared, entries: Vec<LogEntry>) -> Result<(), Halt> 
             shared.authenticator.applied(entry.index, command);
         }
         group.counts.note(command, &effects);
-        group.add(request.map(|request| request.header.id), effects);
+        group.add(proposal_of(&entry, request.as_ref()), effects);
     }
-    publish(shared, group, applying);
+    if group.applied > applied {
+        publish(shared, group, applying);
+    }
     Ok(())
 }
 
@@ -59,6 +63,16 @@ fn decode(entry: &LogEntry) -> Result<Option<Request>, Halt> {
     }
     let request = Request::decode(entry.data.clone());
     request.map(Some).map_err(|error| Halt(format!("log entry {} cannot be read: {error}", entry.index)))
+}
+
+/// The proposal that an entry comes from, if somebody may wait for it.
+fn proposal_of(entry: &LogEntry, request: Option<&Request>) -> Option<RequestId> {
+    match entry.kind {
+        EntryKind::Normal => request.map(|request| request.header.id),
+        EntryKind::ConfChange | EntryKind::ConfChangeV2 => {
+            ConfChange::decode(entry.data.clone()).ok().map(|change| change.id)
+        }
+    }
 }
 
 fn effects_of(shared: &Shared, entry: &LogEntry, request: Option<&Request>) -> Result<Effects, Halt> {
@@ -91,6 +105,7 @@ struct Group {
     report: Applied,
     counts: Counts,
     compacted: bool,
+    members_changed: bool,
     cluster_version: Option<String>,
 }
 
@@ -103,6 +118,7 @@ impl Group {
             match change {
                 TableChange::CompactRevision(_) => self.compacted = true,
                 TableChange::ClusterVersion(version) => self.cluster_version = Some(version.clone()),
+                TableChange::MemberPut(..) | TableChange::MemberRemove(_) => self.members_changed = true,
                 _ => {}
             }
         }
@@ -116,6 +132,10 @@ impl Group {
 /// The one place where the outside learns of what was applied.
 fn publish(shared: &Shared, group: Group, applying: MutexGuard<'_, ()>) {
     group.counts.add_to(&shared.metrics.handles);
+    if group.members_changed {
+        // Before anybody is told that a member is there, it can be sent to.
+        shared.follow_members();
+    }
     shared.tail.publish(group.events);
     shared.applied.advance(group.applied);
     // The node knows a lease before its client can renew it.
@@ -145,6 +165,7 @@ pub fn begin_checkpoint(shared: &Shared, _applying: &MutexGuard<'_, ()>) {
         checkpoint: shared.store.checkpoint_begin(),
         term: state.applied_term(),
         conf_state: state.membership.conf_state().clone(),
+        installs: shared.installs.load(Ordering::Acquire),
     });
     shared.upkeep_bell.ring();
 }

@@ -4,9 +4,12 @@
 //! beyond it to the node, start the threads. The first start makes the log complete before anything else, so a crash in between
 //! leaves either nothing or a member that can go on.
 
+use super::birth::{self, Birth};
 use super::driver::Driver;
 use super::history::Tail;
+use super::inbound::ToDriver;
 use super::inbox::Inbox;
+use super::lead::Lead;
 use super::pending::{Admission, Pending};
 use super::wal_thread::WalJob;
 use super::{Bell, Member, Shared, apply, hub_thread, measure, upkeep, wal_thread};
@@ -14,27 +17,28 @@ use crate::auth::{Authenticator, KeyError};
 use crate::config::{ServerConfig, Storage};
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::peer::join::JoinError;
+use crate::peer::{Identity, Network, Peers};
 use crate::rpc::header::Headers;
 use crate::watch::hub::Hub;
 use parking_lot::{Mutex, RwLock};
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tenure_core::membership::{self, BootstrapError, Membership};
+use tenure_core::membership::{self, BootstrapError};
 use tenure_core::node::{self, Node, NodeConfig, Output, Restart, StartError};
 use tenure_core::state::StateMachine;
-use tenure_core::types::{LogEntry, LogIndex, LogPosition, Moment, RequestIds};
+use tenure_core::types::{LogEntry, LogIndex, LogPosition, MemberId, Moment, RequestIds};
 use tenure_storage::disk::{Disk, DiskLock, MemoryDisk, OsDisk};
 use tenure_storage::snapshot::{ForeignDataDir, foreign_data_dir};
 use tenure_storage::store::{self, Restored, Store, StoreError, StoreOptions};
-use tenure_storage::wal::{self, Metadata, Replay, Wal, WalError, WalOptions};
+use tenure_storage::wal::{self, Replay, Wal, WalError, WalOptions};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -76,6 +80,14 @@ pub enum BootError {
     /// A key for tokens cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The cluster that is to be joined does not fit, or does not answer.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The member has left its cluster.
+    #[error(
+        "member {:x} has been permanently removed from its cluster; add a new member, with an empty data directory", .0.0
+    )]
+    Removed(MemberId),
     /// A thread could not be started.
     #[error("starting a thread: {0}")]
     Thread(io::Error),
@@ -102,15 +114,23 @@ struct Opened {
     store: Store,
     state: StateMachine,
     restored: Restored,
+    /// Members that are known before the log says who they are.
+    acquaintances: Vec<membership::Member>,
 }
 
 /// Starts a member.
 ///
+/// * `network`: how it talks to other members.
+///
 /// # Errors
 /// [`BootError`].
-pub fn boot(config: Arc<ServerConfig>, metrics: Arc<Metrics>) -> Result<Running, BootError> {
+pub fn boot(
+    config: Arc<ServerConfig>,
+    metrics: Arc<Metrics>,
+    network: &Network,
+) -> Result<Running, BootError> {
     let started = Instant::now();
-    let opened = open(&config)?;
+    let opened = open(&config, network)?;
     let metadata = opened.wal.metadata();
     let unix_millis = since_epoch().as_millis() as u64;
     let (node_ids, request_ids) = RequestIds::pair(metadata.member, unix_millis);
@@ -125,13 +145,28 @@ pub fn boot(config: Arc<ServerConfig>, metrics: Arc<Metrics>) -> Result<Running,
         "restored the store"
     );
     let log_end = opened.replay.entries.last().map_or(opened.restored.applied, |entry| entry.index);
-    let shared = Arc::new(Shared {
+    let removed = opened.state.membership.is_removed(metadata.member);
+    if removed {
+        return Err(BootError::Removed(metadata.member));
+    }
+    let peers = peers(&config, &opened, network);
+    let authenticator = Authenticator::new(&config, log_end)?;
+    let shared = Arc::new_cyclic(|me| Shared {
+        me: me.clone(),
+        peers,
+        lead: watch::Sender::new(Lead::new(None, node.status().term)),
+        changes: watch::Sender::new(()),
+        receiving: Semaphore::new(1),
+        sending: Arc::new(Semaphore::new(limits::PEER_SNAPSHOTS_MAX)),
+        installs: AtomicU64::new(0),
+        is_removed: AtomicBool::new(false),
+        is_learner: AtomicBool::new(false),
         id: metadata.member,
         headers: Headers::new(metadata.cluster, metadata.member),
         tail: Tail::new(revision),
         hub: Arc::new(Hub::new(revision)),
         pending: Pending::new(limits::PROPOSALS_MAX, wait_ticks(&config)),
-        authenticator: Authenticator::new(&config, log_end)?,
+        authenticator,
         auth_enabled: AtomicBool::new(opened.state.auth.is_enabled()),
         admission: Admission::new(limits::PROPOSAL_BYTES_MAX),
         inbox: Inbox::new(limits::PROPOSALS_MAX),
@@ -155,43 +190,71 @@ pub fn boot(config: Arc<ServerConfig>, metrics: Arc<Metrics>) -> Result<Running,
         metrics: metrics.clone(),
         config,
     });
+    shared.follow_members();
     measure::on_scrape(&shared, &metrics);
     // A compaction that was not through when the member stopped goes on.
     shared.upkeep_bell.ring();
     let threads = start_threads(&shared, (node, first), opened.wal)?;
+    shared.peers.receive_with(Arc::new(ToDriver::new(&shared)));
     let member = Member { shared, tasks: TaskTracker::new(), request_ids: Arc::new(Mutex::new(request_ids)) };
     Ok(Running { member, threads })
 }
 
-fn open(config: &ServerConfig) -> Result<Opened, BootError> {
+fn open(config: &ServerConfig, network: &Network) -> Result<Opened, BootError> {
     let (disk, wal_disk, wal_dir) = disks(config)?;
-    let lock = lock(&*disk, config)?;
-    let has_log = wal::exists(&*wal_disk, &wal_dir)?;
     let root = directory(config);
-    if !has_log && disk.exists(Path::new(STORE)).map_err(io_error(&root))? {
-        return Err(BootError::NoLog(root));
-    }
-    let members = founders(config)?;
-    if !has_log {
-        create_log(&wal_disk, &wal_dir, &members)?;
+    // Before anything is made: who cannot begin leaves nothing behind.
+    let birth = match wal::exists(&*wal_disk, &wal_dir)? {
+        true => None,
+        false if disk.exists(Path::new(STORE)).map_err(io_error(&root))? => {
+            return Err(BootError::NoLog(root));
+        }
+        false => Some(Birth::of(config, network)?),
+    };
+    let made = disk.create_dir_all(Path::new("member")).and_then(|()| disk.sync_dir(Path::new("")));
+    made.map_err(io_error(&root))?;
+    let lock = lock(&*disk, config)?;
+    let mut acquaintances = Vec::new();
+    if let Some(birth) = birth {
+        tracing::info!(
+            "local-member-id" = %format_args!("{:x}", birth.metadata.member.0),
+            "cluster-id" = %format_args!("{:x}", birth.metadata.cluster.0),
+            "starting a new member"
+        );
+        Wal::create(wal_disk.clone(), &wal_dir, birth.metadata, WalOptions::default())?;
+        acquaintances = birth.others;
     }
     let (store, restored) = Store::open(disk.clone(), Path::new(STORE), StoreOptions::default())?;
     let mut state = StateMachine::default();
     store::restore(&store, &restored, &mut state)?;
-    let (mut wal, mut replay) = Wal::open(wal_disk, wal_dir, restored.applied, WalOptions::default())?;
+    let position = LogPosition { index: restored.applied, term: restored.term };
+    let (mut wal, mut replay) = if restored.is_installed {
+        let conf_state = state.membership.conf_state();
+        Wal::open_installed(wal_disk, wal_dir, position, conf_state, WalOptions::default())?
+    } else {
+        Wal::open(wal_disk, wal_dir, position.index, WalOptions::default())?
+    };
     if let Some(repair) = &replay.repair {
         tracing::warn!(
             ?repair,
             "cut the torn end of the write-ahead log; nothing that was acknowledged was in it"
         );
     }
-    if replay.last_index == LogIndex(0) {
-        let (hard_state, entries) = node::bootstrap(&members);
+    if replay.last_index == LogIndex(0)
+        && let Some(founders) = birth::founders_of(config, replay.metadata)?
+    {
+        let (hard_state, entries) = node::bootstrap(&founders);
         wal.save(Some(hard_state), &entries, true)?;
         replay.hard_state = hard_state;
         replay.entries = entries;
     }
-    Ok(Opened { disk, lock, wal, replay, store, state, restored })
+    if config.force_new_cluster && replay.last_index > LogIndex(0) {
+        let forced = birth::forced(&state.membership, &replay);
+        wal.save(Some(forced.hard_state), &forced.added, true)?;
+        replay.entries.extend(forced.added);
+        replay.hard_state = forced.hard_state;
+    }
+    Ok(Opened { disk, lock, wal, replay, store, state, restored, acquaintances })
 }
 
 /// The disk of the data directory, the disk of the log, and where on it the log is.
@@ -207,8 +270,6 @@ fn disks(config: &ServerConfig) -> Result<Disks, BootError> {
             Arc::new(OsDisk::new(path))
         }
     };
-    let made = disk.create_dir_all(Path::new("member")).and_then(|()| disk.sync_dir(Path::new("")));
-    made.map_err(io_error(&directory(config)))?;
     match &config.wal_directory {
         Some(path) if config.storage != Storage::Memory => {
             let parent = path.parent().unwrap_or(Path::new("/"));
@@ -231,24 +292,19 @@ fn lock(disk: &dyn Disk, config: &ServerConfig) -> Result<Box<dyn DiskLock>, Boo
     })
 }
 
-/// The members of a new cluster: this one alone.
-fn founders(config: &ServerConfig) -> Result<Vec<membership::Member>, BootError> {
-    let peer_urls = config.initial_advertise_peer_urls.iter().map(ToString::to_string).collect();
-    let cluster = BTreeMap::from([(config.name.clone(), peer_urls)]);
-    Ok(Membership::bootstrap(&cluster, &config.initial_cluster_token)?)
-}
-
-/// Begins the log of a new member.
-fn create_log(disk: &Arc<dyn Disk>, dir: &Path, members: &[membership::Member]) -> Result<(), BootError> {
-    let member = members.iter().map(|member| member.id).next().unwrap_or_default();
-    let cluster = membership::cluster_id(members.iter().map(|member| member.id));
-    tracing::info!(
-        "local-member-id" = %format_args!("{:x}", member.0),
-        "cluster-id" = %format_args!("{:x}", cluster.0),
-        "starting a new cluster of one member"
-    );
-    Wal::create(disk.clone(), dir, Metadata { member, cluster }, WalOptions::default())?;
-    Ok(())
+/// The others, as far as they are known.
+fn peers(config: &ServerConfig, opened: &Opened, network: &Network) -> Peers {
+    let metadata = opened.wal.metadata();
+    let identity = Identity {
+        member: metadata.member,
+        cluster: metadata.cluster,
+        peer_urls: config.initial_advertise_peer_urls.iter().map(ToString::to_string).collect(),
+    };
+    let peers = Peers::new(identity, network.clone());
+    for other in &opened.acquaintances {
+        peers.add(other.id, &other.peer_urls);
+    }
+    peers
 }
 
 fn make_node(

@@ -1,7 +1,9 @@
 //! The driver loop: the one thread that owns the [`Node`]. It hands in what arrived and carries out what comes back.
 
 use super::inbox::ReadReply;
+use super::lead::Lead;
 use super::reads;
+use super::snapshots::Received;
 use super::wal_thread::WalJob;
 use super::{Shared, halting};
 use std::collections::BTreeMap;
@@ -11,10 +13,11 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 use tenure_api::error::EtcdError;
 use tenure_core::node::{
-    Applied, DropReason, Input, LeaseLife, LeaseRefusal, LeaseTicket, Node, Output, PersistToken, ReadTicket,
+    Applied, DropReason, Input, LeaseLife, LeaseRefusal, LeaseTicket, Message, MessageKind, Node, Output,
+    PersistToken, ReadTicket,
 };
 use tenure_core::state::Halt;
-use tenure_core::types::{LeaseId, LogEntry, Moment};
+use tenure_core::types::{ConfChange, LeaseId, LogEntry, MemberId, Moment};
 use tokio::sync::oneshot;
 
 /// What reaches the driver besides proposals and reads.
@@ -25,6 +28,25 @@ pub enum Event {
     Applied(Applied),
     /// Somebody asks something of a lease.
     Lease(LeaseQuestion),
+    /// Another member says something.
+    Receive(Box<Message>),
+    /// The last message to a member was lost.
+    Unreachable(MemberId),
+    /// Another member's state has been taken up.
+    Snapshot(Box<Message>, Box<Received>),
+    /// A snapshot was sent to a member, or not.
+    SnapshotSent {
+        /// Whom it was for.
+        to: MemberId,
+        /// Whether it arrived.
+        arrived: bool,
+    },
+    /// A member is to be added, removed or changed.
+    ConfChange(ConfChange),
+    /// The leadership is to be handed over.
+    TransferLeader(MemberId),
+    /// The oldest version among the members.
+    ServerVersionMin(String),
     /// Note how much life leases have left, then stop.
     Stop,
 }
@@ -61,6 +83,8 @@ pub struct Driver {
     reads: BTreeMap<ReadTicket, Vec<ReadReply>>,
     leases: BTreeMap<LeaseTicket, LeaseReply>,
     stop_ready: bool,
+    /// The snapshot that the message at hand is about.
+    received: Option<Box<Received>>,
 }
 
 impl Driver {
@@ -85,6 +109,7 @@ impl Driver {
             reads: BTreeMap::new(),
             leases: BTreeMap::new(),
             stop_ready: false,
+            received: None,
         }
     }
 
@@ -95,12 +120,23 @@ impl Driver {
             for output in std::mem::take(&mut self.first) {
                 self.carry_out(output)?;
             }
+            self.advance_election()?;
             while !self.stop_ready && !self.shared.is_stopping() {
                 self.turn()?;
             }
             Ok(())
         });
         shared.stop_waiting();
+    }
+
+    /// The first election after a start comes early: whoever leads has been heard of within two ticks.
+    fn advance_election(&mut self) -> Result<(), Halt> {
+        let config = &self.shared.config;
+        let ticks = config.election_ticks().saturating_sub(2);
+        if !config.initial_election_tick_advance || self.node.leads_alone() {
+            return Ok(());
+        }
+        (0..ticks).try_for_each(|_| self.hand_in(Input::Tick))
     }
 
     fn turn(&mut self) -> Result<(), Halt> {
@@ -138,6 +174,19 @@ impl Driver {
             Event::Persisted(token) => self.hand_in(Input::Persisted(token)),
             Event::Applied(applied) => self.hand_in(Input::Applied(applied)),
             Event::Lease(question) => self.ask(question),
+            Event::Receive(message) => self.hand_in(Input::Receive(message)),
+            Event::Unreachable(member) => self.hand_in(Input::PeerUnreachable(member)),
+            Event::Snapshot(message, received) => {
+                self.received = Some(received);
+                let handed_in = self.hand_in(Input::Receive(message));
+                // Not wanted: it is older than what is here.
+                self.received = None;
+                handed_in
+            }
+            Event::SnapshotSent { to, arrived } => self.hand_in(Input::SnapshotSent { to, arrived }),
+            Event::ConfChange(change) => self.hand_in(Input::ProposeConfChange(change)),
+            Event::TransferLeader(member) => self.hand_in(Input::TransferLeader(member)),
+            Event::ServerVersionMin(version) => self.hand_in(Input::ServerVersionMin(version)),
             Event::Stop => self.hand_in(Input::Stop),
         }
     }
@@ -172,7 +221,17 @@ impl Driver {
         match output {
             // The queues are longer than what admission lets in, so sending does not wait; it fails once a thread has stopped the member.
             Output::Persist(persist) => {
-                self.wal.send(WalJob::Persist(persist)).map_err(|_| gone("write-ahead log"))?;
+                let job = match (&persist.snapshot, self.received.take()) {
+                    (None, received) => {
+                        self.received = received;
+                        WalJob::Persist(persist)
+                    }
+                    (Some(_), Some(received)) => WalJob::Install(persist, received),
+                    (Some(snapshot), None) => {
+                        return Err(Halt(format!("no snapshot at {:?} was received", snapshot.position)));
+                    }
+                };
+                self.wal.send(job).map_err(|_| gone("write-ahead log"))?;
             }
             Output::Apply(entries) => self.committed.send(entries).map_err(|_| gone("apply"))?,
             Output::ReadReady { tickets, index } => {
@@ -207,14 +266,30 @@ impl Driver {
                 metrics.has_leader.set(i64::from(leader.is_some()));
                 metrics.is_leader.set(i64::from(leader == Some(self.shared.id)));
                 metrics.leader_changes_seen.inc();
-                tracing::info!(term = term.0, leader = leader.map_or(0, |id| id.0), "leader changed");
+                tracing::info!(
+                    term = term.0,
+                    leader = format!("{:x}", leader.map_or(0, |id| id.0)),
+                    "leader changed"
+                );
+                self.shared.lead.send_replace(Lead::new(leader, term));
+                self.shared.changes.send_replace(());
             }
             Output::StopReady => self.stop_ready = true,
             Output::Halt(halt) => return Err(halt),
-            // A cluster of one has nobody to send to.
-            Output::Send(_) => {}
+            Output::Send(message) => self.send(message),
         }
         Ok(())
+    }
+
+    /// What cannot be sent is lost, and the node told so in a later turn.
+    fn send(&self, message: Message) {
+        if message.kind == MessageKind::InstallSnapshot {
+            return self.shared.send_snapshot(message);
+        }
+        let to = message.to;
+        if self.shared.peers.send(message).is_err() {
+            self.shared.inbox.send(Event::Unreachable(to));
+        }
     }
 
     fn take_reads(&mut self, tickets: Vec<ReadTicket>) -> Vec<ReadReply> {

@@ -1,18 +1,18 @@
 //! The handle that services use: cheap to clone, nothing in it blocks a task for long.
 
-use super::driver::{Event, LeaseQuestion};
+use super::driver::Event;
 use super::{Shared, whole};
 use crate::auth::Caller;
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::peer::Peers;
 use crate::rpc::header::Headers;
 use crate::watch::event::EventSource;
 use crate::watch::hub::Hub;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tenure_api::error::EtcdError;
 use tenure_core::auth::Auth;
 use tenure_core::command::{
@@ -20,9 +20,9 @@ use tenure_core::command::{
 };
 use tenure_core::membership;
 use tenure_core::mvcc::{RangeScan, ReadError, ScanProgress};
-use tenure_core::node::{LeaseLife, LeaseRefusal, Proposal};
-use tenure_core::state::{self, Access, AlarmEntry, Halt, RangeOutcome, Response, StateMachine, TxnOutcome};
-use tenure_core::types::{Key, LeaseId, LogIndex, MemberId, RequestIds, Revision, Term};
+use tenure_core::node::Proposal;
+use tenure_core::state::{self, Access, AlarmEntry, Halt, RangeOutcome, Response, TxnOutcome};
+use tenure_core::types::{LeaseId, LogIndex, MemberId, RequestIds, Revision, Term};
 use tenure_storage::snapshot::{SnapshotError, SnapshotFile};
 use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
@@ -60,17 +60,6 @@ pub struct MemberStatus {
     pub is_learner: bool,
     /// Version of the stored data, `X.Y.0`, empty until it is known.
     pub storage_version: String,
-}
-
-/// What is known of a lease.
-#[derive(Clone, Debug)]
-pub struct LeaseFacts {
-    /// Seconds until it ends.
-    pub remaining_seconds: i64,
-    /// Seconds it was granted.
-    pub granted_seconds: i64,
-    /// Keys attached to it, if they were asked for.
-    pub keys: Vec<Key>,
 }
 
 /// The answer to HashKV.
@@ -142,6 +131,11 @@ impl Member {
         &self.shared.metrics
     }
 
+    /// The other members.
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.shared.peers
+    }
+
     pub(crate) fn hub(&self) -> Arc<Hub> {
         self.shared.hub.clone()
     }
@@ -174,16 +168,22 @@ impl Member {
         if self.shared.inbox.propose(Proposal { id, data }).is_err() {
             self.shared.pending.answer(vec![(id, Err(EtcdError::RequestTooManyRequests))]);
         }
+        let since = Instant::now();
         // The driver's clock ends the wait (`Pending::tick`).
-        answer.await.map_err(|_| EtcdError::Stopped)?
+        match answer.await.map_err(|_| EtcdError::Stopped)? {
+            Err(EtcdError::Timeout) => Err(self.why_late(since)),
+            outcome => outcome,
+        }
     }
 
     /// Waits for an answer as long as etcd does.
     pub(super) async fn within_deadline<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, EtcdError> {
-        match tokio::time::timeout(self.shared.config.request_timeout(), answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(EtcdError::Stopped),
-            Err(_) => Err(EtcdError::Timeout),
+        let waiting = tokio::time::timeout(self.shared.config.request_timeout(), answer);
+        // What waits in the inbox of a driver that has ended is never answered.
+        match self.shared.stopped.run_until_cancelled(waiting).await {
+            Some(Ok(Ok(answer))) => Ok(answer),
+            None | Some(Ok(Err(_))) => Err(EtcdError::Stopped),
+            Some(Err(_)) => Err(EtcdError::Timeout),
         }
     }
 
@@ -341,67 +341,10 @@ impl Member {
         }
     }
 
-    /// Renews a lease; answers its life in seconds, `None` if it does not exist.
-    ///
-    /// # Errors
-    /// [`LeaseError`]; `PermissionDenied` for whom a key of the lease is not his to write (L12).
-    pub async fn lease_renew(&self, caller: &Caller, id: LeaseId) -> Result<Option<i64>, LeaseError> {
-        self.authorized(caller, &[Access::User, Access::WriteAttached(id)], |_| ()).await?;
-        let (reply, answer) = oneshot::channel();
-        self.ask(LeaseQuestion::Renew(id, reply))?;
-        found(self.within_deadline(answer).await?)
-    }
-
-    /// What is known of a lease; `None` if it does not exist.
-    ///
-    /// # Errors
-    /// [`LeaseError`]; with `keys`, `PermissionDenied` for whom a key of the lease is not his to read (L9).
-    pub async fn lease_facts(
-        &self,
-        caller: &Caller,
-        id: LeaseId,
-        keys: bool,
-    ) -> Result<Option<LeaseFacts>, LeaseError> {
-        self.authorized(caller, &[Access::User], |_| ()).await?;
-        let (reply, answer) = oneshot::channel();
-        self.ask(LeaseQuestion::Life(id, reply))?;
-        let life: Option<LeaseLife> = found(self.within_deadline(answer).await?)?;
-        let Some(life) = life else { return Ok(None) };
-        let keys = if keys {
-            let keys_of = |state: &StateMachine| {
-                state.leases.keys_of(id).map(|key| Key(Bytes::copy_from_slice(key))).collect()
-            };
-            self.authorized(caller, &[Access::ReadAttached(id)], keys_of).await?
-        } else {
-            Vec::new()
-        };
-        let LeaseLife { ttl_seconds: granted_seconds, remaining_seconds } = life;
-        Ok(Some(LeaseFacts { remaining_seconds, granted_seconds, keys }))
-    }
-
-    /// All leases, the next to end first (L10).
-    ///
-    /// # Errors
-    /// `Timeout`, `TooManyRequests`, `Stopped`; `PermissionDenied` for whom a key of any of them is not his to read.
-    pub async fn leases(&self, caller: &Caller) -> Result<Vec<LeaseId>, EtcdError> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(LeaseQuestion::List(reply))?;
-        let leases = self.within_deadline(answer).await?;
-        let attached = leases.iter().map(|id| Access::ReadAttached(*id));
-        let access: Vec<_> = [Access::User].into_iter().chain(attached).collect();
-        self.authorized(caller, &access, |_| ()).await?;
-        Ok(leases)
-    }
-
-    fn ask(&self, question: LeaseQuestion) -> Result<(), EtcdError> {
-        let sent = self.shared.inbox.try_send(Event::Lease(question));
-        sent.map_err(|_| EtcdError::RequestTooManyRequests)
-    }
-
     /// Whether this member leads.
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        self.shared.node_status.lock().leader == Some(self.shared.id)
+        self.shared.lead.borrow().leader == Some(self.shared.id)
     }
 
     /// Raised alarms of one kind, or of every kind.
@@ -537,28 +480,5 @@ impl Member {
     /// Becomes `Some` when the member had to stop by itself.
     pub(crate) fn halted(&self) -> watch::Receiver<Option<Halt>> {
         self.shared.halted.subscribe()
-    }
-}
-
-/// Why a question about a lease has no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaseError {
-    /// The member did not answer.
-    Etcd(EtcdError),
-    /// Only the leader knows.
-    NotPrimary,
-}
-
-impl From<EtcdError> for LeaseError {
-    fn from(error: EtcdError) -> Self {
-        LeaseError::Etcd(error)
-    }
-}
-
-fn found<T>(answer: Result<T, LeaseRefusal>) -> Result<Option<T>, LeaseError> {
-    match answer {
-        Ok(found) => Ok(Some(found)),
-        Err(LeaseRefusal::NotFound) => Ok(None),
-        Err(LeaseRefusal::NotPrimary) => Err(LeaseError::NotPrimary),
     }
 }

@@ -4,6 +4,7 @@ use super::Member;
 use crate::auth::Caller;
 use crate::http::{HealthSource, Versions};
 use serde_json::json;
+use std::sync::atomic::Ordering;
 use tenure_api::error::EtcdError;
 use tenure_core::command::{AlarmType, RangeQuery};
 use tenure_core::types::{Key, KeyRange};
@@ -28,11 +29,11 @@ impl HealthSource for Member {
     }
 
     fn has_leader(&self) -> bool {
-        self.shared.node_status.lock().leader.is_some()
+        self.shared.leader().is_some()
     }
 
     fn is_learner(&self) -> bool {
-        self.shared.node_status.lock().is_learner
+        self.shared.is_learner.load(Ordering::Acquire)
     }
 
     fn versions(&self) -> Versions {

@@ -59,6 +59,13 @@ impl Tail {
         }
     }
 
+    /// Another member's state has taken the place of this one's: what led to `revision` is in the store alone.
+    pub fn replace(&self, revision: Revision) {
+        let mut kept = self.kept.lock();
+        *kept = Kept { after: revision, revisions: VecDeque::new(), bytes: 0 };
+        self.published.store(revision.0, Ordering::Release);
+    }
+
     fn read(&self, from: Revision, to: Revision, bounds: HistoryBounds) -> Option<HistoryPart> {
         let kept = self.kept.lock();
         if from <= kept.after {

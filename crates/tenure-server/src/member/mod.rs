@@ -5,35 +5,47 @@
 //! * `apply`: entries become state, then visible, then answers and events.
 //! * `hub_thread`: hands new revisions to watchers.
 //! * `upkeep`: checkpoints, compaction, reclaiming space.
-//! * `boot`: from a data directory (or none) to a running member.
+//! * `boot`: from a data directory (or none) to a running member; `birth`: what a member without one begins with.
+//! * `inbound`: what other members say; `snapshots`: states that travel between members.
 
 mod apply;
 mod audit;
+mod birth;
 mod boot;
+mod cluster;
 mod driver;
 mod guard;
 mod handle;
 mod health;
 mod history;
 mod hub_thread;
+mod inbound;
 mod inbox;
+mod lead;
+mod leases;
 mod log_in;
 mod measure;
 mod pending;
 mod reads;
+mod snapshots;
 mod upkeep;
 mod wal_thread;
 mod whole;
 
 pub use boot::{BootError, Running, boot};
+pub use cluster::MoveLeaderError;
 pub use guard::Permit;
-pub use handle::{HashKvAnswer, LeaseError, LeaseFacts, Member, MemberStatus};
+pub use handle::{HashKvAnswer, Member, MemberStatus};
+pub use lead::Lead;
+pub use leases::{LeaseError, LeaseFacts};
 pub use log_in::LogInError;
+pub use snapshots::ReceiveError;
 
 use crate::auth::Authenticator;
 use crate::config::ServerConfig;
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::peer::Peers;
 use crate::rpc::header::Headers;
 use crate::watch::hub::Hub;
 use driver::Event;
@@ -42,21 +54,23 @@ use inbox::Inbox;
 use parking_lot::{Condvar, Mutex, RwLock};
 use pending::{Admission, Pending};
 use reads::AppliedIndex;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use tenure_core::node;
 use tenure_core::state::{AlarmEntry, Halt, StateMachine};
 use tenure_core::types::{MemberId, Revision};
 use tenure_storage::disk::{Disk, DiskLock};
 use tenure_storage::store::Store;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// What the threads of a member share.
 pub(crate) struct Shared {
+    me: Weak<Shared>,
     id: MemberId,
     headers: Headers,
     config: Arc<ServerConfig>,
+    peers: Peers,
     state: RwLock<StateMachine>,
     store: Store,
     disk: Arc<dyn Disk>,
@@ -71,6 +85,20 @@ pub(crate) struct Shared {
     inbox: Inbox<Event>,
     applied: AppliedIndex,
     node_status: Mutex<node::Status>,
+    /// Who leads, and since when.
+    lead: watch::Sender<Lead>,
+    /// Rings when somebody else leads or the members have changed.
+    changes: watch::Sender<()>,
+    /// Snapshots of other members that are received: one at a time.
+    receiving: Semaphore,
+    /// Snapshots that are sent to other members.
+    sending: Arc<Semaphore>,
+    /// How often another member's state has taken the place of this one's.
+    installs: AtomicU64,
+    /// This member has left its cluster.
+    is_removed: AtomicBool,
+    /// This member only follows and does not vote.
+    is_learner: AtomicBool,
     /// [`node::Node::leads_alone`]: reads need not ask.
     leads_alone: AtomicBool,
     /// A checkpoint that waits for the upkeep thread.
@@ -107,6 +135,7 @@ impl Shared {
     /// Answers everybody who waits, and sees that nobody waits from now on.
     fn stop_waiting(&self) {
         self.stopping.store(true, Ordering::Release);
+        self.peers.stop();
         self.stopped.cancel();
         self.pending.close();
         self.applied.close();

@@ -6,10 +6,11 @@ use super::{Shared, halting};
 use crate::limits;
 use parking_lot::RwLockWriteGuard;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 use tenure_core::state::{Halt, StateMachine};
-use tenure_core::types::{ConfState, Key, Revision, Term};
+use tenure_core::types::{ConfState, Key, Term};
 use tenure_storage::store::{Checkpoint, ReclaimProgress};
 
 /// A checkpoint that has begun, with what the log must know of it.
@@ -21,16 +22,17 @@ pub struct CheckpointJob {
     pub term: Term,
     /// The Raft configuration at that entry.
     pub conf_state: ConfState,
+    /// [`Shared::installs`] when it began.
+    pub installs: u64,
 }
 
 /// Runs until the member stops; unless it had to, it leaves a checkpoint behind, so that the next start is quick.
 pub fn run(shared: &Arc<Shared>, wal: &SyncSender<WalJob>) {
     halting(shared, "upkeep", || {
-        let mut finished = *shared.compacted.borrow();
         while !shared.is_stopping() {
             shared.upkeep_bell.wait();
             checkpoint(shared, wal)?;
-            finished = compact(shared, wal, finished)?;
+            compact(shared, wal)?;
         }
         if shared.halted.borrow().is_none() {
             begin_checkpoint(shared, &shared.applying.lock());
@@ -42,7 +44,8 @@ pub fn run(shared: &Arc<Shared>, wal: &SyncSender<WalJob>) {
 
 /// Makes a checkpoint that has begun durable, then lets go of the log behind it.
 fn checkpoint(shared: &Shared, wal: &SyncSender<WalJob>) -> Result<(), Halt> {
-    let Some(CheckpointJob { checkpoint, term, conf_state }) = shared.checkpoint.lock().take() else {
+    let Some(CheckpointJob { checkpoint, term, conf_state, installs }) = shared.checkpoint.lock().take()
+    else {
         return Ok(());
     };
     let started = Instant::now();
@@ -50,16 +53,19 @@ fn checkpoint(shared: &Shared, wal: &SyncSender<WalJob>) -> Result<(), Halt> {
     checkpoint.run().map_err(stop)?;
     shared.metrics.handles.backend_commit.observe(started.elapsed().as_secs_f64());
     // The WAL thread is gone only when the member stops.
-    wal.send(WalJob::Checkpointed { index, term, conf_state }).ok();
+    if shared.installs.load(Ordering::Acquire) == installs {
+        wal.send(WalJob::Checkpointed { index, term, conf_state }).ok();
+    }
     tracing::debug!("snapshot-index" = index.0, "saved snapshot");
     Ok(())
 }
 
 /// Removes the versions that compactions have given up, in steps that hold the state for a moment only.
-fn compact(shared: &Shared, wal: &SyncSender<WalJob>, finished: Revision) -> Result<Revision, Halt> {
+fn compact(shared: &Shared, wal: &SyncSender<WalJob>) -> Result<(), Halt> {
+    let installs = shared.installs.load(Ordering::Acquire);
     let target = shared.state.read().mvcc.compacted();
-    if target <= finished {
-        return Ok(finished);
+    if target <= *shared.compacted.borrow() {
+        return Ok(());
     }
     let started = Instant::now();
     let mut resume: Option<Key> = None;
@@ -74,7 +80,12 @@ fn compact(shared: &Shared, wal: &SyncSender<WalJob>, finished: Revision) -> Res
         }
         if shared.is_stopping() {
             // Not through: the next start goes on, and nobody is told that it is finished.
-            return Ok(finished);
+            return Ok(());
+        }
+        if shared.installs.load(Ordering::Acquire) != installs {
+            // The state is another one: from the beginning.
+            shared.upkeep_bell.ring();
+            return Ok(());
         }
         // What a compaction writes to memory, readers have to fetch: they go first.
         std::thread::sleep(shared.config.compaction_sleep_interval.min(limits::COMPACT_PAUSE_MAX));
@@ -89,8 +100,15 @@ fn compact(shared: &Shared, wal: &SyncSender<WalJob>, finished: Revision) -> Res
         took = ?started.elapsed(),
         "finished scheduled compaction"
     );
-    shared.compacted.send_replace(target);
-    Ok(target)
+    // Another member's state may have come meanwhile, of which nothing has been removed.
+    shared.compacted.send_if_modified(|compacted| {
+        let is_same = shared.installs.load(Ordering::Acquire) == installs;
+        if is_same {
+            *compacted = target;
+        }
+        is_same
+    });
+    Ok(())
 }
 
 /// The state for a change that nobody waits for. It does not queue: readers would queue behind it while the apply thread reads.

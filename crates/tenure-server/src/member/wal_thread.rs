@@ -1,6 +1,7 @@
 //! The WAL thread: everything that waits becomes durable with one write and one fdatasync.
 
 use super::driver::Event;
+use super::snapshots::{self, Received};
 use super::{Shared, halting};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -14,6 +15,8 @@ use tenure_storage::wal::Wal;
 pub enum WalJob {
     /// Make entries and hard state durable.
     Persist(Persist),
+    /// Put a snapshot of another member into the place of what is there.
+    Install(Persist, Box<Received>),
     /// A checkpoint holds everything up to here: note it, and let go of the segments behind.
     Checkpointed {
         /// Index of the last entry that the checkpoint holds.
@@ -34,6 +37,14 @@ pub fn run(shared: &Arc<Shared>, mut wal: Wal, jobs: &Receiver<WalJob>) {
             for job in std::iter::once(first).chain(jobs.try_iter()) {
                 match job {
                     WalJob::Persist(persist) => batch.add(persist),
+                    WalJob::Install(persist, received) => {
+                        std::mem::take(&mut batch).write(shared, &mut wal)?;
+                        let applied = snapshots::install(shared, &mut wal, &persist, *received)?;
+                        batch.add(persist);
+                        std::mem::take(&mut batch).write(shared, &mut wal)?;
+                        shared.inbox.send(Event::Applied(applied));
+                        shared.wake_hub();
+                    }
                     WalJob::Checkpointed { index, term, conf_state } => {
                         checkpoints.push((index, term, conf_state));
                     }

@@ -5,8 +5,11 @@ use super::handle::HashKvAnswer;
 use crate::limits;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tenure_core::membership::conf_state_from_json;
 use tenure_core::mvcc::{HashScan, ReadError};
-use tenure_core::types::{RecordRevision, Revision};
+use tenure_core::node::Snapshot;
+use tenure_core::state::TableChange;
+use tenure_core::types::{LogPosition, RecordRevision, Revision};
 use tenure_storage::snapshot::{SnapshotError, SnapshotFile, SnapshotView, content_hash};
 use tenure_storage::store::{RecordScan, StoreError, StoredRecord};
 
@@ -41,11 +44,27 @@ pub fn hash(shared: &Shared) -> Result<(u32, Revision), SnapshotError> {
 
 /// The database of a backup.
 pub fn snapshot(shared: &Shared) -> Result<SnapshotFile, SnapshotError> {
-    static SERIAL: AtomicU64 = AtomicU64::new(0);
     let (view, _) = view(shared);
+    write(shared, view)
+}
+
+fn write(shared: &Shared, view: SnapshotView<RecordScan>) -> Result<SnapshotFile, SnapshotError> {
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
     let name = format!("snapshot-{}.tmp", SERIAL.fetch_add(1, Ordering::Relaxed));
     let path = Path::new("member").join(name);
     SnapshotFile::write(&*shared.disk, &path, view)
+}
+
+/// The database for another member, and what it stands for.
+pub fn snapshot_for_member(shared: &Shared) -> Result<(SnapshotFile, Snapshot), SnapshotError> {
+    let (view, _) = view(shared);
+    let position = LogPosition { index: view.applied, term: view.term };
+    let conf_state = view.tables.iter().rev().find_map(|change| match change {
+        TableChange::ConfState(json) => conf_state_from_json(json).ok(),
+        _ => None,
+    });
+    let snapshot = Snapshot { position, conf_state: conf_state.unwrap_or_default() };
+    Ok((write(shared, view)?, snapshot))
 }
 
 /// Everything at one index.

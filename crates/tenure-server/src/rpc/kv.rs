@@ -4,6 +4,7 @@ use super::encode;
 use super::range_stream::{self, Chunks};
 use crate::auth::Caller;
 use crate::member::Member;
+use tenure_api::error::EtcdError;
 use tenure_api::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest,
 };
@@ -34,6 +35,9 @@ impl Kv for KvService {
         let caller = Caller::of(&request);
         let query = RangeQuery::from_wire(request.into_inner())?;
         check::range(&query)?;
+        if self.member.is_learner() && !query.serializable {
+            return Err(EtcdError::NotSupportedForLearner.into());
+        }
         let outcome = self.member.range(&caller, query).await?;
         Ok(Response::new(encode::range(self.member.headers(), outcome)))
     }

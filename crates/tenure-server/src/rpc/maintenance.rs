@@ -2,12 +2,13 @@
 
 use crate::auth::Caller;
 use crate::limits;
-use crate::member::Member;
+use crate::member::{Member, MoveLeaderError};
 use tenure_api::error::{EtcdError, UnlistedError};
 use tenure_api::etcdserverpb as pb;
 use tenure_api::server::etcdserverpb::maintenance_server::Maintenance;
 use tenure_core::command::{AlarmAction, AlarmCommand, Command};
 use tenure_core::state::{self, Access};
+use tenure_core::types::MemberId;
 use tenure_storage::snapshot::{SnapshotBlob, SnapshotError};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -139,10 +140,8 @@ impl Maintenance for MaintenanceService {
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
         self.permit(&request, Access::Admin).await?;
         // To itself: done at once, with an empty answer (reference 11, M6).
-        if request.into_inner().target_id == self.member.id().0 {
-            return Ok(Response::new(pb::MoveLeaderResponse { header: None }));
-        }
-        Err(EtcdError::BadLeaderTransferee.into())
+        self.member.move_leader(MemberId(request.into_inner().target_id)).await?;
+        Ok(Response::new(pb::MoveLeaderResponse { header: None }))
     }
 
     async fn downgrade(
@@ -156,4 +155,13 @@ impl Maintenance for MaintenanceService {
 
 fn unreadable(error: &SnapshotError) -> Status {
     Status::internal(error.to_string())
+}
+
+impl From<MoveLeaderError> for Status {
+    fn from(error: MoveLeaderError) -> Self {
+        match error {
+            MoveLeaderError::Etcd(error) => error.into(),
+            MoveLeaderError::TimedOut => UnlistedError::TimeoutLeaderTransfer.into(),
+        }
+    }
 }

@@ -4,6 +4,7 @@ pub mod auth;
 pub mod cluster;
 pub mod election;
 pub mod encode;
+pub mod gate;
 pub mod header;
 pub mod health;
 pub mod kv;

@@ -154,6 +154,10 @@ impl Hub {
                 continue;
             }
             let part = source.history(next, visible, bounds)?;
+            if source.compacted().is_some_and(|compacted| next < compacted) {
+                // It came meanwhile, with another member's state or without, and may have taken records out of what was read.
+                continue;
+            }
             let mut desk = self.desk.lock();
             for revision in &part.revisions {
                 desk.hand_out(revision);

@@ -62,6 +62,17 @@ impl SnapshotFile {
         &self.storage_version
     }
 
+    /// Up to `bytes_max` bytes of the database from `at` on; none at its end.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn read(&self, at: u64, bytes_max: usize) -> io::Result<Bytes> {
+        let left = usize::try_from(self.bytes.saturating_sub(at)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; left.min(bytes_max)];
+        self.file.read_exact_at(&mut bytes, at)?;
+        Ok(bytes.into())
+    }
+
     /// The database in pieces of [`BLOB_BYTES`], then its SHA-256. Written one behind the other they are the
     /// file that `snapshot save` makes.
     #[must_use]

@@ -8,11 +8,13 @@
 mod content;
 mod file;
 mod foreign;
+mod read;
 mod status;
 
 pub use content::{SnapshotView, content_hash};
 pub use file::{BLOB_BYTES, SnapshotBlob, SnapshotBlobs, SnapshotFile};
 pub use foreign::{ForeignDataDir, ForeignDatabase, foreign_data_dir};
+pub use read::{Records, SnapshotContent};
 pub use status::SnapshotStatus;
 
 use crate::bolt::BoltError;
@@ -33,6 +35,14 @@ pub enum SnapshotError {
     /// A record of a database is not a key-value pair.
     #[error("snapshot database: {0}")]
     Pair(#[from] MalformedKv),
+    /// A bucket of a database holds what etcd does not put there.
+    #[error("snapshot database: bucket {bucket}, key {key}: not what etcd puts there")]
+    Foreign {
+        /// The bucket.
+        bucket: &'static str,
+        /// The key, escaped.
+        key: String,
+    },
     /// A record of the view could not be read.
     #[error("reading a record for the snapshot: {0}")]
     Record(Box<dyn Error + Send + Sync>),

@@ -429,3 +429,56 @@ fn the_rows_of_a_state_make_the_same_state() {
     assert_eq!(again.tables(), rows);
     assert_eq!(again.mvcc.compacted(), Revision(2));
 }
+
+#[test]
+fn a_database_comes_back_as_tables_and_records() {
+    let file = saved(&snapshot(full_view()));
+    let content = SnapshotContent::open(&file[..file.len() - 32]).unwrap();
+    assert_eq!(content.applied().unwrap(), LogIndex(9));
+    let gone = [
+        TableChange::LeaseDelete(LeaseId(9)),
+        TableChange::AlarmDelete(alarm(4, AlarmType::Corrupt)),
+        TableChange::AlarmPut(alarm(4, AlarmType::Corrupt)),
+        TableChange::MemberPut(MemberId(0xcd), Bytes::from_static(br#"{"id":205}"#)),
+        lease(9, 1, 1),
+    ];
+    let text = |rows: Vec<TableChange>| {
+        let mut rows: Vec<String> = rows.iter().map(|row| format!("{row:?}")).collect();
+        rows.sort();
+        rows
+    };
+    let expected = full_view().tables.into_iter().filter(|row| !gone.contains(row)).collect();
+    assert_eq!(text(content.tables().unwrap()), text(expected));
+    let records: Vec<StoredRecord> = content.records().unwrap().map(Result::unwrap).collect();
+    let expected: Vec<StoredRecord> = full_view().records.into_iter().map(Result::unwrap).collect();
+    assert_eq!(records, expected);
+}
+
+#[test]
+fn the_database_of_a_real_etcd_is_read() {
+    let content = SnapshotContent::open(ETCD_DB).unwrap();
+    assert!(content.applied().unwrap() > LogIndex(0));
+    let tables = content.tables().unwrap();
+    assert!(tables.iter().any(|row| matches!(row, TableChange::MemberPut(..))));
+    assert!(tables.iter().any(|row| matches!(row, TableChange::ConfState(_))));
+    let mut records = content.records().unwrap().map(Result::unwrap);
+    let first = records.next().unwrap();
+    assert!(first.at.main >= Revision(2));
+    assert!(records.is_sorted_by_key(|record| record.at));
+}
+
+#[test]
+fn what_etcd_does_not_write_is_refused() {
+    for (table, bucket) in [
+        (TableChange::MemberPut(MemberId(1), Bytes::from_static(b"{")), "members"),
+        (TableChange::ConfState(Bytes::from_static(b"{")), "meta"),
+        (TableChange::Downgrade(Bytes::from_static(b"1")), "cluster"),
+    ] {
+        let file = saved(&snapshot(view(vec![table], records(Vec::new()))));
+        let content = SnapshotContent::open(&file[..file.len() - 32]).unwrap();
+        match content.tables() {
+            Err(SnapshotError::Foreign { bucket: found, .. }) => assert_eq!(found, bucket),
+            other => panic!("{other:?}"),
+        }
+    }
+}

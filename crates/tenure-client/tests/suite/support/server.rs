@@ -187,7 +187,8 @@ impl TestServer {
                 let url = EndpointUrl::http("127.0.0.1", *port);
                 let mut config = ServerConfig::in_directory(self.directory.path().join("data"))
                     .with_name("default")
-                    .listening_on(url);
+                    .listening_on(url)
+                    .without_peers();
                 config.auth_token_ttl = *auth_token_ttl;
                 config.bcrypt_cost = BCRYPT_COST;
                 config.watch_progress_notify_interval = PROGRESS_INTERVAL;

@@ -1,0 +1,203 @@
+//! Several servers as one cluster of processes on loopback ports.
+
+use crate::process::Server;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tenure_api::etcdserverpb::{
+    HashKvRequest, StatusRequest, StatusResponse, maintenance_client::MaintenanceClient,
+};
+use tonic::transport::Channel;
+
+/// How long a fact that must come true may take.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The pause between two looks at a fact.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A cluster of processes. Dropping it kills them.
+#[derive(Debug)]
+pub struct Cluster {
+    program: PathBuf,
+    directory: PathBuf,
+    flags: Vec<String>,
+    /// The members, in the order in which they were made.
+    pub members: Vec<Server>,
+}
+
+impl Cluster {
+    /// Members `m0`, `m1`, ... of a new cluster, not started. Their data are in `directory`; `flags` are for all.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn new(program: &Path, directory: &Path, size: usize, flags: &[&str]) -> Result<Self> {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut cluster = Self {
+            program: program.to_path_buf(),
+            directory: directory.to_path_buf(),
+            flags,
+            members: Vec::new(),
+        };
+        for _ in 0..size {
+            cluster.make()?;
+        }
+        let text = cluster.text();
+        for (at, member) in cluster.members.iter_mut().enumerate() {
+            member.join(&format!("m{at}"), &text);
+        }
+        Ok(cluster)
+    }
+
+    /// [`Cluster::new`], started and ready.
+    ///
+    /// # Errors
+    /// A process ends, or there is no leader within [`PATIENCE`].
+    pub async fn start(program: &Path, directory: &Path, size: usize, flags: &[&str]) -> Result<Self> {
+        let mut cluster = Self::new(program, directory, size, flags)?;
+        for member in &mut cluster.members {
+            member.launch()?;
+        }
+        for at in 0..size {
+            cluster.ready(at).await?;
+        }
+        Ok(cluster)
+    }
+
+    fn make(&mut self) -> Result<usize> {
+        let at = self.members.len();
+        let data = self.directory.join(format!("m{at}"));
+        self.members.push(Server::new(&self.program, &data, &self.flags)?);
+        Ok(at)
+    }
+
+    /// A member that joins, not started: its peer URL is to be added first. Returns its place.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn make_joiner(&mut self) -> Result<usize> {
+        let at = self.make()?;
+        let mut flags = self.flags.clone();
+        flags.push("--initial-cluster-state=existing".to_owned());
+        let text = self.text();
+        self.members[at].set_flags(&flags);
+        self.members[at].join(&format!("m{at}"), &text);
+        Ok(at)
+    }
+
+    /// Makes a member forget everything and join again when it is next started, as `m<at>` of the cluster of all members here.
+    ///
+    /// # Errors
+    /// The member runs, or its directory cannot be removed.
+    pub fn wipe(&mut self, at: usize) -> Result<()> {
+        ensure!(!self.members[at].is_running(), "m{at} runs");
+        let mut flags = self.flags.clone();
+        flags.push("--initial-cluster-state=existing".to_owned());
+        self.members[at].set_flags(&flags);
+        Ok(fs::remove_dir_all(self.members[at].data())?)
+    }
+
+    /// `--initial-cluster` of all members.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let pairs = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(at, member)| format!("m{at}=http://{}", member.peer_address()));
+        pairs.collect::<Vec<_>>().join(",")
+    }
+
+    /// Waits until a member answers and knows a leader.
+    ///
+    /// # Errors
+    /// It ends, or does not within [`PATIENCE`].
+    pub async fn ready(&mut self, at: usize) -> Result<StatusResponse> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let member = &mut self.members[at];
+            ensure!(!member.has_ended()?, "m{at} has ended\n{}", member.log_tail());
+            if let Ok(Ok(status)) = tokio::time::timeout(Duration::from_secs(2), self.status(at)).await
+                && status.leader != 0
+            {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "m{at} is not ready\n{}", self.members[at].log_tail());
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// A new connection to a member.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub async fn channel(&self, at: usize) -> Result<Channel> {
+        self.members[at].channel().await
+    }
+
+    /// What a member says of itself.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn status(&self, at: usize) -> Result<StatusResponse> {
+        let mut maintenance = MaintenanceClient::new(self.channel(at).await?);
+        Ok(maintenance.status(StatusRequest {}).await?.into_inner())
+    }
+
+    /// Waits until a running member leads and says so: its place.
+    ///
+    /// # Errors
+    /// None does within [`PATIENCE`].
+    pub async fn leader(&self) -> Result<usize> {
+        let found = until("a leader", || async {
+            for at in (0..self.members.len()).filter(|at| self.members[*at].is_running()) {
+                let asked = tokio::time::timeout(Duration::from_secs(2), self.status(at)).await;
+                if let Ok(Ok(status)) = asked
+                    && status.header.as_ref().is_some_and(|header| header.member_id == status.leader)
+                {
+                    return Ok(Some(at));
+                }
+            }
+            Ok(None)
+        });
+        found.await
+    }
+
+    /// Waits until all running members have the same hash at the same revision: the revision.
+    ///
+    /// # Errors
+    /// They do not within [`PATIENCE`].
+    pub async fn equal(&self) -> Result<i64> {
+        until("all members are equal", || async {
+            let mut answers = Vec::new();
+            for at in (0..self.members.len()).filter(|at| self.members[*at].is_running()) {
+                let Ok(channel) = self.channel(at).await else { return Ok(None) };
+                let asked = MaintenanceClient::new(channel).hash_kv(HashKvRequest { revision: 0 }).await;
+                let Ok(answer) = asked else { return Ok(None) };
+                let answer = answer.into_inner();
+                answers.push((answer.hash_revision, answer.hash, answer.compact_revision));
+            }
+            let first = answers.first().copied().context("nobody runs")?;
+            Ok(answers.iter().all(|answer| *answer == first).then_some(first.0))
+        })
+        .await
+    }
+}
+
+/// Looks again and again until a fact is there.
+///
+/// # Errors
+/// It is not within [`PATIENCE`], or looking fails.
+pub async fn until<T, F: Future<Output = Result<Option<T>>>>(what: &str, look: impl Fn() -> F) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(fact) = look().await? {
+            return Ok(fact);
+        }
+        if Instant::now() >= deadline {
+            bail!("not within {PATIENCE:?}: {what}");
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
