@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Clusters of three in which Tenure's members and members of a real etcd 3.7.1 are one store: writes, reads, leases through each,
+# a member brought back by a snapshot, the leadership with each, equal hashes.
+#
+# run.sh TENURED [BIN]: BIN holds etcdctl (default /opt/etcd-3.5.1). Builds etcd from its Go modules.
+set -euo pipefail
+
+command -v go >/dev/null || { echo "skipped: there is no Go"; exit 0; }
+tenured=$(realpath "$1") bin=${2:-/opt/etcd-3.5.1}
+here=$(dirname "$(realpath "$0")")
+work=$(mktemp -d)
+pids=()
+stop() { for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done; wait 2>/dev/null || true; }
+trap 'stop; rm -rf "$work"' EXIT
+
+(cd "$here" && GOFLAGS=-mod=readonly go build -o "$work/etcd" .) >"$work/log" 2>&1 ||
+  { echo "skipped: etcd's Go modules cannot be had or built: $(tail -1 "$work/log")"; exit 0; }
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+ctl() { ETCDCTL_API=3 timeout 30 "$bin/etcdctl" "$@"; }
+fail() { echo "FAIL  $kinds: $*"; tail -n 3 "$work/$kinds"/*.log; exit 1; }
+
+# member AT: starts it; its kind is a letter of $kinds, e for etcd and t for Tenure.
+member() {
+  local program=$tenured client=http://${clients[$1]} peer=http://${peers[$1]}
+  [ "${kinds:$1:1}" = e ] && program=$work/etcd
+  "$program" --name "m$1" --data-dir "$work/$kinds/m$1" --listen-client-urls "$client" --advertise-client-urls "$client" \
+    --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "$cluster" \
+    --snapshot-count 100 --snapshot-catchup-entries 20 >>"$work/$kinds/m$1.log" 2>&1 &
+  pids[$1]=$!
+}
+
+# until_done WORDS: again and again for half a minute, as long as a change of the leader may take.
+until_done() { for _ in $(seq 100); do "$@" >/dev/null 2>&1 && return 0; sleep 0.3; done; fail "$*"; }
+
+equal() {
+  local hashes
+  for _ in $(seq 100); do
+    hashes=$(ctl --endpoints "$all" endpoint hashkv 2>/dev/null | sed 's/.*, //' | sort | uniq -c)
+    [ "$(awk '{print $1}' <<<"$hashes")" = 3 ] && return 0
+    sleep 0.3
+  done
+  fail "the hashes differ: $hashes"
+}
+
+id_of() { printf %x "$(ctl --endpoints "$1" endpoint status -w json | grep -o '"member_id":[0-9]*' | head -1 | cut -d: -f2)"; }
+has_value() { [ "$(ctl --endpoints "$1" get "$2" --print-value-only)" = "$3" ]; }
+lead() { for from in "${clients[@]}"; do ctl --endpoints "$from" move-leader "$1" && return 0; done; return 1; }
+
+# A member of each kind last: it is the one that gets the snapshot.
+for kinds in ett tte eet; do
+  mkdir "$work/$kinds"
+  clients=() peers=() pids=() cluster=
+  for at in 0 1 2; do
+    clients[at]=127.0.0.1:$(free_port) peers[at]=127.0.0.1:$(free_port)
+    cluster+=${cluster:+,}m$at=http://${peers[at]}
+  done
+  all=${clients[0]},${clients[1]},${clients[2]}
+  for at in 0 1 2; do member "$at"; done
+  for client in "${clients[@]}"; do until_done ctl --endpoints "$client" put "through-$client" x; done
+  for client in "${clients[@]}"; do
+    [ "$(ctl --endpoints "$client" get through- --prefix --print-value-only | grep -c x)" = 3 ] || fail "reads through $client"
+  done
+  lease=$(ctl --endpoints "${clients[0]}" lease grant 600 | awk '{print $2}')
+  for client in "${clients[@]}"; do
+    ctl --endpoints "$client" lease keep-alive --once "$lease" | grep -q 'TTL(600)' || fail "renewal through $client"
+    ctl --endpoints "$client" lease timetolive "$lease" | grep -q 'granted with TTL(600s)' || fail "time to live through $client"
+  done
+  kill -9 "${pids[2]}"
+  until_done ctl --endpoints "${clients[0]}" put more 0
+  for key in $(seq 150); do ctl --endpoints "${clients[0]}" put "more-$key" "$key" >/dev/null; done
+  member 2
+  until_done has_value "${clients[2]}" more-150 150
+  grep -Eq 'installed a snapshot|applied snapshot' "$work/$kinds/m2.log" || fail "it was no snapshot that brought m2 back"
+  equal
+  for client in "${clients[@]}"; do
+    until_done lead "$(id_of "$client")"
+    until_done ctl --endpoints "$client" put "led-by-$client" x
+  done
+  equal
+  stop
+  echo "ok    $kinds"
+done
