@@ -63,19 +63,17 @@ async fn a_write_whose_answer_is_cut_off_is_told_as_such_and_not_repeated() {
     let server = TestServer::start().await;
     let proxy = Proxy::to(server.endpoint()).await;
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
+    let direct = server.client().await;
     client.put("k", "1").await.unwrap();
-    proxy.cut_after(5);
-    let error = soon(client.put("k", "2")).await.unwrap_err();
+    let is_done = async || direct.get("k").await.unwrap().kvs[0].value == "2";
+    let (written, ()) = tokio::join!(client.put("k", "2").into_future(), soon(proxy.lose_answer(is_done)));
+    let error = written.unwrap_err();
     assert!(matches!(error, Error::ConnectionLost { .. }), "{error}");
     assert!(error.may_have_taken_effect());
     proxy.resume();
     // It was carried out once; who cannot bear twice can see that it was.
-    let got = eventually("the write", async || {
-        let got = client.get("k").await.unwrap();
-        (got.kvs[0].value == "2").then_some(got)
-    })
-    .await;
-    assert_eq!(got.kvs[0].version, 2);
+    let got = soon(client.get("k")).await.unwrap();
+    assert_eq!((got.kvs[0].value_text(), got.kvs[0].version), ("2".into(), 2));
 }
 
 #[tokio::test]
