@@ -8,8 +8,8 @@
 //!   told ([`writes`]);
 //! * whoever was called after something had been answered saw it ([`order`]);
 //! * a read saw exactly what its revision holds ([`reads`]);
-//! * watchers saw every change once, in order ([`watches`]);
-//! * leases ended neither early nor late ([`leases`]).
+//! * watchers saw every change once, in order ([`mod@watches`]);
+//! * leases ended neither early nor late ([`mod@leases`]).
 
 pub mod leases;
 pub mod operations;
