@@ -3,7 +3,7 @@
 //! Time is true time in microseconds; each host has a clock of its own that runs fast or slow. A queue of events says what
 //! happens next: a message arrives, a thread of a member has its turn, a client calls, a fault begins or ends. Whoever takes an
 //! event carries out what follows in the order that the server's driver keeps (`core::node`), and everything that is noticed
-//! of a member is compared with what members agree on ([`agreed`]) at once, and with what clients saw at the end ([`crate::check`]).
+//! of a member is compared with what members agree on (`agreed.rs`) at once, and with what clients saw at the end ([`crate::check`]).
 
 mod agreed;
 mod clients;
