@@ -9,7 +9,6 @@
 //! ends early or lives for ever; that nothing is applied that nobody asked for, or twice.
 
 pub mod bug;
-pub mod check;
 pub mod cluster;
 pub mod disk;
 pub mod member;
@@ -20,6 +19,8 @@ pub mod workload;
 pub mod world;
 
 pub use cluster::Story;
+
+use tenure_check as check;
 
 use cluster::Cluster;
 use trace::Trace;

@@ -4,13 +4,14 @@ use anyhow::{Context, Result};
 use std::{path::Path, process::Command};
 
 /// What must not be found below a crate, each crate looked at by itself (features that another crate turns on do not count).
-const ABSENT: [(&str, &[&str]); 9] = [
+const ABSENT: [(&str, &[&str]); 10] = [
     ("tenure-api", &["tenure-core", "tenure-storage", "tenure-server", "tenure-harness"]),
     (
         "tenure-core",
         &["tokio", "tonic", "mio", "hyper", "h2", "axum", "rustix", "tenure-storage", "tenure-server"],
     ),
     ("tenure-storage", &["tokio", "tonic", "hyper", "h2", "tenure-server"]),
+    ("tenure-check", &["tokio", "tonic", "tenure-api", "tenure-core", "tenure-storage", "tenure-server"]),
     ("tenure-sim", &["tokio", "tonic", "tenure-server"]),
     ("tenure-server", &["tenure-cli", "tenure-sim", "tenure-harness"]),
     ("tenure-client", &["tenure-core", "tenure-storage", "tenure-server", "tenure-harness", "axum", "tower"]),

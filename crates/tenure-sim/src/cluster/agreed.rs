@@ -63,7 +63,7 @@ impl Agreed {
             self.refused.insert(id);
             return Ok(());
         }
-        let is_applied = self.history.changes.iter().any(|change| change.by == Some(id));
+        let is_applied = self.history.changes.iter().any(|change| change.by == Some(id.0));
         if is_applied { Err(format!("{id:x?} is refused and was applied")) } else { Ok(()) }
     }
 
@@ -109,7 +109,8 @@ impl Agreed {
             self.note_lease(now, &command, &done.outcome, by.is_some());
         }
         for record in &batch.records {
-            let pair = (!record.version.is_tombstone()).then(|| record.kv.clone());
+            let by = by.map(|id| id.0);
+            let pair = (!record.version.is_tombstone()).then(|| record.kv.0.clone());
             let key = Bytes::copy_from_slice(record.key.as_slice());
             self.history.changes.push(Change { revision: record.at().main.0, by, key, pair });
         }

@@ -4,7 +4,9 @@ use super::host::Asker;
 use super::network::HostAt;
 use super::{Cluster, Event, Watcher};
 use crate::bug::Bug;
-use crate::check::{Answer, LeaseEvent, Operation as Seen, WatchStep, What, contains};
+use crate::check::{
+    Answer, KeyRange as Watched, LeaseEvent, Operation as Seen, RangeEnd as WatchedEnd, WatchStep, What,
+};
 use crate::member::{Failure, Member};
 use crate::workload::Current;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use tenure_core::command::{Command, RangeQuery, Request, RequestHeader};
 use tenure_core::mvcc;
 use tenure_core::node::{Input, LeaseRefusal, Proposal, ReadTicket};
 use tenure_core::state::{OpOutcome, Outcome, Response, TxnOutcome, txn_is_read_only};
-use tenure_core::types::{KvView, LeaseId, RecordRevision, Revision};
+use tenure_core::types::{KeyRange, KvView, LeaseId, RangeEnd, RecordRevision, Revision};
 
 /// A client waits so long for an answer.
 const PATIENCE_MICROS: u64 = 7_000_000;
@@ -143,7 +145,7 @@ impl Cluster {
             self.operations.get_mut(&op)
         {
             *known = Some(place);
-            let what = What::Write { id, answer: Answer::Unknown };
+            let what = What::Write { id: id.0, answer: Answer::Unknown };
             self.agreed.history.operations.push(Seen { called: *called, returned: None, what });
         }
         self.agreed.issue(id, command.clone());
@@ -224,7 +226,8 @@ impl Cluster {
         if let Ok(outcome) = found {
             let returned = Some(self.next_moment());
             let server = (!is_linearizable).then_some((host, run));
-            let saw = is_plain.then_some((query.range, outcome.kvs));
+            let pairs = outcome.kvs.into_iter().map(|kv| kv.0).collect();
+            let saw = is_plain.then(|| (watched(query.range), pairs));
             let what = What::Read { server, revision, saw };
             self.story.answered += 1;
             self.agreed.history.operations.push(Seen { called, returned, what });
@@ -273,8 +276,8 @@ fn look(member: &Member, watcher: &mut Watcher, span: i64) -> Result<Option<Watc
     for record in member.store.scan(first, Revision(through)) {
         let record = record.map_err(|error| error.to_string())?;
         let KvView { key, .. } = record.kv.view().map_err(|error| error.to_string())?;
-        if contains(&watcher.seen.range, &key) {
-            events.push((record.at.main.0, key, (!record.tombstone).then_some(record.kv)));
+        if watcher.seen.range.contains(&key) {
+            events.push((record.at.main.0, key, (!record.tombstone).then_some(record.kv.0)));
         }
     }
     watcher.next = through + 1;
@@ -306,4 +309,14 @@ fn writes(txn: &TxnOutcome) -> bool {
         OpOutcome::Txn(txn) => writes(txn),
         OpOutcome::Range(_) => false,
     })
+}
+
+/// A range as the checkers know it.
+pub(super) fn watched(range: KeyRange) -> Watched {
+    let end = match range.end {
+        RangeEnd::Single => WatchedEnd::Single,
+        RangeEnd::Open => WatchedEnd::Open,
+        RangeEnd::Before(end) => WatchedEnd::Before(end.0),
+    };
+    Watched { start: range.start.0, end }
 }

@@ -3,7 +3,7 @@
 //! Time is true time in microseconds; each host has a clock of its own that runs fast or slow. A queue of events says what
 //! happens next: a message arrives, a thread of a member has its turn, a client calls, a fault begins or ends. Whoever takes an
 //! event carries out what follows in the order that the server's driver keeps (`core::node`), and everything that is noticed
-//! of a member is compared with what members agree on (`agreed.rs`) at once, and with what clients saw at the end ([`crate::check`]).
+//! of a member is compared with what members agree on (`agreed.rs`) at once, and with what clients saw at the end ([`tenure_check`]).
 
 mod agreed;
 mod clients;
@@ -20,7 +20,7 @@ use crate::random::Random;
 use crate::trace::Trace;
 use crate::workload::Workload;
 use agreed::Agreed;
-use clients::{Client, Operation};
+use clients::{Client, Operation, watched};
 use host::{Host, Place, description};
 use network::{HostAt, Network, Packet, Quality};
 use std::collections::BTreeMap;
@@ -210,7 +210,7 @@ impl Cluster {
             self.schedule(0, Event::Client(at));
         }
         for at in 0..WATCHERS {
-            let range = self.workload.range();
+            let range = watched(self.workload.range());
             let next = self.random.between(2, 40);
             let seen = Watch { range, from: next, steps: Vec::new(), is_complete: false };
             self.watchers.push(Watcher { host: self.random.place(self.hosts.len()), next, seen });

@@ -8,12 +8,12 @@
 //!   told ([`writes`]);
 //! * whoever was called after something had been answered saw it ([`order`]);
 //! * a read saw exactly what its revision holds ([`reads`]);
-//! * watchers saw every change once, in order ([`mod@watches`]);
-//! * leases ended neither early nor late ([`mod@leases`]).
+//! * watchers saw every change once, in order ([`watches`]);
+//! * leases ended neither early nor late ([`leases`]).
 
-pub mod leases;
-pub mod operations;
-pub mod watches;
+mod leases;
+mod operations;
+mod watches;
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,50 @@ pub use watches::{Watch, WatchStep, watches};
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use tenure_core::types::{KeyRange, KvBytes, RangeEnd, RequestId};
+
+/// A range of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The first key.
+    pub start: Bytes,
+    /// Where it stops.
+    pub end: RangeEnd,
+}
+
+/// Where a range stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RangeEnd {
+    /// It is one key.
+    Single,
+    /// Every key from the first on.
+    Open,
+    /// Keys below this one.
+    Before(Bytes),
+}
+
+impl KeyRange {
+    /// One key.
+    #[must_use]
+    pub fn single(key: Bytes) -> Self {
+        Self { start: key, end: RangeEnd::Single }
+    }
+
+    /// All keys.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { start: Bytes::new(), end: RangeEnd::Open }
+    }
+
+    /// Whether `key` is in it.
+    #[must_use]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        match &self.end {
+            RangeEnd::Single => key == self.start,
+            RangeEnd::Open => key >= &*self.start,
+            RangeEnd::Before(end) => &*self.start <= key && key < &**end,
+        }
+    }
+}
 
 /// What is wrong with a history.
 pub type Violation = String;
@@ -47,12 +90,12 @@ pub struct History {
 pub struct Change {
     /// The revision that it belongs to.
     pub revision: i64,
-    /// Who asked for it; nobody for what the cluster does by itself.
-    pub by: Option<RequestId>,
+    /// The request that made it; none for what the cluster does by itself.
+    pub by: Option<u64>,
     /// The key.
     pub key: Bytes,
-    /// What it holds from then on; nothing if it is deleted.
-    pub pair: Option<KvBytes>,
+    /// The wire bytes of what it holds from then on, an `mvccpb.KeyValue`; nothing if it is deleted.
+    pub pair: Option<Bytes>,
 }
 
 /// What a client asked for. Moments are numbers of which none is used twice.
@@ -72,7 +115,7 @@ pub enum What {
     /// A request that may change something.
     Write {
         /// Its id.
-        id: RequestId,
+        id: u64,
         /// Its answer.
         answer: Answer,
     },
@@ -83,7 +126,7 @@ pub enum What {
         /// The revision in the header.
         revision: i64,
         /// What a plain read asked for, and saw.
-        saw: Option<(KeyRange, Vec<KvBytes>)>,
+        saw: Option<(KeyRange, Vec<Bytes>)>,
     },
 }
 
@@ -116,24 +159,13 @@ impl<'a> Versions<'a> {
         versions
     }
 
-    fn at(&self, range: &KeyRange, revision: i64) -> Vec<&'a KvBytes> {
-        let inside = self.0.iter().filter(|(key, _)| contains(range, key));
+    fn at(&self, range: &KeyRange, revision: i64) -> Vec<&'a Bytes> {
+        let inside = self.0.iter().filter(|(key, _)| range.contains(key));
         let newest = inside.filter_map(|(_, changes)| {
             let later = changes.partition_point(|change| change.revision <= revision);
             changes[..later].last()?.pair.as_ref()
         });
         newest.collect()
-    }
-}
-
-/// Whether `key` is in `range`.
-#[must_use]
-pub fn contains(range: &KeyRange, key: &[u8]) -> bool {
-    let start = range.start.as_slice();
-    match &range.end {
-        RangeEnd::Single => key == start,
-        RangeEnd::Open => key >= start,
-        RangeEnd::Before(end) => start <= key && key < end.as_slice(),
     }
 }
 

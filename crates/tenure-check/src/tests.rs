@@ -2,19 +2,18 @@
 
 use super::*;
 use std::time::Duration;
-use tenure_core::types::Key;
 
-fn pair(text: &'static str) -> KvBytes {
-    KvBytes(Bytes::from_static(text.as_bytes()))
+fn pair(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
 }
 
 fn change(revision: i64, by: u64, key: &'static str, value: Option<&'static str>) -> Change {
-    let by = Some(RequestId(by)).filter(|id| id.0 > 0);
+    let by = Some(by).filter(|id| *id > 0);
     Change { revision, by, key: Bytes::from_static(key.as_bytes()), pair: value.map(pair) }
 }
 
 fn write(called: u64, returned: u64, id: u64, revision: i64) -> Operation {
-    let what = What::Write { id: RequestId(id), answer: Answer::At { revision, writes: true } };
+    let what = What::Write { id, answer: Answer::At { revision, writes: true } };
     Operation { called, returned: Some(returned), what }
 }
 
@@ -34,7 +33,7 @@ fn by_server(mut operation: Operation, server: (usize, u64)) -> Operation {
     operation
 }
 
-fn event(change: &Change) -> (i64, Bytes, Option<KvBytes>) {
+fn event(change: &Change) -> (i64, Bytes, Option<Bytes>) {
     (change.revision, change.key.clone(), change.pair.clone())
 }
 
@@ -55,16 +54,8 @@ fn right() -> History {
         by_server(read(60, 61, 2, &["a1"]), (1, 0)),
         by_server(read(62, 63, 4, &["b1"]), (1, 0)),
         read(64, 80, 5, &["b1", "c1"]),
-        Operation {
-            called: 65,
-            returned: None,
-            what: What::Write { id: RequestId(3), answer: Answer::Unknown },
-        },
-        Operation {
-            called: 66,
-            returned: Some(67),
-            what: What::Write { id: RequestId(9), answer: Answer::Refused },
-        },
+        Operation { called: 65, returned: None, what: What::Write { id: 3, answer: Answer::Unknown } },
+        Operation { called: 66, returned: Some(67), what: What::Write { id: 9, answer: Answer::Refused } },
     ];
     let steps = vec![
         WatchStep::Events { through: 3, compacted: -1, events: changes[1..3].iter().map(event).collect() },
@@ -101,7 +92,7 @@ fn steps(history: &mut History) -> &mut Vec<WatchStep> {
     &mut history.watches[0].steps
 }
 
-fn events(history: &mut History, step: usize) -> &mut Vec<(i64, Bytes, Option<KvBytes>)> {
+fn events(history: &mut History, step: usize) -> &mut Vec<(i64, Bytes, Option<Bytes>)> {
     match &mut steps(history)[step] {
         WatchStep::Events { events, .. } => events,
         WatchStep::Compacted(_) => panic!("no events"),
@@ -120,10 +111,10 @@ fn lost_doubled_and_misplaced_writes_are_found() {
     assert!(found(|history| history.operations[2] = write(25, 50, 2, 4)).contains("but made revision 3"));
     assert!(found(|history| drop(history.changes.remove(4))).contains("last"));
     assert!(found(|history| history.changes[4].revision = 6).contains("follows 4"));
-    assert!(found(|history| history.changes[4].by = Some(RequestId(1))).contains("again 5"));
-    assert!(found(|history| history.changes[4].by = Some(RequestId(9))).contains("was refused"));
+    assert!(found(|history| history.changes[4].by = Some(1)).contains("again 5"));
+    assert!(found(|history| history.changes[4].by = Some(9)).contains("was refused"));
     // Two requests that make one revision.
-    assert!(found(|history| history.changes[2].by = Some(RequestId(8))).contains("follows 3"));
+    assert!(found(|history| history.changes[2].by = Some(8)).contains("follows 3"));
 }
 
 #[test]
@@ -139,7 +130,7 @@ fn what_was_told_before_is_before() {
     assert!(order(&[read(1, 2, 5, &[]), write(3, 4, 1, 5)]).is_err());
     assert_eq!(order(&[read(1, 3, 5, &[]), read(2, 4, 4, &[])]), Ok(()), "reads at once see what they like");
     // A write that changed nothing counts as a read.
-    let nothing = What::Write { id: RequestId(1), answer: Answer::At { revision: 4, writes: false } };
+    let nothing = What::Write { id: 1, answer: Answer::At { revision: 4, writes: false } };
     let nothing = |called, returned| Operation { called, returned: Some(returned), what: nothing.clone() };
     assert!(order(&[read(1, 2, 5, &[]), nothing(3, 4)]).is_err());
     assert_eq!(order(&[read(1, 2, 4, &[]), nothing(3, 4)]), Ok(()));
@@ -217,7 +208,7 @@ fn watches_of(history: History) -> bool {
 #[test]
 fn a_watcher_of_a_range_sees_only_that() {
     let mut history = right();
-    history.watches[0].range = KeyRange::single(Key(Bytes::from_static(b"a")));
+    history.watches[0].range = KeyRange::single(Bytes::from_static(b"a"));
     assert!(watches(&history).is_err());
     for step in 0..2 {
         events(&mut history, step).retain(|(_, key, _)| key == "a");

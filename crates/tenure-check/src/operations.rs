@@ -2,7 +2,6 @@
 
 use super::{Answer, Change, History, Operation, Versions, Violation, What};
 use std::collections::BTreeMap;
-use tenure_core::types::RequestId;
 
 /// Revisions follow each other; no request makes two; an acknowledged write made its revision, a refused one none.
 ///
@@ -28,7 +27,7 @@ pub fn writes(history: &History) -> Result<(), Violation> {
     Ok(())
 }
 
-fn revisions_made(changes: &[Change]) -> Result<BTreeMap<RequestId, i64>, Violation> {
+fn revisions_made(changes: &[Change]) -> Result<BTreeMap<u64, i64>, Violation> {
     let mut made = BTreeMap::new();
     let mut last = (1, None);
     for change in changes {

@@ -1,8 +1,7 @@
 //! Watches.
 
-use super::{Change, History, Violation, contains};
+use super::{Change, History, KeyRange, Violation};
 use bytes::Bytes;
-use tenure_core::types::{KeyRange, KvBytes};
 
 /// What a watcher saw, over all its connections.
 #[derive(Clone, Debug)]
@@ -28,7 +27,7 @@ pub enum WatchStep {
         /// the last, as in etcd.
         compacted: i64,
         /// Revision, key, and the pair unless it was deleted.
-        events: Vec<(i64, Bytes, Option<KvBytes>)>,
+        events: Vec<(i64, Bytes, Option<Bytes>)>,
     },
     /// What it wants next is compacted; it goes on at this revision.
     Compacted(i64),
@@ -54,7 +53,7 @@ fn check(watch: &Watch, changes: &[Change], last: i64) -> Result<(), Violation> 
             WatchStep::Events { through, compacted, events } => {
                 let first = changes.partition_point(|change| change.revision < next);
                 let expected = changes[first..].iter().take_while(|change| change.revision <= *through);
-                let expected = expected.filter(|change| contains(&watch.range, &change.key));
+                let expected = expected.filter(|change| watch.range.contains(&change.key));
                 let mut expected: Vec<_> =
                     expected.map(|change| (change.revision, &change.key, &change.pair)).collect();
                 let mut seen: Vec<_> = events.iter().map(|(at, key, pair)| (*at, key, pair)).collect();
@@ -79,7 +78,7 @@ fn check(watch: &Watch, changes: &[Change], last: i64) -> Result<(), Violation> 
     Ok(())
 }
 
-type EventView<'a> = (i64, &'a Bytes, &'a Option<KvBytes>);
+type EventView<'a> = (i64, &'a Bytes, &'a Option<Bytes>);
 
 /// Leaves of what the revision `compacted` did to a key the last.
 fn leave_last(events: &mut Vec<EventView<'_>>, compacted: i64) {
