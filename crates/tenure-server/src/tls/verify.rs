@@ -94,12 +94,65 @@ fn unknown(error: Error) -> Error {
     }
 }
 
-/// Who may connect.
+/// What stands behind rustls' two questions, whose client that is and whose server.
 #[derive(Debug)]
-struct Clients {
-    chain: Arc<dyn ClientCertVerifier>,
+struct Verifier<T> {
+    trust: T,
     rules: Rules,
+    provider: Arc<CryptoProvider>,
 }
+
+impl<T> Verifier<T> {
+    fn new(trust: T, config: Option<&TlsConfig>, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let rules = config.map(Rules::read).transpose()?.unwrap_or_default();
+        Ok(Self { trust, rules, provider: provider.clone() })
+    }
+
+    /// Takes a certificate that is trusted and fits the rules; the log will know it either way.
+    fn take<V>(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        is_trusted: impl FnOnce(&T) -> Result<V, Error>,
+    ) -> Result<V, Error> {
+        note(|shown| shown.facts = CertificateFacts::of(certificate));
+        let verified = is_trusted(&self.trust).map_err(unknown)?;
+        self.rules.check(certificate, chain)?;
+        Ok(verified)
+    }
+}
+
+/// What rustls asks about signatures, word for word the same of clients and of servers: the provider knows.
+macro_rules! signatures {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            let algorithms = &self.provider.signature_verification_algorithms;
+            verify_tls12_signature(message, certificate, signature, algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            let algorithms = &self.provider.signature_verification_algorithms;
+            verify_tls13_signature(message, certificate, signature, algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.provider.signature_verification_algorithms.supported_schemes()
+        }
+    };
+}
+
+/// Who may connect.
+type Clients = Verifier<Arc<dyn ClientCertVerifier>>;
 
 /// The verifier of those who connect; nothing if they need no certificate.
 pub(super) fn clients(
@@ -107,17 +160,16 @@ pub(super) fn clients(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
     let Some(path) = &config.trusted_ca else { return Ok(None) };
-    let rules = Rules::read(config)?;
     let roots = Arc::new(material::roots(path)?);
-    let chain = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+    let trust = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
         .build()
         .map_err(|error| TlsError::content("trusted CA certificate", path, error.to_string()))?;
-    Ok(Some(Arc::new(Clients { chain, rules })))
+    Ok(Some(Arc::new(Clients::new(trust, Some(config), provider)?)))
 }
 
 impl ClientCertVerifier for Clients {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
+        self.trust.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -126,42 +178,14 @@ impl ClientCertVerifier for Clients {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        note(|shown| shown.facts = CertificateFacts::of(certificate));
-        let verified = self.chain.verify_client_cert(certificate, chain, now).map_err(unknown)?;
-        self.rules.check(certificate, chain)?;
-        Ok(verified)
+        self.take(certificate, chain, |trust| trust.verify_client_cert(certificate, chain, now))
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
+    signatures!();
 }
 
 /// Whom this member talks to.
-#[derive(Debug)]
-struct Servers {
-    trust: Trust,
-    rules: Rules,
-    provider: Arc<CryptoProvider>,
-}
+type Servers = Verifier<Trust>;
 
 #[derive(Debug)]
 enum Trust {
@@ -178,7 +202,6 @@ pub(super) fn servers(
     config: Option<&TlsConfig>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-    let rules = config.map(Rules::read).transpose()?.unwrap_or_default();
     let trust = match config {
         Some(config) if config.is_generated => Trust::Everybody,
         _ => {
@@ -189,7 +212,7 @@ pub(super) fn servers(
             webpki.map_or(Trust::Nobody, Trust::Vouched)
         }
     };
-    Ok(Arc::new(Servers { trust, rules, provider: provider.clone() }))
+    Ok(Arc::new(Servers::new(trust, config, provider)?))
 }
 
 fn roots_of_system() -> RootCertStore {
@@ -207,47 +230,12 @@ impl ServerCertVerifier for Servers {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        note(|shown| shown.facts = CertificateFacts::of(certificate));
-        let verified = match &self.trust {
-            Trust::Vouched(webpki) => {
-                webpki.verify_server_cert(certificate, chain, name, ocsp_response, now).map_err(unknown)?
-            }
-            Trust::Everybody => ServerCertVerified::assertion(),
-            Trust::Nobody => return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
-        };
-        self.rules.check(certificate, chain)?;
-        Ok(verified)
+        self.take(certificate, chain, |trust| match trust {
+            Trust::Vouched(webpki) => webpki.verify_server_cert(certificate, chain, name, ocsp_response, now),
+            Trust::Everybody => Ok(ServerCertVerified::assertion()),
+            Trust::Nobody => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+        })
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+    signatures!();
 }
