@@ -1,6 +1,6 @@
 // Functional suite of etcd's own Go client against one endpoint.
 //
-// ENDPOINT names it (host:port). Prints a line a check and `N passed, N failed` at the end.
+// ENDPOINT names it (host:port); SERVER names the program of servers for the checks of TLS, which are left out without it. Prints a line a check and `N passed, N failed` at the end.
 package main
 
 import (
@@ -25,6 +25,7 @@ type tester struct {
 	cli      *clientv3.Client
 	endpoint string
 	prefix   string
+	cleanups []func()
 }
 
 type failure struct{ text string }
@@ -78,7 +79,13 @@ func runOne(endpoint string, c check) (result string) {
 	defer cli.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	c.run(&tester{ctx, cli, endpoint, "go/" + c.name + "/"})
+	t := &tester{ctx: ctx, cli: cli, endpoint: endpoint, prefix: "go/" + c.name + "/"}
+	defer func() {
+		for at := len(t.cleanups) - 1; at >= 0; at-- {
+			t.cleanups[at]()
+		}
+	}()
+	c.run(t)
 	return ""
 }
 
@@ -91,6 +98,9 @@ func main() {
 	var all []check
 	for _, group := range [][]check{kvChecks, watchChecks, leaseChecks, maintenanceChecks, concurrencyChecks} {
 		all = append(all, group...)
+	}
+	if os.Getenv("SERVER") != "" {
+		all = append(all, tlsChecks...)
 	}
 	passed, failed := 0, 0
 	for _, c := range all {

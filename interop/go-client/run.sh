@@ -12,4 +12,4 @@ build() { (cd "$here" && go build -o "$work/go-client" .) 2>"$work/log"; }
 (cd "$here" && go mod download >"$work/log" 2>&1 || { sleep 2; go mod download >"$work/log" 2>&1; }) \
   || skip "the modules cannot be had: $(tail -1 "$work/log")"
 build || { cat "$work/log"; echo "0 passed, 1 failed"; exit 1; }
-"$here/../with-server.sh" "$server" "$work/go-client"
+SERVER=$server "$here/../with-server.sh" "$server" "$work/go-client"
