@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 use thiserror::Error;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Why tokens cannot be signed or verified as the configuration says.
 #[derive(Debug, Error)]
@@ -183,15 +184,30 @@ impl KeyFile {
         KeyError::NoKey { path: self.path.clone(), what }
     }
 
-    /// The first block of the file that has a key in its label.
-    fn der(&self) -> Option<Vec<u8>> {
-        let text = std::str::from_utf8(&self.bytes).ok()?;
-        let mut blocks = text.split("-----BEGIN ").skip(1);
-        blocks.find_map(|block| {
+    /// The first block of the file whose label is one of a key.
+    fn private_key(&self) -> Option<Vec<u8>> {
+        self.blocks().find_map(|(label, der)| label.contains("KEY").then_some(der))
+    }
+
+    /// The first block of the file that holds a public key: by itself, or in a certificate.
+    fn public_key(&self) -> Option<Vec<u8>> {
+        self.blocks().find_map(|(label, der)| match label {
+            "CERTIFICATE" => {
+                let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+                Some(certificate.public_key().raw.to_vec())
+            }
+            label => label.contains("PUBLIC KEY").then_some(der),
+        })
+    }
+
+    /// The blocks of PEM: what they are called, and their bytes.
+    fn blocks(&self) -> impl Iterator<Item = (&str, Vec<u8>)> {
+        let text = std::str::from_utf8(&self.bytes).unwrap_or_default();
+        text.split("-----BEGIN ").skip(1).filter_map(|block| {
             let (label, rest) = block.split_once("-----")?;
             let (body, _) = rest.split_once("-----END ")?;
             let body: String = body.split_whitespace().collect();
-            label.contains("KEY").then(|| STANDARD.decode(body).ok())?
+            Some((label, STANDARD.decode(body).ok()?))
         })
     }
 }
@@ -216,7 +232,8 @@ impl Keys {
             .map(|file| signing_key(method, file).ok_or_else(|| file.no_key("private key")))
             .transpose()?;
         let verification = method.verification().ok_or(KeyError::Missing)?;
-        let given = public.map(|file| file.der().ok_or_else(|| file.no_key("public key"))).transpose()?;
+        let given =
+            public.map(|file| file.public_key().ok_or_else(|| file.no_key("public key"))).transpose()?;
         let bytes = match (&signing, given) {
             (_, Some(given)) => given,
             (Some(signing), None) => signing.public().ok_or(KeyError::Missing)?,
@@ -277,7 +294,7 @@ impl Signing {
 
 /// PKCS#8, or the older form of its kind: PKCS#1 for RSA, SEC1 for elliptic curves.
 fn signing_key(method: SignMethod, file: &KeyFile) -> Option<Signing> {
-    let der = file.der()?;
+    let der = file.private_key()?;
     if let Some(encoding) = method.rsa() {
         let pair = rsa::KeyPair::from_pkcs8(&der).or_else(|_| rsa::KeyPair::from_der(&der));
         return pair.ok().map(|pair| Signing::Rsa(pair, encoding));

@@ -14,7 +14,7 @@ mod simple_tokens;
 pub use caller::{Caller, CertificateName, Credentials};
 pub use keys::{KeyError, SignMethod};
 pub use passwords::PASSWORD_BYTES_MAX;
-pub(crate) use passwords::Verified;
+pub(crate) use passwords::{Verified, shortened};
 
 use crate::config::{AuthToken, ServerConfig};
 use crate::limits;
@@ -23,7 +23,6 @@ use passwords::Passwords;
 use sha2::{Digest, Sha256};
 use simple_tokens::SimpleTokens;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tenure_api::error::UnlistedError;
 use tenure_core::command::{AuthCommand, Authenticate, Identity};
 use tenure_core::types::{LogIndex, Secret};
 
@@ -37,6 +36,16 @@ pub(crate) struct Authenticator {
 enum Tokens {
     Simple(SimpleTokens),
     Jwt(Jwt),
+    None,
+}
+
+/// Why somebody who has proved who he is gets no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoToken {
+    /// This member has only the key to verify tokens.
+    VerifyOnly,
+    /// There are none.
+    NotConfigured,
 }
 
 impl Authenticator {
@@ -52,6 +61,7 @@ impl Authenticator {
                 Tokens::Simple(SimpleTokens::new(config.auth_token_ttl, log_end, limits::SIMPLE_TOKENS_MAX))
             }
             AuthToken::Jwt(options) => Tokens::Jwt(Jwt::new(options)?),
+            AuthToken::None => Tokens::None,
         };
         Ok(Self { tokens, passwords: Passwords::start(config.bcrypt_cost).map_err(KeyError::Thread)? })
     }
@@ -65,6 +75,7 @@ impl Authenticator {
                 tokens.user_of(&token.0, Instant::now()).map(|username| Identity { username, auth_revision })
             }
             Tokens::Jwt(jwt) => jwt.identity_of(&token.0, since_epoch()),
+            Tokens::None => None,
         };
         identity.filter(|identity| !identity.username.is_empty())
     }
@@ -73,33 +84,34 @@ impl Authenticator {
     pub fn made_by(&self, token: &Secret) -> Option<LogIndex> {
         match &self.tokens {
             Tokens::Simple(_) => simple_tokens::made_by(&token.0),
-            Tokens::Jwt(_) => None,
+            Tokens::Jwt(_) | Tokens::None => None,
         }
     }
 
     /// What the command of a log-in says of the token to be.
     ///
     /// # Errors
-    /// `VerifyOnly` if this member has only the key to verify tokens.
-    pub fn before_log_in(&self) -> Result<Secret, UnlistedError> {
+    /// [`NoToken`].
+    pub fn before_log_in(&self) -> Result<Secret, NoToken> {
         match &self.tokens {
             Tokens::Simple(_) => Ok(simple_tokens::random_part()),
             Tokens::Jwt(jwt) if jwt.can_sign() => Ok(Secret::default()),
-            Tokens::Jwt(_) => Err(UnlistedError::VerifyOnly),
+            Tokens::Jwt(_) => Err(NoToken::VerifyOnly),
+            Tokens::None => Err(NoToken::NotConfigured),
         }
     }
 
     /// The token of a log-in that was applied at `index`, in its text form.
     ///
     /// # Errors
-    /// `VerifyOnly` as before.
+    /// [`NoToken`], as before.
     pub fn token(
         &self,
         name: &str,
         random_part: &Secret,
         index: LogIndex,
         auth_revision: u64,
-    ) -> Result<String, UnlistedError> {
+    ) -> Result<String, NoToken> {
         match &self.tokens {
             Tokens::Simple(_) => {
                 let token = simple_tokens::token(random_part, index);
@@ -107,8 +119,9 @@ impl Authenticator {
             }
             Tokens::Jwt(jwt) => {
                 let identity = Identity { username: name.to_owned(), auth_revision };
-                jwt.token(&identity, since_epoch()).ok_or(UnlistedError::VerifyOnly)
+                jwt.token(&identity, since_epoch()).ok_or(NoToken::VerifyOnly)
             }
+            Tokens::None => Err(NoToken::NotConfigured),
         }
     }
 

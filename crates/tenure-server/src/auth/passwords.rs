@@ -6,6 +6,7 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bcrypt::Version;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -18,6 +19,14 @@ use tokio::sync::oneshot;
 
 /// The longest password that bcrypt can tell from longer ones, in bytes.
 pub const PASSWORD_BYTES_MAX: usize = 72;
+
+/// As much of a password as bcrypt looks at. Thousands may wait to be verified, and a request may bring a megabyte.
+pub fn shortened(password: Secret) -> Secret {
+    match password.0.get(..PASSWORD_BYTES_MAX) {
+        Some(looked_at) if password.0.len() > PASSWORD_BYTES_MAX => Secret(Bytes::copy_from_slice(looked_at)),
+        _ => password,
+    }
+}
 
 /// The threads and what they have found out.
 pub struct Passwords {
@@ -232,6 +241,25 @@ mod tests {
         // Made by etcd 3.5.1.
         let cost_10 = secret("$2a$10$ZDpZ.wa07thgLZkes3dnPeFyN9ENIEUUH9g1RGptNRRMwGNJL21zq");
         assert_eq!(verified(&passwords, &cost_10, "root", 1), (true, false));
+    }
+
+    #[test]
+    fn a7_of_a_long_password_bcrypt_sees_the_beginning() {
+        let passwords = Passwords::start(4).expect("threads");
+        let long = "x".repeat(PASSWORD_BYTES_MAX);
+        let hash = hash_of(&passwords, &long);
+        for end in ["", "y", &"z".repeat(1 << 20)] {
+            let given = shortened(secret(&format!("{long}{end}")));
+            assert_eq!(given.0.len(), PASSWORD_BYTES_MAX);
+            assert!(is_right(&Attempt {
+                hash: hash.clone(),
+                password: given,
+                seal: Seal::default(),
+                auth_revision: 1
+            }));
+            assert!(verified(&passwords, &hash, &format!("{long}{end}"), 1).0, "and so it is without that");
+        }
+        assert_eq!(shortened(secret("short")), secret("short"));
     }
 
     #[test]

@@ -25,11 +25,12 @@ fn main() -> ExitCode {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
+    let shown = config::without_secrets(&arguments);
     match config::read(arguments.get(1..).unwrap_or_default(), &environment) {
         Ok(Invocation::Help) => print(&format!("{}{}", help::USAGE, help::flags())),
         Ok(Invocation::Version) => print(&help::version()),
-        Ok(Invocation::Serve(start)) => serve(*start, &arguments),
-        Err(error) => refuse(&error, &arguments),
+        Ok(Invocation::Serve(start)) => serve(*start, &shown),
+        Err(error) => refuse(&error, &shown),
     }
 }
 

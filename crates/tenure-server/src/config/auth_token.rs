@@ -15,6 +15,8 @@ pub enum AuthToken {
     Simple,
     /// Signed tokens that members need not hold.
     Jwt(JwtOptions),
+    /// Nobody gets any: users are those whom a certificate names.
+    None,
 }
 
 /// How tokens are signed.
@@ -32,7 +34,8 @@ pub struct JwtOptions {
 }
 
 impl AuthToken {
-    /// Reads the value of the flag: `simple`, or `jwt,NAME=VALUE,...` with the names `sign-method`, `pub-key`, `priv-key` and `ttl`.
+    /// Reads the value of the flag: `simple`, or `jwt,NAME=VALUE,...` with the names `sign-method`, `pub-key`, `priv-key` and `ttl`; or
+    /// nothing at all, and then there are no tokens.
     ///
     /// # Errors
     /// etcd's text, whatever is wrong, except that a wrong option is named.
@@ -52,6 +55,12 @@ impl AuthToken {
         match kind {
             "simple" => Ok(Self::Simple),
             "jwt" => Self::jwt(&mut options, notices).map_err(wrong),
+            "" => {
+                notices.push(Notice::warn(
+                    "--auth-token is empty: nobody can log in with a password; users are those whom a client certificate names",
+                ));
+                Ok(Self::None)
+            }
             _ => Err(wrong(format!("--auth-token must begin with simple or jwt, not {kind:?}"))),
         }
     }
@@ -95,8 +104,14 @@ mod tests {
         (expected.private_key, expected.ttl) = (None, Duration::from_secs(300));
         assert_eq!(parse("jwt,sign-method=RS256,pub-key=a.pub,priv-key="), Ok(AuthToken::Jwt(expected)));
         assert_eq!(parse("simple"), Ok(AuthToken::Simple));
+        assert_eq!(
+            parse("simple,some=option"),
+            Ok(AuthToken::Simple),
+            "as in etcd, which has no option for it"
+        );
         for (text, why) in [
-            ("", "must begin with simple or jwt"),
+            (",", "is not NAME=VALUE"),
+            ("nop", "must begin with simple or jwt"),
             ("JWT", "must begin with simple or jwt"),
             ("jwt", "no known sign-method: \"\""),
             ("jwt,sign-method=none", "no known sign-method: \"none\""),
@@ -111,5 +126,7 @@ mod tests {
         let mut notices = Vec::new();
         assert!(AuthToken::parse("jwt,sign-method=EdDSA,pubkey=x", &mut notices).is_ok());
         assert_eq!(notices.len(), 1, "a name with a slip is told");
+        assert_eq!(AuthToken::parse("", &mut notices).ok(), Some(AuthToken::None));
+        assert_eq!(notices.len(), 2, "it is hardly meant");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     ConfigError, Notice,
+    secrets::{HIDDEN, is_secret, may_be_secret},
     settings::{FLAGS, IGNORED, Settings},
 };
 use std::collections::BTreeMap;
@@ -47,7 +48,7 @@ pub fn read(
                     .with("variable-name", variable.clone())
                     .with(
                         "variable-value",
-                        if is_secret(flag.name) { "<hidden>".to_owned() } else { value.clone() },
+                        if is_secret(flag.name) { HIDDEN.to_owned() } else { value.clone() },
                     ),
             );
         }
@@ -62,6 +63,7 @@ pub fn read(
                         (either unset environment variable or disable flag))";
             return Err(ConfigError::invalid(text.to_owned()).with(VARIABLE, name.clone()));
         }
+        let value = if may_be_secret(name) { HIDDEN } else { value };
         notices.push(
             Notice::warn("unrecognized environment variable").with(VARIABLE, format!("{name}={value}")),
         );
@@ -71,9 +73,4 @@ pub fn read(
 
 fn variable_of(name: &str) -> String {
     format!("ETCD_{}", name.to_ascii_uppercase().replace('-', "_"))
-}
-
-/// What must not reach a log.
-fn is_secret(name: &str) -> bool {
-    matches!(name, "discovery-password" | "discovery-user")
 }

@@ -15,6 +15,7 @@ mod file;
 pub mod flag;
 pub mod help;
 mod resolve;
+mod secrets;
 pub mod settings;
 mod tls;
 pub mod url;
@@ -25,6 +26,7 @@ pub use auto_compaction::{AutoCompaction, AutoCompactor};
 pub use features::{Feature, FeatureGates};
 pub use flag::InitialClusterState;
 pub use resolve::resolve;
+pub use secrets::without_secrets;
 pub use settings::Settings;
 pub use url::{EndpointUrl, Scheme, UrlError};
 

@@ -165,6 +165,16 @@ pub enum InitError {
     Taken,
 }
 
+/// The beginning of a text that somebody unknown sent, as much of it as a line may have.
+pub(crate) fn shortened(text: &str) -> &str {
+    const BYTES_MAX: usize = 256;
+    let mut end = text.len().min(BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// Makes the log of this process. A program that embeds a member may do without, and take the events of `tracing` its own
 /// way.
 ///

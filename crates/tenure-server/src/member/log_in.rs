@@ -1,16 +1,14 @@
 //! Log-ins, and passwords on their way into the log.
 
 use super::Member;
-use crate::auth::{PASSWORD_BYTES_MAX, Verified};
-use crate::limits;
+use crate::auth::{self, Caller, NoToken, PASSWORD_BYTES_MAX, Verified};
+use crate::{limits, log};
 use tenure_api::error::{EtcdError, UnlistedError};
 use tenure_core::auth::Auth;
 use tenure_core::command::{AuthCommand, Authenticate, Command};
 use tenure_core::state::{Access, Response};
 use tenure_core::types::Secret;
 use thiserror::Error;
-
-use crate::auth::Caller;
 
 /// Why nobody is logged in, or a password cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -29,12 +27,23 @@ pub enum LogInError {
     NotHashed,
 }
 
+impl From<NoToken> for LogInError {
+    fn from(reason: NoToken) -> Self {
+        match reason {
+            NoToken::VerifyOnly => UnlistedError::VerifyOnly.into(),
+            // etcd's answer.
+            NoToken::NotConfigured => EtcdError::AuthFailed.into(),
+        }
+    }
+}
+
 impl Member {
     /// Logs a user in: his token.
     ///
     /// # Errors
     /// `AuthNotEnabled`; `AuthFailed` for a wrong name or password; `NoPasswordUser`; `VerifyOnly`; those of [`Member::propose`].
     pub async fn log_in(&self, name: &str, password: Secret) -> Result<String, LogInError> {
+        let password = auth::shortened(password);
         self.linearize().await?;
         for _ in 0..limits::LOG_IN_ATTEMPTS_MAX {
             let checked = self.check_password(name, &password).await?;
@@ -97,6 +106,7 @@ fn password_of(auth: &Auth, name: &str) -> Result<(Secret, u64), LogInError> {
 
 fn warn_refused(name: &str, error: &LogInError) {
     if *error != LogInError::Etcd(EtcdError::AuthNotEnabled) {
-        tracing::warn!(user = name, %error, "invalid authentication was requested");
+        let user = log::shortened(name);
+        tracing::warn!(user, %error, "invalid authentication was requested");
     }
 }

@@ -69,6 +69,22 @@ fn a5_a_file_with_curve_parameters_before_the_key_is_read() {
 }
 
 #[test]
+fn a5_a_certificate_is_a_public_key_too() {
+    for (method, private, certificate) in [
+        (RS256, "rsa.key", "rsa.crt"),
+        (ES256, "es256.key", "es256.crt"),
+        (EdDSA, "ed25519.key", "ed25519.crt"),
+    ] {
+        let token = jwt(method, Some(private), None).expect(private).token(&alice(), NOW).expect("signed");
+        let verifier = jwt(method, None, Some(certificate)).expect(certificate);
+        assert!(!verifier.can_sign());
+        assert_eq!(verifier.identity_of(token.as_bytes(), NOW), Some(alice()), "{method:?}");
+    }
+    let other = jwt(RS256, None, Some("es256.crt")).err().expect("refused").to_string();
+    assert!(other.contains("es256.crt holds no public key"), "{other}");
+}
+
+#[test]
 fn a5_keys_that_do_not_fit_are_told() {
     let told = |method, private, public| jwt(method, private, public).err().expect("refused").to_string();
     for method in [RS256, ES512, EdDSA, HS256] {
@@ -88,9 +104,13 @@ fn a5_keys_that_do_not_fit_are_told() {
     ] {
         assert!(told(method, Some(private), None).contains("holds no private key"), "{method:?} {private}");
     }
-    for (method, public) in
-        [(RS256, "es256.pub"), (EdDSA, "rsa.pub"), (RS256, "README.md"), (ES512, "es256.pub")]
-    {
+    for (method, public) in [
+        (RS256, "es256.pub"),
+        (RS256, "rsa.key"),
+        (EdDSA, "rsa.pub"),
+        (RS256, "README.md"),
+        (ES512, "es256.pub"),
+    ] {
         assert!(told(method, None, Some(public)).contains("holds no public key"), "{method:?} {public}");
     }
     assert!(told(RS256, Some("nothing.key"), None).contains("cannot read the key file"));
