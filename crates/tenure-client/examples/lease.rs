@@ -1,5 +1,6 @@
 //! Leases: keys that go away unless somebody keeps them.
 
+use std::time::Duration;
 use tenure_client::Client;
 
 #[tokio::main]
@@ -8,7 +9,7 @@ async fn main() -> tenure_client::Result<()> {
     let client = Client::connect([endpoint]).await?;
     let leases = client.lease();
 
-    let lease = leases.grant(10).await?;
+    let lease = leases.grant(Duration::from_secs(10)).await?;
     println!("lease {} lives {} s", lease.id, lease.ttl_seconds);
     client.put("worker/1", "here").lease(lease.id).await?;
 

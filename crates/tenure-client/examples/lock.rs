@@ -1,5 +1,6 @@
 //! A lock that tells when it is lost, and proves to the store that it is held.
 
+use std::time::Duration;
 use tenure_client::{
     Client, Op,
     concurrency::{Mutex, Session},
@@ -11,7 +12,7 @@ async fn main() -> tenure_client::Result<()> {
     let client = Client::connect([endpoint]).await?;
 
     // The session's lease is kept alive; if this program dies, the lock is free after ten seconds.
-    let session = Session::builder(&client).ttl(10).open().await?;
+    let session = Session::builder(&client).ttl(Duration::from_secs(10)).open().await?;
     let guard = Mutex::new(&session, "locks/report").lock().await?;
     println!("locked, fencing revision {}", guard.revision());
 

@@ -99,7 +99,7 @@ pub struct Permission {
 }
 
 impl Permission {
-    /// Reading and watching `range`.
+    /// Reading and watching these keys.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
@@ -110,11 +110,11 @@ impl Permission {
     /// # }
     /// ```
     #[must_use]
-    pub fn read(range: KeyRange) -> Self {
-        Permission { kind: PermissionKind::Read, range }
+    pub fn read(keys: impl Into<KeyRange>) -> Self {
+        Permission { kind: PermissionKind::Read, range: keys.into() }
     }
 
-    /// Writing and deleting in `range`.
+    /// Writing and deleting these keys.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
@@ -126,11 +126,11 @@ impl Permission {
     /// # }
     /// ```
     #[must_use]
-    pub fn write(range: KeyRange) -> Self {
-        Permission { kind: PermissionKind::Write, range }
+    pub fn write(keys: impl Into<KeyRange>) -> Self {
+        Permission { kind: PermissionKind::Write, range: keys.into() }
     }
 
-    /// Everything in `range`.
+    /// Everything with these keys.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
@@ -141,8 +141,8 @@ impl Permission {
     /// # }
     /// ```
     #[must_use]
-    pub fn read_write(range: KeyRange) -> Self {
-        Permission { kind: PermissionKind::ReadWrite, range }
+    pub fn read_write(keys: impl Into<KeyRange>) -> Self {
+        Permission { kind: PermissionKind::ReadWrite, range: keys.into() }
     }
 }
 
@@ -598,7 +598,7 @@ impl Auth {
     /// let auth = client.auth();
     /// auth.role_grant_permission("app", Permission::read_write(KeyRange::prefix("app/"))).await?;
     /// // What everybody may know, in addition.
-    /// auth.role_grant_permission("app", Permission::read(KeyRange::key("mode"))).await?;
+    /// auth.role_grant_permission("app", Permission::read("mode")).await?;
     /// # Ok(())
     /// # }
     /// ```

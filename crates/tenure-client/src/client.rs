@@ -3,7 +3,10 @@
 use crate::{
     ClientConfig, IntoBytes, Result, Revision,
     cluster::keep_synced,
-    kv::{Call, Compact, Delete, Get, GetResponse, Kv, Op, OpResponse, Put, TxnCall, TxnResponse},
+    kv::{
+        Call, Compact, Delete, Get, GetResponse, KeyRange, Kv, Op, OpResponse, Operation, Put, TxnCall,
+        TxnResponse,
+    },
     lease::Renewals,
     namespace::Namespace,
     rpc::{CallOptions, Rpc, method},
@@ -221,8 +224,8 @@ impl Client {
         Kv::put(self, key, value)
     }
 
-    /// Reads `key`, or with an option a range: `client.get("app/").prefix().limit(100).await?`. That a key does not exist is
-    /// no error: the answer has no pairs.
+    /// Reads a key, or a range: `client.get("app/").prefix().limit(100).await?`, `client.get("a".."c").await?`. That a key does not
+    /// exist is no error: the answer has no pairs.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
@@ -237,8 +240,8 @@ impl Client {
     ///
     /// # Errors
     /// Among others [`Compacted`](crate::EtcdError::Compacted) and [`FutureRev`](crate::EtcdError::FutureRev).
-    pub fn get(&self, key: impl IntoBytes) -> Call<'_, Client, Get> {
-        Kv::get(self, key)
+    pub fn get(&self, keys: impl Into<KeyRange>) -> Call<'_, Client, Get> {
+        Kv::get(self, keys)
     }
 
     /// Reads a large range in parts, all of one revision: each item is an answer with some of the pairs. With etcd 3.7 and Tenure the
@@ -265,8 +268,7 @@ impl Client {
         crate::kv::get_stream(self.clone(), get)
     }
 
-    /// Deletes `key`, or with an option a range: `client.delete("app/").prefix().await?`. That there is nothing to delete is
-    /// no error.
+    /// Deletes a key, or a range: `client.delete("app/").prefix().await?`. That there is nothing to delete is no error.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
@@ -280,8 +282,8 @@ impl Client {
     /// # Errors
     /// Among others [`PermissionDenied`](crate::EtcdError::PermissionDenied) if the user may not write the whole range; and
     /// [`Invalid`](crate::Error::Invalid) without a key.
-    pub fn delete(&self, key: impl IntoBytes) -> Call<'_, Client, Delete> {
-        Kv::delete(self, key)
+    pub fn delete(&self, keys: impl Into<KeyRange>) -> Call<'_, Client, Delete> {
+        Kv::delete(self, keys)
     }
 
     /// A transaction:
@@ -308,11 +310,14 @@ impl Client {
         Kv::txn(self)
     }
 
-    /// Carries out any operation. Go's `Do`.
+    /// Carries out an operation that was made before: its answer is what its kind answers. Go's `Do`.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
     /// use tenure_client::Op;
+    ///
+    /// let page = Op::get("app/").prefix().limit(10);
+    /// println!("{} keys", client.execute(page).await?.count);
     ///
     /// // What to do may be decided elsewhere, as data.
     /// let steps: [Op; 2] = [Op::put("a", "1").into(), Op::get("a").into()];
@@ -325,8 +330,8 @@ impl Client {
     ///
     /// # Errors
     /// As those of the operation.
-    pub async fn execute(&self, op: impl Into<Op>) -> Result<OpResponse> {
-        Kv::execute(self, op.into()).await
+    pub async fn execute<O: Operation>(&self, op: O) -> Result<O::Response> {
+        Kv::execute(self, op).await
     }
 
     /// Gives up the history before `revision`, which must not be in the future: `client.compact(100).physical().await?`.
@@ -352,7 +357,7 @@ impl Client {
 }
 
 impl Kv for Client {
-    async fn execute(&self, op: Op) -> Result<OpResponse> {
+    async fn execute_op(&self, op: Op) -> Result<OpResponse> {
         let Some(namespace) = &self.namespace else { return carry_out(self, op).await };
         let mut response = carry_out(self, namespace.prefix_op(op)).await?;
         namespace.strip_response(&mut response);

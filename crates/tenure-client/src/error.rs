@@ -6,6 +6,7 @@ use tenure_api::error::{UnlistedError, status_text};
 use tonic::Status;
 
 pub use tenure_api::error::EtcdError;
+#[doc(inline)]
 pub use tonic::Code;
 
 /// What every call of this crate answers with.
@@ -172,9 +173,9 @@ impl Error {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-    /// use tenure_client::EtcdError;
+    /// use tenure_client::{EtcdError, Ttl};
     ///
-    /// let Err(error) = client.lease().grant(i64::MAX).await else { return Ok(()) };
+    /// let Err(error) = client.lease().grant(Ttl::seconds(i64::MAX)).await else { return Ok(()) };
     /// match error.etcd() {
     ///     Some(EtcdError::LeaseTTLTooLarge) => println!("nothing lives that long"),
     ///     Some(other) => println!("refused: {other}"),

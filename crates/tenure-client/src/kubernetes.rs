@@ -177,7 +177,7 @@ impl<K: Kv> Kubernetes<K> {
     /// Among others [`Compacted`](crate::EtcdError::Compacted) and [`FutureRev`](crate::EtcdError::FutureRev), and
     /// [`Invalid`](crate::Error::Invalid) if it is to go on from a key outside the prefix.
     pub fn list(&self, prefix: impl IntoBytes) -> List<'_, K> {
-        List { kv: &self.kv, get: Get::of(KeyRange::prefix(prefix)), from: None, revision_pinned: None }
+        List { kv: &self.kv, get: Get::new(KeyRange::prefix(prefix)), from: None, revision_pinned: None }
     }
 
     /// How many keys begin with `prefix`.
@@ -192,7 +192,7 @@ impl<K: Kv> Kubernetes<K> {
     /// # Errors
     /// As [`Client::get`].
     pub async fn count(&self, prefix: impl IntoBytes) -> Result<u64> {
-        Ok(Call::new(&self.kv, Get::of(KeyRange::prefix(prefix)).count_only()).await?.count)
+        Ok(Call::new(&self.kv, Get::new(KeyRange::prefix(prefix)).count_only()).await?.count)
     }
 
     /// Writes a key if its last change is of `expected_revision`; 0 if it must not exist.
@@ -408,8 +408,10 @@ impl<K> OptimisticPut<'_, K> {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
+    ///
     /// // Events go away by themselves.
-    /// let lease = client.lease().grant(3600).await?.id;
+    /// let lease = client.lease().grant(Duration::from_secs(3600)).await?.id;
     /// client.kubernetes().optimistic_put("/registry/events/e", "{}", 0).lease(lease).await?;
     /// # Ok(())
     /// # }

@@ -5,6 +5,7 @@
 //! it does not know: a write whose answer was lost is told as such, and never repeated behind your back.
 //!
 //! ```no_run
+//! use std::time::Duration;
 //! use tenure_client::{Client, Compare, Op};
 //!
 //! #[tokio::main]
@@ -15,7 +16,7 @@
 //!     let page = client.get("greet").prefix().limit(10).await?;
 //!     println!("{} keys at revision {}", page.count, page.header.revision);
 //!
-//!     let lease = client.lease().grant(10).await?;
+//!     let lease = client.lease().grant(Duration::from_secs(10)).await?;
 //!     let taken = client
 //!         .txn()
 //!         .when([Compare::missing("leader")])
@@ -90,6 +91,7 @@ mod namespace;
 pub mod naming;
 pub mod ordering;
 mod rpc;
+mod steps;
 mod tls;
 mod transport;
 mod types;
@@ -118,5 +120,5 @@ pub use maintenance::{
     Maintenance, MaintenanceResponse, SavedSnapshot, Snapshot, SnapshotCall, StatusResponse,
 };
 pub use tls::{Pem, TlsConfig};
-pub use types::{IntoBytes, KeyValue, LeaseId, MemberId, ResponseHeader, Revision};
+pub use types::{IntoBytes, KeyValue, LeaseId, MemberId, ResponseHeader, Revision, Ttl};
 pub use watch::{Event, EventKind, Watch, WatchResponse, WatchStream, Watcher};

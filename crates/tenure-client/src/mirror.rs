@@ -141,7 +141,7 @@ impl Syncer {
 
     async fn page(&self, range: KeyRange) -> Result<(GetResponse, Option<KeyRange>)> {
         let read = |revision| {
-            Call::new(&self.client, Get::of(range.clone()).limit(PAGE_KEYS).revision(revision)).into_future()
+            Call::new(&self.client, Get::new(range.clone()).limit(PAGE_KEYS).revision(revision)).into_future()
         };
         let revision = self.revision();
         let mut page = read(revision).await?;

@@ -201,17 +201,17 @@ impl<K: Kv, P: ViolationPolicy> OrderedKv<K, P> {
 }
 
 impl<K: Kv, P: ViolationPolicy> Kv for OrderedKv<K, P> {
-    async fn execute(&self, op: Op) -> Result<OpResponse> {
+    async fn execute_op(&self, op: Op) -> Result<OpResponse> {
         // What others see while this operation runs is no measure for it.
         let revision_seen = self.revision_seen();
         if !op.is_read_only() {
-            let response = self.kv.execute(op).await?;
+            let response = self.kv.execute_op(op).await?;
             self.see(revision_of(&response));
             return Ok(response);
         }
         let mut attempts = 0;
         loop {
-            let response = self.kv.execute(op.clone()).await?;
+            let response = self.kv.execute_op(op.clone()).await?;
             let revision = revision_of(&response);
             if revision >= revision_seen {
                 self.see(revision);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     impl Kv for Script {
-        async fn execute(&self, op: Op) -> Result<OpResponse> {
+        async fn execute_op(&self, op: Op) -> Result<OpResponse> {
             let revision = self.0.lock().pop_front().expect("no more answers");
             let get = OpResponse::Get(GetResponse { header: header(revision), ..GetResponse::default() });
             Ok(match op {

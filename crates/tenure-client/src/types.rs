@@ -1,7 +1,7 @@
 //! Values that many answers share.
 
-use bytes::Bytes;
-use std::fmt;
+use bytes::{Bytes, BytesMut};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use tenure_api::{etcdserverpb, mvccpb};
 
 /// A revision of the store. Every change makes one; they count from 1.
@@ -100,7 +100,7 @@ impl KeyValue {
     /// assert_eq!(pair.key_text(), "a\u{e9}");
     /// ```
     #[must_use]
-    pub fn key_text(&self) -> std::borrow::Cow<'_, str> {
+    pub fn key_text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.key)
     }
 
@@ -115,7 +115,7 @@ impl KeyValue {
     /// assert_eq!(&pair.value[..], b"\xff on");
     /// ```
     #[must_use]
-    pub fn value_text(&self) -> std::borrow::Cow<'_, str> {
+    pub fn value_text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.value)
     }
 }
@@ -174,7 +174,7 @@ pub(crate) fn header(header: Option<etcdserverpb::ResponseHeader>) -> ResponseHe
     header.unwrap_or_default().into()
 }
 
-/// What can be a key or a value: text and bytes, borrowed or not.
+/// What can be a key or a value: text and bytes, owned, borrowed, and references to such.
 ///
 /// ```
 /// use tenure_client::{IntoBytes, KeyRange};
@@ -186,6 +186,8 @@ pub(crate) fn header(header: Option<etcdserverpb::ResponseHeader>) -> ResponseHe
 ///
 /// assert_eq!(range_of("web"), range_of(b"web"));
 /// assert_eq!(range_of(String::from("web")), range_of(vec![b'w', b'e', b'b']));
+/// // As an iterator over names gives them:
+/// assert!(["web", "api"].iter().map(range_of).all(|range| range.contains(&range.key)));
 /// ```
 pub trait IntoBytes {
     /// The bytes. Borrowed ones are copied.
@@ -213,23 +215,108 @@ macro_rules! into_bytes {
 into_bytes! {
     &str => |text| Bytes::copy_from_slice(text.as_bytes()),
     String => |text| Bytes::from(text),
-    &String => |text| Bytes::copy_from_slice(text.as_bytes()),
+    Box<str> => |text| Bytes::from(text.into_boxed_bytes()),
+    Arc<str> => |text| Bytes::copy_from_slice(text.as_bytes()),
+    Cow<'_, str> => |text| Bytes::from(text.into_owned()),
     &[u8] => |bytes| Bytes::copy_from_slice(bytes),
     Vec<u8> => |bytes| Bytes::from(bytes),
-    &Vec<u8> => |bytes| Bytes::copy_from_slice(bytes),
+    Box<[u8]> => |bytes| Bytes::from(bytes),
+    Arc<[u8]> => |bytes| Bytes::copy_from_slice(&bytes),
+    Cow<'_, [u8]> => |bytes| Bytes::from(bytes.into_owned()),
     Bytes => |bytes| bytes,
-    &Bytes => |bytes| bytes.clone(),
-    std::borrow::Cow<'_, str> => |text| Bytes::from(text.into_owned()),
-}
-
-impl<const N: usize> IntoBytes for &[u8; N] {
-    fn into_bytes(self) -> Bytes {
-        Bytes::copy_from_slice(self)
-    }
+    BytesMut => |bytes| bytes.freeze(),
 }
 
 impl<const N: usize> IntoBytes for [u8; N] {
     fn into_bytes(self) -> Bytes {
         Bytes::copy_from_slice(&self)
+    }
+}
+
+/// So does a reference to what can be one: `&String`, `&&str`, `&[u8; 3]`.
+impl<T: IntoBytes + Clone> IntoBytes for &T {
+    fn into_bytes(self) -> Bytes {
+        self.clone().into_bytes()
+    }
+}
+
+/// How long a lease lives without being renewed, in whole seconds, as etcd counts it.
+///
+/// Made of a [`Duration`], it is rounded up: nobody's lease ends before the time that was asked for.
+///
+/// ```
+/// use std::time::Duration;
+/// use tenure_client::Ttl;
+///
+/// assert_eq!(Ttl::from(Duration::from_secs(10)), Ttl::seconds(10));
+/// assert_eq!(Ttl::from(Duration::from_millis(1_500)).as_seconds(), 2);
+/// assert_eq!(Ttl::from(Duration::MAX).as_seconds(), i64::MAX);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ttl(i64);
+
+impl Ttl {
+    /// So many seconds. What a server refuses, such as 0, can be said, so that the server can refuse it.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{EtcdError, Ttl};
+    ///
+    /// let refused = client.lease().grant(Ttl::seconds(9_000_000_001)).await.unwrap_err();
+    /// assert!(refused.is(EtcdError::LeaseTTLTooLarge));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn seconds(seconds: i64) -> Self {
+        Ttl(seconds)
+    }
+
+    /// The seconds.
+    ///
+    /// ```
+    /// use tenure_client::Ttl;
+    ///
+    /// assert_eq!(Ttl::seconds(60).as_seconds(), 60);
+    /// ```
+    #[must_use]
+    pub const fn as_seconds(self) -> i64 {
+        self.0
+    }
+}
+
+/// Rounded up to whole seconds.
+impl From<Duration> for Ttl {
+    fn from(duration: Duration) -> Self {
+        let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+        Ttl(i64::try_from(seconds).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_bytes_are_the_same_however_they_are_held() {
+        fn is_k(key: impl IntoBytes) -> bool {
+            key.into_bytes() == "k"
+        }
+        let (text, bytes) = ("k".to_owned(), Bytes::from_static(b"k"));
+        let boxed: (Box<str>, Box<[u8]>) = ("k".into(), b"k".as_slice().into());
+        let shared: (Arc<str>, Arc<[u8]>) = ("k".into(), b"k".as_slice().into());
+        assert!(is_k("k") && is_k(&text) && is_k(text.clone()) && is_k(boxed.0) && is_k(shared.0));
+        assert!(is_k(b"k") && is_k(*b"k") && is_k(b"k".as_slice()) && is_k(b"k".to_vec()) && is_k(boxed.1));
+        assert!(
+            is_k(shared.1) && is_k(BytesMut::from("k")) && is_k(Cow::Borrowed("k")) && is_k(bytes.clone())
+        );
+        assert!(["k"].iter().all(is_k) && [&&&"k"].into_iter().all(is_k) && [text].iter().all(is_k));
+        assert!([bytes].iter().all(is_k) && [Cow::Borrowed(b"k".as_slice())].iter().all(is_k));
+    }
+
+    #[test]
+    fn a_duration_is_never_made_shorter() {
+        let ttl = |nanos| Ttl::from(Duration::from_nanos(nanos)).as_seconds();
+        assert_eq!([ttl(0), ttl(1), ttl(1_000_000_000), ttl(1_000_000_001)], [0, 1, 1, 2]);
     }
 }

@@ -25,7 +25,7 @@ use std::{
 };
 use support::{Proxy, TestServer, config, eventually, target};
 use tenure_client::{
-    Client, EventKind, Op, Revision,
+    Client, EventKind, Op, Revision, Ttl,
     concurrency::{Mutex, MutexGuard, Session},
 };
 use tenure_harness::process::Target;
@@ -102,7 +102,7 @@ struct Holder {
 async fn open(client: &Client, ttl_seconds: i64, counts: &Counts) -> Session {
     let started = Instant::now();
     let session = loop {
-        match Session::builder(client).ttl(ttl_seconds).open().await {
+        match Session::builder(client).ttl(Ttl::seconds(ttl_seconds)).open().await {
             Ok(session) => break session,
             Err(error) => assert!(started.elapsed() < END, "no session: {error}"),
         }

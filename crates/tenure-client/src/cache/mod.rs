@@ -144,11 +144,11 @@ impl Cache {
     /// wait timeout; [`Error::Compacted`] if the revision is older than the history window, and
     /// [`FutureRev`](crate::EtcdError::FutureRev) if it is not there yet; [`Error::Closed`]; and whatever keeps the server from telling its
     /// revision.
-    pub fn get(&self, key: impl IntoBytes) -> CacheGet<'_> {
-        CacheGet::new(self, Get::new(key))
+    pub fn get(&self, keys: impl Into<KeyRange>) -> CacheGet<'_> {
+        CacheGet::new(self, Get::new(keys))
     }
 
-    /// Watches a key, or with an option a range: `cache.watch("app/").prefix().await?`. However many watches there are, the server
+    /// Watches a key, or a range: `cache.watch("app/").prefix().await?`. However many watches there are, the server
     /// sees one.
     ///
     /// ```no_run
@@ -165,8 +165,8 @@ impl Cache {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the range is not within the prefix or the revision is negative; [`Error::Closed`].
-    pub fn watch(&self, key: impl IntoBytes) -> CacheWatch<'_> {
-        CacheWatch::new(self, key)
+    pub fn watch(&self, keys: impl Into<KeyRange>) -> CacheWatch<'_> {
+        CacheWatch::new(self, keys)
     }
 
     /// The revision up to which the copy has come; 0 if there is none yet.

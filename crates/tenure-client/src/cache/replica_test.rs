@@ -90,7 +90,7 @@ const HISTORY: usize = 8;
 fn check_reads(replica: &Replica, model: &Model, random: &mut StdRng) {
     for at in 1..=model.revision + 1 {
         let range = range(random);
-        let read = replica.read(&Get::of(range.clone()).revision(at));
+        let read = replica.read(&Get::new(range.clone()).revision(at));
         if at > replica.revision() {
             assert!(read.unwrap_err().is(crate::EtcdError::FutureRev));
         } else if at < replica.oldest {

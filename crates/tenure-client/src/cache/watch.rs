@@ -5,9 +5,12 @@ use super::{
     progress::Subscription,
     replica::{Position, Wanted},
 };
-use crate::{Error, IntoBytes, KeyRange, Result, Revision, WatchResponse};
-use futures::{Stream, future::BoxFuture};
-use std::{collections::VecDeque, fmt, future::IntoFuture, sync::Arc};
+use crate::{
+    Error, IntoBytes, KeyRange, Result, Revision, WatchResponse,
+    steps::{self, Steps, told},
+};
+use futures::{future::BoxFuture, stream::BoxStream};
+use std::{collections::VecDeque, future::IntoFuture, sync::Arc};
 use tokio::time::{Instant, sleep_until};
 
 /// A watch on its way, from [`Cache::watch`]. `.await` opens it, once there is a copy.
@@ -29,8 +32,8 @@ pub struct CacheWatch<'a> {
 }
 
 impl<'a> CacheWatch<'a> {
-    pub(super) fn new(cache: &'a Cache, key: impl IntoBytes) -> Self {
-        let wanted = Wanted { range: KeyRange::key(key), puts: true, deletes: true, prev_kv: false };
+    pub(super) fn new(cache: &'a Cache, keys: impl Into<KeyRange>) -> Self {
+        let wanted = Wanted { range: keys.into(), puts: true, deletes: true, prev_kv: false };
         CacheWatch { cache, wanted, start_revision: 0, is_progress_notified: false }
     }
 
@@ -173,7 +176,7 @@ impl<'a> CacheWatch<'a> {
         let mut states = shared.progress.subscribe();
         let announced = states.seen().announcements;
         let position = shared.replica.read().position(self.start_revision);
-        Ok(CacheWatchStream {
+        let reader = Reader {
             shared: shared.clone(),
             wanted: self.wanted,
             position,
@@ -182,8 +185,8 @@ impl<'a> CacheWatch<'a> {
             announced,
             is_progress_notified: self.is_progress_notified,
             told: Instant::now(),
-            is_ended: false,
-        })
+        };
+        Ok(CacheWatchStream { items: steps::stream(reader) })
     }
 }
 
@@ -221,6 +224,10 @@ impl<'a> IntoFuture for CacheWatch<'a> {
 /// ```
 #[must_use = "dropping it ends the watch"]
 pub struct CacheWatchStream {
+    items: BoxStream<'static, Result<WatchResponse>>,
+}
+
+struct Reader {
     shared: Arc<Shared>,
     wanted: Wanted,
     position: Position,
@@ -231,16 +238,9 @@ pub struct CacheWatchStream {
     is_progress_notified: bool,
     /// When something was told last.
     told: Instant,
-    is_ended: bool,
 }
 
-impl fmt::Debug for CacheWatchStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CacheWatchStream").field("range", &self.wanted.range).finish_non_exhaustive()
-    }
-}
-
-impl CacheWatchStream {
+told! { CacheWatchStream: WatchResponse,
     /// The next response; nothing after an error, and when the cache is closed and everything is told. Dropping the future loses
     /// nothing.
     ///
@@ -255,25 +255,25 @@ impl CacheWatchStream {
     ///
     /// # Errors
     /// [`Error::Compacted`]: see above.
-    pub async fn next(&mut self) -> Option<Result<WatchResponse>> {
+}
+
+impl Steps for Reader {
+    type Item = WatchResponse;
+
+    async fn step(&mut self) -> Option<Result<WatchResponse>> {
         loop {
             if let Some(response) = self.taken.pop_front() {
                 self.told = Instant::now();
                 return Some(Ok(response));
             }
-            if self.is_ended {
-                return None;
-            }
             let seen = self.states.seen();
             if let Err(error) = self.take() {
-                self.is_ended = true;
                 return Some(Err(error));
             }
             if !self.taken.is_empty() {
                 continue;
             }
             if seen.is_closed {
-                self.is_ended = true;
                 return None;
             }
             let due = self.told + self.shared.config.progress_notify_interval;
@@ -291,7 +291,9 @@ impl CacheWatchStream {
             }
         }
     }
+}
 
+impl Reader {
     fn take(&mut self) -> Result<()> {
         let responses_max = self.shared.config.watch_responses_max;
         self.taken.extend(self.shared.replica.read().next(
@@ -300,25 +302,5 @@ impl CacheWatchStream {
             responses_max,
         )?);
         Ok(())
-    }
-
-    /// The same as a [`Stream`].
-    ///
-    /// ```no_run
-    /// # async fn example(changes: tenure_client::cache::CacheWatchStream) -> tenure_client::Result<()> {
-    /// use futures::StreamExt;
-    ///
-    /// let mut changes = changes.into_stream();
-    /// while let Some(response) = changes.next().await {
-    ///     println!("{:?}", response?.events);
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// The items are as those of [`CacheWatchStream::next`].
-    pub fn into_stream(self) -> impl Stream<Item = Result<WatchResponse>> + Send + Unpin {
-        Box::pin(futures::stream::unfold(self, |mut watch| async move { Some((watch.next().await?, watch)) }))
     }
 }

@@ -69,7 +69,7 @@ impl Barrier {
                 .when([Compare::missing(&self.key)])
                 .and_then([Op::put(&self.key, &value)])
                 .or_else([Op::get(&self.key)]);
-            let response = match super::carry_out(&self.client, txn).await {
+            let response = match self.client.execute(txn).await {
                 Ok(response) => response,
                 Err(error) => {
                     is_in_doubt |= error.may_have_taken_effect();
@@ -106,7 +106,7 @@ impl Barrier {
             let txn = Op::txn()
                 .when([Compare::create_revision(&self.key).equal(pair.create_revision)])
                 .and_then([Op::delete(&self.key)]);
-            match super::carry_out(&self.client, txn).await {
+            match self.client.execute(txn).await {
                 Ok(_) => return Ok(()),
                 Err(error) => patience.after(error).await?,
             }
@@ -142,7 +142,7 @@ impl Barrier {
 
     /// Whether it was seen not to be held.
     async fn wait_once(&self) -> Result<bool> {
-        let now = super::carry_out(&self.client, Get::new(&self.key).keys_only()).await?;
+        let now = self.client.execute(Get::new(&self.key).keys_only()).await?;
         if now.first().is_none() {
             return Ok(true);
         }

@@ -163,7 +163,7 @@ impl DoubleBarrier {
         let txn = Op::txn()
             .when([place.condition(), Compare::mod_revision(&self.ready).less(since)])
             .and_then([Op::put(&self.ready, "")]);
-        super::carry_out(self.session.client(), txn).await.map(drop)
+        self.session.client().execute(txn).await.map(drop)
     }
 
     /// Waits until there is a reason to look again.
@@ -199,7 +199,7 @@ impl DoubleBarrier {
     async fn entered(&self) -> Result<Entered> {
         let waiters = Get::new(&self.waiters).prefix().sort(SortTarget::CreateRevision, SortOrder::Ascend);
         let txn = Op::txn().and_then([waiters, Get::new(&self.ready)]);
-        let response = super::carry_out(self.session.client(), txn).await?;
+        let response = self.session.client().execute(txn).await?;
         let mut reads = response.responses.into_iter().filter_map(|response| match response {
             crate::OpResponse::Get(read) => Some(read.kvs),
             _ => None,
@@ -286,7 +286,7 @@ impl DoubleBarrier {
                 let txn = Op::txn()
                     .when([own.condition()])
                     .and_then([Op::delete(&self.ready), Op::delete(own.key())]);
-                super::carry_out(client, txn).await?;
+                client.execute(txn).await?;
                 Ok(true)
             }
             ([_, .., youngest], Some(_)) => {

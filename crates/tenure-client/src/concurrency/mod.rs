@@ -27,14 +27,3 @@ pub use queue::{PriorityQueue, Queue};
 pub use rw_mutex::RwMutex;
 pub use session::{Session, SessionBuilder};
 pub use stm::{Isolation, Stm, StmResponse, StmTxn};
-
-use crate::{
-    Error, Result,
-    kv::{Kv, Operation},
-};
-
-/// Carries out an operation over anything that can.
-async fn carry_out<O: Operation>(kv: &impl Kv, op: O) -> Result<O::Response> {
-    let response = kv.execute(op.into()).await?;
-    O::response(response).ok_or(Error::Protocol("an answer of another kind than its request"))
-}

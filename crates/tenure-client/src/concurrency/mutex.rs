@@ -16,9 +16,10 @@ use bytes::Bytes;
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use std::time::Duration;
 /// use tenure_client::{Op, concurrency::{Mutex, Session}};
 ///
-/// let session = Session::builder(&client).ttl(10).open().await?;
+/// let session = Session::builder(&client).ttl(Duration::from_secs(10)).open().await?;
 /// let mutex = Mutex::new(&session, "jobs/nightly");
 /// let guard = mutex.lock().await?;
 /// // Written only if the lock is still held when the write is carried out.

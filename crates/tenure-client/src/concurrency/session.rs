@@ -1,7 +1,7 @@
 //! A lease that is kept alive, for what is held together with it.
 
 use super::line::Slots;
-use crate::{Client, Error, EtcdError, LeaseId, LeaseKeeper, Result};
+use crate::{Client, Error, EtcdError, LeaseId, LeaseKeeper, Result, Ttl};
 use std::{
     fmt,
     future::Future,
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// How long a session's lease lives after its holder is gone, unless told otherwise.
-const TTL_SECONDS: i64 = 60;
+const TTL: Ttl = Ttl::seconds(60);
 
 /// How long closing takes at most. What cannot be revoked runs out by itself.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,9 +33,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use std::time::Duration;
 /// use tenure_client::concurrency::Session;
 ///
-/// let session = Session::builder(&client).ttl(10).open().await?;
+/// let session = Session::builder(&client).ttl(Duration::from_secs(10)).open().await?;
 /// client.put("workers/7", "busy").lease(session.lease()).await?;
 /// tokio::select! {
 ///     () = session.expired() => println!("cut off: others may have taken over"),
@@ -67,10 +68,11 @@ struct Held {
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use std::time::Duration;
 /// use tenure_client::{LeaseId, concurrency::Session};
 ///
 /// // One that lets go 10 s after the program has died, and one that goes on with the lease of an earlier run.
-/// let session = Session::builder(&client).ttl(10).open().await?;
+/// let session = Session::builder(&client).ttl(Duration::from_secs(10)).open().await?;
 /// let resumed = Session::builder(&client).lease(LeaseId(0x1234)).open().await?;
 /// # Ok(())
 /// # }
@@ -79,25 +81,27 @@ struct Held {
 #[must_use = "nothing happens until it is opened"]
 pub struct SessionBuilder {
     client: Client,
-    ttl_seconds: i64,
+    ttl: Ttl,
     lease: Option<LeaseId>,
 }
 
 impl SessionBuilder {
-    /// How long the lease lives without being renewed, in seconds. Default: 60, as well for 0 and less. It is of no account
+    /// How long the lease lives without being renewed. Default: 60 s, as well for 0 and less. It is of no account
     /// together with [`SessionBuilder::lease`].
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
     /// use tenure_client::concurrency::Session;
     ///
-    /// let session = Session::builder(&client).ttl(10).open().await?;
+    /// let session = Session::builder(&client).ttl(Duration::from_secs(10)).open().await?;
     /// # drop(session);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn ttl(mut self, seconds: i64) -> Self {
-        self.ttl_seconds = if seconds > 0 { seconds } else { TTL_SECONDS };
+    pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
+        let ttl = ttl.into();
+        self.ttl = if ttl > Ttl::seconds(0) { ttl } else { TTL };
         self
     }
 
@@ -125,9 +129,10 @@ impl SessionBuilder {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
     /// use tenure_client::concurrency::Session;
     ///
-    /// let session = Session::builder(&client).ttl(30).open().await?;
+    /// let session = Session::builder(&client).ttl(Duration::from_secs(30)).open().await?;
     /// println!("what it holds goes away with lease {}", session.lease());
     /// # Ok(())
     /// # }
@@ -141,7 +146,7 @@ impl SessionBuilder {
             Some(id) => lease.keep_alive(id).await?,
             None => {
                 let since = Instant::now();
-                let granted = lease.grant(self.ttl_seconds).await?;
+                let granted = lease.grant(self.ttl).await?;
                 lease.keep_alive_granted(&granted, since).await?
             }
         };
@@ -186,19 +191,20 @@ impl Session {
         Session::builder(client).open().await
     }
 
-    /// A session with options: `Session::builder(&client).ttl(10).open().await?`.
+    /// A session with options: `Session::builder(&client).ttl(Duration::from_secs(10)).open().await?`.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
     /// use tenure_client::concurrency::Session;
     ///
-    /// let session = Session::builder(&client).ttl(10).open().await?;
+    /// let session = Session::builder(&client).ttl(Duration::from_secs(10)).open().await?;
     /// # drop(session);
     /// # Ok(())
     /// # }
     /// ```
     pub fn builder(client: &Client) -> SessionBuilder {
-        SessionBuilder { client: client.clone(), ttl_seconds: TTL_SECONDS, lease: None }
+        SessionBuilder { client: client.clone(), ttl: TTL, lease: None }
     }
 
     /// The client that it was opened with.

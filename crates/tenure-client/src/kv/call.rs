@@ -1,7 +1,7 @@
 //! Operations on their way.
 
 use super::{Compare, Kv, Op, Operation, Txn, TxnResponse};
-use crate::{Client, Error, ResponseHeader, Result, Revision, rpc::method, types::header};
+use crate::{Client, ResponseHeader, Result, Revision, rpc::method, types::header};
 use futures::future::BoxFuture;
 use std::future::IntoFuture;
 use tenure_api::etcdserverpb as pb;
@@ -34,10 +34,7 @@ impl<'a, K: Kv, O: Operation + 'a> IntoFuture for Call<'a, K, O> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let response = self.kv.execute(self.op.into()).await?;
-            O::response(response).ok_or(Error::Protocol("an answer of another kind than its request"))
-        })
+        Box::pin(self.kv.execute(self.op))
     }
 }
 
@@ -146,7 +143,7 @@ impl<'a, K: Kv> TxnCall<'a, K> {
     /// [`NoSpace`](crate::EtcdError::NoSpace); [`DuplicateKey`](crate::EtcdError::DuplicateKey) if one list writes a key twice,
     /// [`TooManyOps`](crate::EtcdError::TooManyOps). That a condition does not hold is no error: see [`TxnResponse::succeeded`].
     pub async fn commit(self) -> Result<TxnResponse> {
-        Call::new(self.kv, self.txn).await
+        self.kv.execute(self.txn).await
     }
 }
 

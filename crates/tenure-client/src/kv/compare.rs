@@ -20,8 +20,9 @@ use tenure_api::etcdserverpb::{
 ///     Compare::value("mode").equal("on"),
 ///     Compare::version("lock").equal(0),
 ///     Compare::mod_revision("jobs/").prefix().less(100),
+///     Compare::missing("slot/0".."slot/5"),
 /// ];
-/// # assert_eq!(conditions.len(), 3);
+/// # assert_eq!(conditions.len(), 4);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compare {
@@ -61,8 +62,8 @@ impl Compare {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn value(key: impl IntoBytes) -> Comparison<Bytes> {
-        Comparison::new(key, TargetUnion::Value)
+    pub fn value(keys: impl Into<KeyRange>) -> Comparison<Bytes> {
+        Comparison::new(keys, TargetUnion::Value)
     }
 
     /// How often `key` was written since it was made; 0 if it does not exist.
@@ -75,8 +76,8 @@ impl Compare {
     /// assert_eq!(never_written, Compare::missing("mode"));
     /// # assert_ne!(written_once, never_written);
     /// ```
-    pub fn version(key: impl IntoBytes) -> Comparison<i64> {
-        Comparison::new(key, TargetUnion::Version)
+    pub fn version(keys: impl Into<KeyRange>) -> Comparison<i64> {
+        Comparison::new(keys, TargetUnion::Version)
     }
 
     /// The revision at which `key` was made; 0 if it does not exist.
@@ -92,8 +93,8 @@ impl Compare {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn create_revision(key: impl IntoBytes) -> Comparison<Revision> {
-        Comparison::new(key, TargetUnion::CreateRevision)
+    pub fn create_revision(keys: impl Into<KeyRange>) -> Comparison<Revision> {
+        Comparison::new(keys, TargetUnion::CreateRevision)
     }
 
     /// The revision at which `key` was last changed; 0 if it does not exist.
@@ -115,25 +116,26 @@ impl Compare {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn mod_revision(key: impl IntoBytes) -> Comparison<Revision> {
-        Comparison::new(key, TargetUnion::ModRevision)
+    pub fn mod_revision(keys: impl Into<KeyRange>) -> Comparison<Revision> {
+        Comparison::new(keys, TargetUnion::ModRevision)
     }
 
     /// The lease of `key`; 0 if it has none.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
     /// use tenure_client::{Compare, Op};
     ///
-    /// let lease = client.lease().grant(10).await?.id;
+    /// let lease = client.lease().grant(Duration::from_secs(10)).await?.id;
     /// client.put("services/me", "up").lease(lease).await?;
     /// let still_mine = Compare::lease("services/me").equal(lease);
     /// client.txn().when([still_mine]).and_then([Op::put("services/me", "busy").lease(lease)]).commit().await?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn lease(key: impl IntoBytes) -> Comparison<LeaseId> {
-        Comparison::new(key, |lease| TargetUnion::Lease(lease.0))
+    pub fn lease(keys: impl Into<KeyRange>) -> Comparison<LeaseId> {
+        Comparison::new(keys, |lease| TargetUnion::Lease(lease.0))
     }
 
     /// `key` exists. As Go's `clientv3util.KeyExists`.
@@ -148,8 +150,8 @@ impl Compare {
     /// # }
     /// ```
     #[must_use]
-    pub fn exists(key: impl IntoBytes) -> Self {
-        Compare::version(key).greater(0)
+    pub fn exists(keys: impl Into<KeyRange>) -> Self {
+        Compare::version(keys).greater(0)
     }
 
     /// `key` does not exist. As Go's `clientv3util.KeyMissing`.
@@ -164,8 +166,8 @@ impl Compare {
     /// # }
     /// ```
     #[must_use]
-    pub fn missing(key: impl IntoBytes) -> Self {
-        Compare::version(key).equal(0)
+    pub fn missing(keys: impl Into<KeyRange>) -> Self {
+        Compare::version(keys).equal(0)
     }
 
     /// For every key that begins with the key.
@@ -219,8 +221,8 @@ impl Compare {
 }
 
 impl<T> Comparison<T> {
-    fn new(key: impl IntoBytes, target: fn(T) -> TargetUnion) -> Self {
-        Comparison { range: KeyRange::key(key), target, of: PhantomData }
+    fn new(keys: impl Into<KeyRange>, target: fn(T) -> TargetUnion) -> Self {
+        Comparison { range: keys.into(), target, of: PhantomData }
     }
 
     /// For every key that begins with the key.

@@ -23,12 +23,12 @@ pub use response::{DeleteResponse, GetResponse, OpResponse, PutResponse, TxnResp
 pub(crate) use stream::get_stream;
 pub use txn::Txn;
 
-use crate::{IntoBytes, Result};
+use crate::{Error, IntoBytes, Result};
 use std::{future::Future, sync::Arc};
 
 /// What carries out operations on keys: a [`Client`](crate::Client), or a layer that changes how.
 ///
-/// A layer implements [`Kv::execute`]; everything else follows from it.
+/// A layer implements [`Kv::execute_op`]; everything else follows from it.
 ///
 /// ```
 /// use parking_lot::Mutex;
@@ -39,7 +39,7 @@ use std::{future::Future, sync::Arc};
 /// struct Recorder(Mutex<Vec<Op>>);
 ///
 /// impl Kv for Recorder {
-///     async fn execute(&self, op: Op) -> Result<OpResponse> {
+///     async fn execute_op(&self, op: Op) -> Result<OpResponse> {
 ///         self.0.lock().push(op);
 ///         Ok(OpResponse::Put(PutResponse::default()))
 ///     }
@@ -54,23 +54,43 @@ use std::{future::Future, sync::Arc};
 /// # }
 /// ```
 pub trait Kv: Send + Sync {
-    /// Carries out one operation.
+    /// Carries out one operation, of any kind: what a layer implements. The answer must be of the kind of the operation.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
     /// use tenure_client::{Kv, Op};
     ///
-    /// let answer = Kv::execute(&client, Op::get("greeting").into()).await?;
+    /// let answer = client.execute_op(Op::get("greeting").into()).await?;
     /// println!("{:?}", answer.as_get());
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) if the operation is malformed, [`Error::Etcd`](crate::Error::Etcd) if the server
-    /// refuses it, [`Error::ConnectionLost`](crate::Error::ConnectionLost) if nobody knows whether it was carried out; and those of
+    /// [`Error::Invalid`] if the operation is malformed, [`Error::Etcd`] if the server
+    /// refuses it, [`Error::ConnectionLost`] if nobody knows whether it was carried out; and those of
     /// the layer.
-    fn execute(&self, op: Op) -> impl Future<Output = Result<OpResponse>> + Send;
+    fn execute_op(&self, op: Op) -> impl Future<Output = Result<OpResponse>> + Send;
+
+    /// Carries out one operation; its answer has the type of its kind. See [`Client::execute`](crate::Client::execute).
+    ///
+    /// ```no_run
+    /// use tenure_client::{Get, Kv, Result};
+    ///
+    /// async fn count(kv: &impl Kv, get: Get) -> Result<u64> {
+    ///     Ok(kv.execute(get.count_only()).await?.count)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Kv::execute_op`]; [`Error::Protocol`] if a layer answers with another kind than it was asked for.
+    fn execute<O: Operation>(&self, op: O) -> impl Future<Output = Result<O::Response>> + Send {
+        let op = op.into();
+        async {
+            let response = self.execute_op(op).await?;
+            O::response(response).ok_or(Error::Protocol("an answer of another kind than its request"))
+        }
+    }
 
     /// Writes a key. See [`Client::put`](crate::Client::put).
     ///
@@ -105,11 +125,11 @@ pub trait Kv: Send + Sync {
     ///
     /// # Errors
     /// As [`Client::get`](crate::Client::get), and those of the layer.
-    fn get(&self, key: impl IntoBytes) -> Call<'_, Self, Get>
+    fn get(&self, keys: impl Into<KeyRange>) -> Call<'_, Self, Get>
     where
         Self: Sized,
     {
-        Call::new(self, Get::new(key))
+        Call::new(self, Get::new(keys))
     }
 
     /// Deletes a key or a range. See [`Client::delete`](crate::Client::delete).
@@ -124,11 +144,11 @@ pub trait Kv: Send + Sync {
     ///
     /// # Errors
     /// As [`Client::delete`](crate::Client::delete), and those of the layer.
-    fn delete(&self, key: impl IntoBytes) -> Call<'_, Self, Delete>
+    fn delete(&self, keys: impl Into<KeyRange>) -> Call<'_, Self, Delete>
     where
         Self: Sized,
     {
-        Call::new(self, Delete::new(key))
+        Call::new(self, Delete::new(keys))
     }
 
     /// A transaction. See [`Client::txn`](crate::Client::txn).
@@ -155,14 +175,14 @@ pub trait Kv: Send + Sync {
 
 /// A layer may borrow what it is over.
 impl<K: Kv> Kv for &K {
-    async fn execute(&self, op: Op) -> Result<OpResponse> {
-        (**self).execute(op).await
+    async fn execute_op(&self, op: Op) -> Result<OpResponse> {
+        (**self).execute_op(op).await
     }
 }
 
 /// A layer may be shared, and put under another one.
 impl<K: Kv> Kv for Arc<K> {
-    async fn execute(&self, op: Op) -> Result<OpResponse> {
-        (**self).execute(op).await
+    async fn execute_op(&self, op: Op) -> Result<OpResponse> {
+        (**self).execute_op(op).await
     }
 }

@@ -56,7 +56,7 @@ pub enum SortOrder {
     Descend,
 }
 
-/// An operation whose answer has a type of its own.
+/// An operation, and the type of its answer. That of an [`Op`], which may be any, is [`OpResponse`].
 ///
 /// ```no_run
 /// use tenure_client::{Kv, Result, kv::Operation};
@@ -64,9 +64,9 @@ pub enum SortOrder {
 /// /// Carries out one operation and tells how long it took, whatever its kind is.
 /// async fn timed<O: Operation>(kv: &impl Kv, op: O) -> Result<O::Response> {
 ///     let started = std::time::Instant::now();
-///     let response = kv.execute(op.into()).await?;
+///     let response = kv.execute(op).await?;
 ///     println!("{:?}", started.elapsed());
-///     Ok(O::response(response).expect("a layer answers with the kind that it was asked for"))
+///     Ok(response)
 /// }
 /// ```
 pub trait Operation: Into<Op> + Send {
@@ -106,16 +106,16 @@ pub enum Op {
 }
 
 impl Op {
-    /// Reads `key`. As Go's `OpGet`.
+    /// Reads a key, or a range. As Go's `OpGet`.
     ///
     /// ```
-    /// use tenure_client::{Get, KeyRange, Op};
+    /// use tenure_client::{KeyRange, Op};
     ///
-    /// assert_eq!(Op::get("app/").prefix(), Get::of(KeyRange::prefix("app/")));
+    /// assert_eq!(Op::get("app/").prefix(), Op::get(KeyRange::prefix("app/")));
     /// ```
     #[must_use]
-    pub fn get(key: impl IntoBytes) -> Get {
-        Get::new(key)
+    pub fn get(keys: impl Into<KeyRange>) -> Get {
+        Get::new(keys)
     }
 
     /// Writes `key`. As Go's `OpPut`.
@@ -126,7 +126,7 @@ impl Op {
     ///
     /// let write = Op::put("mode", "on").prev_kv();
     /// let answer = client.execute(write).await?;
-    /// println!("before: {:?}", answer.as_put().and_then(|put| put.prev_kv.as_ref()));
+    /// println!("before: {:?}", answer.prev_kv);
     /// # Ok(())
     /// # }
     /// ```
@@ -135,7 +135,7 @@ impl Op {
         Put::new(key, value)
     }
 
-    /// Deletes `key`. As Go's `OpDelete`.
+    /// Deletes a key, or a range. As Go's `OpDelete`.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
@@ -147,8 +147,8 @@ impl Op {
     /// # }
     /// ```
     #[must_use]
-    pub fn delete(key: impl IntoBytes) -> Delete {
-        Delete::new(key)
+    pub fn delete(keys: impl Into<KeyRange>) -> Delete {
+        Delete::new(keys)
     }
 
     /// A transaction. As Go's `OpTxn`.
@@ -211,6 +211,14 @@ macro_rules! operation {
     };
 }
 
+impl Operation for Op {
+    type Response = OpResponse;
+
+    fn response(response: OpResponse) -> Option<OpResponse> {
+        Some(response)
+    }
+}
+
 operation!(Get, GetResponse);
 operation!(Put, PutResponse);
 operation!(Delete, DeleteResponse);
@@ -249,7 +257,7 @@ macro_rules! options {
 ///
 /// let newest = Get::new("logs/").last_created();
 /// let answer = client.execute(newest.clone()).await?;
-/// println!("{:?}", answer.as_get());
+/// println!("{:?}", answer.first());
 /// // The same, made and carried out at once.
 /// let answer = client.get("logs/").last_created().await?;
 /// println!("{:?}", answer.first());
@@ -272,35 +280,23 @@ pub struct Get {
 }
 
 impl Get {
-    /// Reads one key.
-    ///
-    /// ```
-    /// use tenure_client::{Get, Op};
-    ///
-    /// let get = Get::new("greeting").serializable();
-    /// assert_eq!(Op::from(get.clone()), Op::Get(get));
-    /// ```
-    #[must_use]
-    pub fn new(key: impl IntoBytes) -> Self {
-        Get::of(KeyRange::key(key))
-    }
-
-    /// Reads a range.
+    /// Reads one key, or a range.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-    /// use tenure_client::{Get, KeyRange};
+    /// use tenure_client::Get;
     ///
-    /// let shard = KeyRange::between("user/a", "user/n");
-    /// let answer = client.execute(Get::of(shard).count_only()).await?;
-    /// println!("{:?} users", answer.as_get().map(|get| get.count));
+    /// let one = Get::new("greeting").serializable();
+    /// let shard = Get::new("user/a".."user/n").count_only();
+    /// println!("{:?}", client.execute(one).await?.first());
+    /// println!("{} users", client.execute(shard).await?.count);
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
-    pub fn of(range: KeyRange) -> Self {
+    pub fn new(keys: impl Into<KeyRange>) -> Self {
         Get {
-            range,
+            range: keys.into(),
             limit: 0,
             revision: 0,
             sort: None,
@@ -660,7 +656,9 @@ options! { Put {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-    /// let lease = client.lease().grant(10).await?;
+    /// use std::time::Duration;
+    ///
+    /// let lease = client.lease().grant(Duration::from_secs(10)).await?;
     /// client.put("services/me", "10.0.0.1:80").lease(lease.id).await?;
     /// # Ok(())
     /// # }
@@ -685,8 +683,10 @@ options! { Put {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
+    ///
     /// // The key is to live as long as another lease from now on; what it says is left alone.
-    /// let lease = client.lease().grant(60).await?;
+    /// let lease = client.lease().grant(Duration::from_secs(60)).await?;
     /// client.put("services/me", "").ignore_value().lease(lease.id).await?;
     /// # Ok(())
     /// # }
@@ -726,32 +726,17 @@ pub struct Delete {
 }
 
 impl Delete {
-    /// Deletes one key.
+    /// Deletes one key, or a range.
     ///
     /// ```
-    /// use tenure_client::{Delete, Op};
+    /// use tenure_client::{Delete, KeyRange, Op};
     ///
-    /// let ops = [Op::from(Delete::new("a")), Op::put("b", "1").into()];
+    /// let ops: [Op; 2] = [Delete::new("a").into(), Delete::new(KeyRange::prefix("logs/2023")).into()];
     /// assert!(matches!(ops[0], Op::Delete(_)));
     /// ```
     #[must_use]
-    pub fn new(key: impl IntoBytes) -> Self {
-        Delete::of(KeyRange::key(key))
-    }
-
-    /// Deletes a range.
-    ///
-    /// ```no_run
-    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-    /// use tenure_client::{Delete, KeyRange};
-    ///
-    /// client.execute(Delete::of(KeyRange::between("logs/2023", "logs/2024"))).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn of(range: KeyRange) -> Self {
-        Delete { range, is_prev_kv_wanted: false }
+    pub fn new(keys: impl Into<KeyRange>) -> Self {
+        Delete { range: keys.into(), is_prev_kv_wanted: false }
     }
 
     pub(crate) fn request(self) -> Result<pb::DeleteRangeRequest> {

@@ -2,15 +2,24 @@
 
 use crate::IntoBytes;
 use bytes::Bytes;
+use std::ops::{Range, RangeFrom, RangeFull};
 
 /// One key, or all keys from one to another.
 ///
-/// ```
-/// use tenure_client::KeyRange;
+/// Whatever takes keys takes such a range, a key alone, or Rust's ranges:
 ///
-/// let range = KeyRange::between("b", "d");
-/// assert!(range.contains("c") && !range.contains("d"));
-/// assert_eq!((&range.key[..], &range.end[..]), (&b"b"[..], &b"d"[..]));
+/// ```
+/// use tenure_client::{KeyRange, Op};
+///
+/// assert_eq!(KeyRange::from("b"), KeyRange::key("b"));
+/// assert_eq!(KeyRange::from("b".."d"), KeyRange::between("b", "d"));
+/// assert_eq!(KeyRange::from("b"..), KeyRange::from_key("b"));
+/// assert_eq!(KeyRange::from(..), KeyRange::all());
+///
+/// let logs = KeyRange::between("logs/2024", "logs/2025");
+/// assert!(logs.contains("logs/2024-12-31") && !logs.contains("logs/2025"));
+/// assert_eq!(Op::get(&logs), Op::get("logs/2024").range_end("logs/2025"));
+/// assert_eq!(Op::delete(KeyRange::prefix("tmp/")), Op::delete("tmp/").prefix());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyRange {
@@ -116,6 +125,40 @@ impl KeyRange {
 
     pub(crate) fn is_single(&self) -> bool {
         self.end.is_empty()
+    }
+}
+
+/// One key.
+impl<T: IntoBytes> From<T> for KeyRange {
+    fn from(key: T) -> Self {
+        KeyRange::key(key)
+    }
+}
+
+impl From<&KeyRange> for KeyRange {
+    fn from(range: &KeyRange) -> Self {
+        range.clone()
+    }
+}
+
+/// As [`KeyRange::between`].
+impl<T: IntoBytes> From<Range<T>> for KeyRange {
+    fn from(range: Range<T>) -> Self {
+        KeyRange::between(range.start, range.end)
+    }
+}
+
+/// As [`KeyRange::from_key`].
+impl<T: IntoBytes> From<RangeFrom<T>> for KeyRange {
+    fn from(range: RangeFrom<T>) -> Self {
+        KeyRange::from_key(range.start)
+    }
+}
+
+/// As [`KeyRange::all`].
+impl From<RangeFull> for KeyRange {
+    fn from(_: RangeFull) -> Self {
+        KeyRange::all()
     }
 }
 

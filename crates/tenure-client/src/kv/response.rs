@@ -160,7 +160,8 @@ impl TryFrom<pb::TxnResponse> for TxnResponse {
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
 /// use tenure_client::{Op, OpResponse};
 ///
-/// match client.execute(Op::delete("a")).await? {
+/// let op: Op = Op::delete("a").into();
+/// match client.execute(op).await? {
 ///     OpResponse::Delete(answer) => println!("{} deleted", answer.deleted),
 ///     other => println!("{other:?}"),
 /// }
@@ -223,8 +224,8 @@ impl OpResponse {
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
     /// use tenure_client::Op;
     ///
-    /// let answer = client.execute(Op::put("a", "1").prev_kv()).await?;
-    /// println!("before: {:?}", answer.as_put().and_then(|put| put.prev_kv.as_ref()));
+    /// let answer = client.txn().and_then([Op::put("a", "1").prev_kv()]).commit().await?;
+    /// println!("before: {:?}", answer.responses[0].as_put().and_then(|put| put.prev_kv.as_ref()));
     /// # Ok(())
     /// # }
     /// ```

@@ -16,7 +16,7 @@ use tenure_api::etcdserverpb as pb;
 ///     .when([Compare::value("a").equal("10"), Compare::value("b").equal("0")])
 ///     .and_then([Op::put("a", "0"), Op::put("b", "10")]);
 /// let answer = client.execute(transfer).await?;
-/// println!("{:?}", answer.as_txn().map(|txn| txn.succeeded));
+/// println!("{}", answer.succeeded);
 /// # Ok(())
 /// # }
 /// ```

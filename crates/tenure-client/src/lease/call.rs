@@ -1,7 +1,7 @@
 //! Requests about leases, and their answers.
 
 use crate::{
-    Client, Code, EtcdError, LeaseId, ResponseHeader, Result,
+    Client, Code, EtcdError, LeaseId, ResponseHeader, Result, Ttl,
     rpc::{Rpc, method},
     types::header,
 };
@@ -14,9 +14,11 @@ use tenure_api::etcdserverpb as pb;
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use std::time::Duration;
+///
 /// // With the server's choice of an id, or one's own.
-/// let lease = client.lease().grant(10).await?;
-/// let named = client.lease().grant(10).id(0x1234.into()).await?;
+/// let lease = client.lease().grant(Duration::from_secs(10)).await?;
+/// let named = client.lease().grant(Duration::from_secs(10)).id(0x1234.into()).await?;
 /// println!("{} {}", lease.id, named.id);
 /// # Ok(())
 /// # }
@@ -25,13 +27,13 @@ use tenure_api::etcdserverpb as pb;
 #[must_use = "nothing happens until it is awaited"]
 pub struct LeaseGrant {
     client: Client,
-    ttl_seconds: i64,
+    ttl: Ttl,
     id: LeaseId,
 }
 
 impl LeaseGrant {
-    pub(super) fn new(client: Client, ttl_seconds: i64) -> Self {
-        LeaseGrant { client, ttl_seconds, id: LeaseId(0) }
+    pub(super) fn new(client: Client, ttl: Ttl) -> Self {
+        LeaseGrant { client, ttl, id: LeaseId(0) }
     }
 
     /// Gives the lease this id; 0 leaves it to the server.
@@ -42,9 +44,10 @@ impl LeaseGrant {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
     /// use tenure_client::{EtcdError, LeaseId};
     ///
-    /// match client.lease().grant(60).id(LeaseId(0x1234)).await {
+    /// match client.lease().grant(Duration::from_secs(60)).id(LeaseId(0x1234)).await {
     ///     Ok(lease) => println!("it lives {} s", lease.ttl_seconds),
     ///     Err(error) if error.is(EtcdError::LeaseExist) => println!("somebody has made it before"),
     ///     Err(error) => return Err(error),
@@ -64,7 +67,7 @@ impl IntoFuture for LeaseGrant {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let request = pb::LeaseGrantRequest { ttl: self.ttl_seconds, id: self.id.0 };
+            let request = pb::LeaseGrantRequest { ttl: self.ttl.as_seconds(), id: self.id.0 };
             let rpc = self.client.rpc();
             let answer = match self.id {
                 LeaseId(0) => rpc.unary(&method::LEASE_GRANT, &request).await?,
@@ -160,8 +163,10 @@ impl IntoFuture for LeaseTimeToLive {
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use std::time::Duration;
+///
 /// // The server may lengthen a life that is too short for it.
-/// let lease = client.lease().grant(1).await?;
+/// let lease = client.lease().grant(Duration::from_secs(1)).await?;
 /// println!("lease {}, {} s", lease.id, lease.ttl_seconds);
 /// # Ok(())
 /// # }
@@ -186,7 +191,9 @@ impl From<pb::LeaseGrantResponse> for LeaseGrantResponse {
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-/// let lease = client.lease().grant(10).await?;
+/// use std::time::Duration;
+///
+/// let lease = client.lease().grant(Duration::from_secs(10)).await?;
 /// let revision = client.lease().revoke(lease.id).await?.header.revision;
 /// println!("its keys are gone since revision {revision}");
 /// # Ok(())
@@ -202,7 +209,9 @@ pub struct LeaseRevokeResponse {
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-/// let lease = client.lease().grant(10).await?;
+/// use std::time::Duration;
+///
+/// let lease = client.lease().grant(Duration::from_secs(10)).await?;
 /// let life = client.lease().time_to_live(lease.id).keys().await?;
 /// if life.ttl_seconds < 0 {
 ///     println!("{} is gone", life.id);
@@ -230,7 +239,9 @@ pub struct LeaseTimeToLiveResponse {
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-/// let lease = client.lease().grant(10).await?;
+/// use std::time::Duration;
+///
+/// let lease = client.lease().grant(Duration::from_secs(10)).await?;
 /// let renewed = client.lease().keep_alive_once(lease.id).await?;
 /// println!("{} lives {} s from now on", renewed.id, renewed.ttl_seconds);
 /// # Ok(())

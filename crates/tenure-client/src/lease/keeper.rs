@@ -93,7 +93,9 @@ impl Mailbox {
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-/// let granted = client.lease().grant(10).await?;
+/// use std::time::Duration;
+///
+/// let granted = client.lease().grant(Duration::from_secs(10)).await?;
 /// let keeper = client.lease().keep_alive(granted.id).await?;
 /// client.put("services/me", "10.0.0.1:80").lease(granted.id).await?;
 /// // As long as the keeper lives, the key stays. If it is lost all the same, this says so:

@@ -17,7 +17,7 @@ pub use call::{
 pub use keeper::LeaseKeeper;
 pub(crate) use renewals::Renewals;
 
-use crate::{Client, Error, EtcdError, LeaseId, Result, rpc::method, types::header};
+use crate::{Client, Error, EtcdError, LeaseId, Result, Ttl, rpc::method, types::header};
 use schedule::Life;
 use tenure_api::etcdserverpb as pb;
 use tokio::time::Instant;
@@ -27,7 +27,9 @@ impl Client {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-    /// let granted = client.lease().grant(10).await?;
+    /// use std::time::Duration;
+    ///
+    /// let granted = client.lease().grant(Duration::from_secs(10)).await?;
     /// client.put("services/me", "10.0.0.1:80").lease(granted.id).await?;
     /// let keeper = client.lease().keep_alive(granted.id).await?;
     /// // The key stays while the keeper lives.
@@ -46,8 +48,10 @@ impl Client {
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use std::time::Duration;
+///
 /// let leases = client.lease();
-/// let lease = leases.grant(30).await?;
+/// let lease = leases.grant(Duration::from_secs(30)).await?;
 /// client.put("session/7", "alice").lease(lease.id).await?;
 /// // After 30 s without a renewal the key is gone. Or earlier:
 /// leases.revoke(lease.id).await?;
@@ -61,15 +65,18 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Makes a lease that lives so many seconds without being renewed: `client.lease().grant(10).await?`. The server lengthens
-    /// what is too short for it (2 s by default); [`LeaseGrantResponse::ttl_seconds`] is what counts.
+    /// Makes a lease that lives so long without being renewed, rounded up to whole seconds:
+    /// `client.lease().grant(Duration::from_secs(10)).await?`. The server lengthens what is too short for it (2 s by default);
+    /// [`LeaseGrantResponse::ttl_seconds`] is what counts.
     ///
     /// The server picks the id, unless [`LeaseGrant::id`] does. The request is repeated when its answer was lost; then there may
     /// be another lease that nobody knows of, which runs out by itself.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-    /// let lease = client.lease().grant(10).await?;
+    /// use std::time::Duration;
+    ///
+    /// let lease = client.lease().grant(Duration::from_secs(10)).await?;
     /// println!("lease {} lives {} s", lease.id, lease.ttl_seconds);
     /// client.put("services/me", "10.0.0.1:80").lease(lease.id).await?;
     /// # Ok(())
@@ -79,8 +86,8 @@ impl Lease {
     /// # Errors
     /// Among others [`LeaseTTLTooLarge`](EtcdError::LeaseTTLTooLarge) beyond 9,000,000,000 s, [`LeaseExist`](EtcdError::LeaseExist) for
     /// an id in use, [`NoSpace`](EtcdError::NoSpace).
-    pub fn grant(&self, ttl_seconds: i64) -> LeaseGrant {
-        LeaseGrant::new(self.client.clone(), ttl_seconds)
+    pub fn grant(&self, ttl: impl Into<Ttl>) -> LeaseGrant {
+        LeaseGrant::new(self.client.clone(), ttl.into())
     }
 
     /// Ends a lease and deletes its keys, all in one revision. Keepers of this client are told at once, others with their next
@@ -88,9 +95,10 @@ impl Lease {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
     /// use tenure_client::EtcdError;
     ///
-    /// let lease = client.lease().grant(10).await?;
+    /// let lease = client.lease().grant(Duration::from_secs(10)).await?;
     /// match client.lease().revoke(lease.id).await {
     ///     Err(error) if !error.is(EtcdError::LeaseNotFound) => return Err(error),
     ///     _ => println!("the lease and its keys are gone"),
@@ -165,7 +173,9 @@ impl Lease {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-    /// let lease = client.lease().grant(10).await?;
+    /// use std::time::Duration;
+    ///
+    /// let lease = client.lease().grant(Duration::from_secs(10)).await?;
     /// let keeper = client.lease().keep_alive(lease.id).await?;
     /// client.put("services/me", "10.0.0.1:80").lease(lease.id).await?;
     /// tokio::select! {
@@ -235,9 +245,10 @@ impl Lease {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
     /// use tenure_client::Error;
     ///
-    /// let lease = client.lease().grant(10).await?;
+    /// let lease = client.lease().grant(Duration::from_secs(10)).await?;
     /// let keeper = client.lease().keep_alive(lease.id).await?;
     /// client.lease().close();
     /// assert!(matches!(keeper.lost().await, Error::Closed));

@@ -21,7 +21,7 @@ mod session;
 mod write;
 
 use crate::{
-    Client, Error, GetResponse, IntoBytes, KeyRange, OpResponse, ResponseHeader, Result, TxnResponse,
+    Client, Error, GetResponse, IntoBytes, KeyRange, OpResponse, ResponseHeader, Result, Ttl, TxnResponse,
     concurrency::Session,
     kv::{Call, Get, Kv, Op, Txn, prefix_end},
 };
@@ -76,7 +76,7 @@ struct Shared {
     client: Client,
     /// Put before a key, it makes its ownership key.
     prefix: Bytes,
-    ttl_seconds: i64,
+    ttl: Ttl,
     book: Mutex<Book>,
     live: ArcSwapOption<Live>,
     closed: CancellationToken,
@@ -101,9 +101,10 @@ impl Live {
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use std::time::Duration;
 /// use tenure_client::leasing::LeasingKv;
 ///
-/// let kv = LeasingKv::builder(&client, "leasing/").ttl(10).keys_max(100).open().await?;
+/// let kv = LeasingKv::builder(&client, "leasing/").ttl(Duration::from_secs(10)).keys_max(100).open().await?;
 /// # drop(kv);
 /// # Ok(())
 /// # }
@@ -113,7 +114,7 @@ impl Live {
 pub struct LeasingBuilder {
     client: Client,
     prefix: Bytes,
-    ttl_seconds: i64,
+    ttl: Ttl,
     keys_max: usize,
     rest: Duration,
 }
@@ -123,15 +124,16 @@ impl LeasingBuilder {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
     /// use tenure_client::leasing::LeasingKv;
     ///
-    /// let kv = LeasingKv::builder(&client, "leasing/").ttl(10).open().await?;
+    /// let kv = LeasingKv::builder(&client, "leasing/").ttl(Duration::from_secs(10)).open().await?;
     /// # drop(kv);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn ttl(mut self, seconds: i64) -> Self {
-        self.ttl_seconds = seconds;
+    pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
+        self.ttl = ttl.into();
         self
     }
 
@@ -173,9 +175,10 @@ impl LeasingBuilder {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
     /// use tenure_client::{Kv, leasing::LeasingKv};
     ///
-    /// let kv = LeasingKv::builder(&client, "leasing/").ttl(30).open().await?;
+    /// let kv = LeasingKv::builder(&client, "leasing/").ttl(Duration::from_secs(30)).open().await?;
     /// println!("{:?}", kv.get("mode").await?.first());
     /// # Ok(())
     /// # }
@@ -190,7 +193,7 @@ impl LeasingBuilder {
         let shared = Arc::new(Shared {
             client: self.client,
             prefix: self.prefix,
-            ttl_seconds: self.ttl_seconds,
+            ttl: self.ttl,
             book: Mutex::new(Book::new(self.keys_max, self.rest)),
             live: ArcSwapOption::empty(),
             closed: CancellationToken::new(),
@@ -229,20 +232,27 @@ impl LeasingKv {
         LeasingKv::builder(client, prefix).open().await
     }
 
-    /// A layer with options: `LeasingKv::builder(&client, "leasing/").ttl(10).open().await?`.
+    /// A layer with options: `LeasingKv::builder(&client, "leasing/").ttl(Duration::from_secs(10)).open().await?`.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
     /// use tenure_client::leasing::LeasingKv;
     ///
-    /// let kv = LeasingKv::builder(&client, "leasing/").ttl(10).open().await?;
+    /// let kv = LeasingKv::builder(&client, "leasing/").ttl(Duration::from_secs(10)).open().await?;
     /// # drop(kv);
     /// # Ok(())
     /// # }
     /// ```
     pub fn builder(client: &Client, prefix: impl IntoBytes) -> LeasingBuilder {
         let prefix = prefix.into_bytes();
-        LeasingBuilder { client: client.clone(), prefix, ttl_seconds: 60, keys_max: KEYS_MAX, rest: REST }
+        LeasingBuilder {
+            client: client.clone(),
+            prefix,
+            ttl: Ttl::seconds(60),
+            keys_max: KEYS_MAX,
+            rest: REST,
+        }
     }
 
     /// How many keys are owned.
@@ -337,7 +347,7 @@ impl LeasingKv {
 }
 
 impl Kv for LeasingKv {
-    async fn execute(&self, op: Op) -> Result<OpResponse> {
+    async fn execute_op(&self, op: Op) -> Result<OpResponse> {
         let shared = self.shared();
         if shared.closed.is_cancelled() {
             return Err(Error::Closed);

@@ -39,7 +39,7 @@ async fn open(shared: &Arc<Shared>, number: u64) -> Arc<Live> {
 impl Shared {
     /// Opens a session. From then on keys can be acquired.
     pub(super) async fn open_session(&self, number: u64) -> Result<Arc<Live>> {
-        let session = Session::builder(&self.client).ttl(self.ttl_seconds).open().await?;
+        let session = Session::builder(&self.client).ttl(self.ttl).open().await?;
         let live = Arc::new(Live { number, session, over: CancellationToken::new() });
         self.book.lock().start(number);
         self.live.store(Some(live.clone()));

@@ -259,7 +259,7 @@ impl Shared {
     /// Waits until nobody else owns a key of a range. The revision at which that was so.
     async fn clear(&self, range: &KeyRange) -> Result<Revision> {
         loop {
-            let get = Get::of(self.ownerships(range)).keys_only();
+            let get = Get::new(self.ownerships(range)).keys_only();
             let owners = Call::new(&self.client, get).await?;
             let mut others = Vec::new();
             {

@@ -65,7 +65,7 @@ pub struct Maintenance {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AlarmKind {
-    /// Nothing; in [`Maintenance::alarm_disarm`]: any.
+    /// Nothing.
     #[default]
     None,
     /// The member's store is as large as its quota allows: the cluster takes no more writes.
@@ -331,32 +331,48 @@ impl Maintenance {
         self.alarm(pb::alarm_request::AlarmAction::Get, AlarmMember::default()).await
     }
 
-    /// Disarms an alarm of a member; with member 0 and [`AlarmKind::None`] all alarms, one by one. The cause must have been
-    /// removed before: after [`NoSpace`](AlarmKind::NoSpace) compact and defragment, or the alarm comes back with the next write.
+    /// Disarms an alarm of a member. The cause must have been removed before: after [`NoSpace`](AlarmKind::NoSpace) compact and
+    /// defragment, or the alarm comes back with the next write.
+    ///
+    /// The answer has the alarm if it was raised. That it was not is no error.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// for alarm in client.maintenance().alarm_list().await?.alarms {
+    ///     println!("{:?} of member {}", alarm.alarm, alarm.member_id);
+    ///     client.maintenance().alarm_disarm(alarm.member_id, alarm.alarm).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Maintenance::alarm_list`].
+    pub async fn alarm_disarm(&self, member: MemberId, alarm: AlarmKind) -> Result<AlarmResponse> {
+        self.disarm(AlarmMember { member_id: member, alarm }).await
+    }
+
+    /// Disarms all alarms, one by one, once their cause is removed: see [`Maintenance::alarm_disarm`]. As Go's `AlarmDisarm` of
+    /// an empty alarm.
     ///
     /// The answer has those that were raised. That there are none is no error.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-    /// use tenure_client::{AlarmKind, MemberId};
-    ///
     /// // A store that had grown to its quota: make space first, on every member.
     /// let revision = client.get("a").await?.header.revision;
     /// client.compact(revision).physical().await?;
     /// for endpoint in client.endpoints() {
     ///     client.maintenance().defragment(&endpoint).await?;
     /// }
-    /// client.maintenance().alarm_disarm(MemberId(0), AlarmKind::None).await?;
+    /// client.maintenance().alarm_disarm_all().await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     /// As [`Maintenance::alarm_list`]. Some of several alarms may be disarmed then.
-    pub async fn alarm_disarm(&self, member: MemberId, alarm: AlarmKind) -> Result<AlarmResponse> {
-        if member != MemberId(0) || alarm != AlarmKind::None {
-            return self.disarm(AlarmMember { member_id: member, alarm }).await;
-        }
+    pub async fn alarm_disarm_all(&self) -> Result<AlarmResponse> {
         let mut answer = self.alarm_list().await?;
         for alarm in std::mem::take(&mut answer.alarms) {
             let disarmed = self.disarm(alarm).await?;

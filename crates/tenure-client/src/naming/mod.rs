@@ -147,9 +147,10 @@ impl Update {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
     /// use tenure_client::naming::{Endpoint, Endpoints, Update};
     ///
-    /// let lease = client.lease().grant(10).await?.id;
+    /// let lease = client.lease().grant(Duration::from_secs(10)).await?.id;
     /// let service = Endpoints::new(&client, "services/search")?;
     /// let ports = [80, 443].map(|port| {
     ///     let key = format!("services/search/a-{port}");
@@ -278,9 +279,10 @@ impl Endpoints {
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use std::time::Duration;
     /// use tenure_client::naming::{Endpoint, Endpoints};
     ///
-    /// let lease = client.lease().grant(10).await?;
+    /// let lease = client.lease().grant(Duration::from_secs(10)).await?;
     /// let keeper = client.lease().keep_alive(lease.id).await?;
     /// let service = Endpoints::new(&client, "services/search")?;
     /// service.add_endpoint("services/search/me", Endpoint::new("10.0.0.1:80")).lease(lease.id).await?;
@@ -354,7 +356,7 @@ impl Endpoints {
 
     /// A service has to be found even where no quorum is left: one member's word is enough.
     async fn read(&self) -> Result<crate::GetResponse> {
-        Call::new(&self.client, Get::of(KeyRange::prefix(&self.prefix)).serializable()).await
+        Call::new(&self.client, Get::new(KeyRange::prefix(&self.prefix)).serializable()).await
     }
 
     fn check(&self, key: &[u8]) -> Result<()> {

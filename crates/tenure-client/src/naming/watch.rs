@@ -1,9 +1,13 @@
 //! Following the endpoints of a service.
 
 use super::{Endpoint, Endpoints, Update};
-use crate::{Error, Event, EventKind, KeyValue, LeaseId, Result, WatchStream, kv::KeyRange};
+use crate::{
+    Error, Event, EventKind, KeyValue, LeaseId, Result, WatchStream,
+    kv::KeyRange,
+    steps::{self, Steps, told},
+};
 use bytes::Bytes;
-use futures::Stream;
+use futures::stream::BoxStream;
 use std::collections::BTreeMap;
 
 /// The endpoints of a service as they change, from [`Endpoints::watch`].
@@ -31,8 +35,12 @@ use std::collections::BTreeMap;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[must_use = "dropping it ends it"]
 pub struct EndpointWatch {
+    items: BoxStream<'static, Result<Vec<Update>>>,
+}
+
+struct Follower {
     endpoints: Endpoints,
     known: Known,
     /// Updates that are still to be told.
@@ -41,7 +49,6 @@ pub struct EndpointWatch {
 }
 
 /// Where changes come from.
-#[derive(Debug)]
 enum Changes {
     Watched(WatchStream),
     /// The history in between is compacted: everything has to be read again.
@@ -53,9 +60,12 @@ impl EndpointWatch {
     pub(super) async fn open(endpoints: Endpoints) -> Result<Self> {
         let mut known = Known::default();
         let (pending, changes) = read_and_watch(&endpoints, &mut known).await?;
-        Ok(EndpointWatch { endpoints, known, pending, changes: Changes::Watched(changes) })
+        let changes = Changes::Watched(changes);
+        Ok(EndpointWatch { items: steps::stream(Follower { endpoints, known, pending, changes }) })
     }
+}
 
+told! { EndpointWatch: Vec<Update>,
     /// The next changes: first the endpoints that there are, if there are any, then what one moment has changed, never nothing.
     /// After an error nothing comes any more. Dropping the future loses nothing.
     ///
@@ -70,10 +80,14 @@ impl EndpointWatch {
     ///
     /// # Errors
     /// As [`Endpoints::watch`].
-    pub async fn next(&mut self) -> Option<Result<Vec<Update>>> {
+}
+
+impl Steps for Follower {
+    type Item = Vec<Update>;
+
+    async fn step(&mut self) -> Option<Result<Vec<Update>>> {
         while self.pending.is_empty() {
             if let Err(error) = self.follow().await {
-                self.changes = Changes::Ended;
                 return Some(Err(error));
             }
             if matches!(self.changes, Changes::Ended) {
@@ -82,7 +96,9 @@ impl EndpointWatch {
         }
         Some(Ok(std::mem::take(&mut self.pending)))
     }
+}
 
+impl Follower {
     /// One step forward.
     async fn follow(&mut self) -> Result<()> {
         match &mut self.changes {
@@ -103,36 +119,14 @@ impl EndpointWatch {
         }
         Ok(())
     }
-
-    /// The same as a [`Stream`].
-    ///
-    /// ```no_run
-    /// # async fn example(service: tenure_client::naming::Endpoints) -> tenure_client::Result<()> {
-    /// use futures::StreamExt;
-    ///
-    /// let mut changes = service.watch().await?.into_stream();
-    /// while let Some(updates) = changes.next().await {
-    ///     println!("{:?}", updates?);
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// The items are as those of [`EndpointWatch::next`].
-    pub fn into_stream(self) -> impl Stream<Item = Result<Vec<Update>>> + Send + Unpin {
-        Box::pin(futures::stream::unfold(self, |mut watch| async move { Some((watch.next().await?, watch)) }))
-    }
 }
 
 /// Reads what is there, and watches what comes after it.
 async fn read_and_watch(endpoints: &Endpoints, known: &mut Known) -> Result<(Vec<Update>, WatchStream)> {
     let read = endpoints.read().await?;
-    let prefix = KeyRange::prefix(&endpoints.prefix);
     let changes = endpoints
         .client
-        .watch(prefix.key)
-        .range_end(prefix.end)
+        .watch(KeyRange::prefix(&endpoints.prefix))
         .start_revision(read.header.revision + 1)
         .await?;
     Ok((known.replace(&read.kvs), changes))

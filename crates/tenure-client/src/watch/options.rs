@@ -37,11 +37,11 @@ pub struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(client: &'a Client, key: impl IntoBytes) -> Self {
+    pub(super) fn new(client: &'a Client, keys: impl Into<KeyRange>) -> Self {
         Watch {
             watches: &client.shared().watches,
             namespace: client.namespace_of_keys(),
-            range: KeyRange::key(key),
+            range: keys.into(),
             start_revision: 0,
             is_prev_kv_wanted: false,
             is_progress_wanted: false,

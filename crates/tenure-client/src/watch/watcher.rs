@@ -1,7 +1,7 @@
 //! What concerns all watches of a client.
 
 use super::Watch;
-use crate::{Client, IntoBytes};
+use crate::{Client, KeyRange};
 
 /// The watches of a client, from [`Client::watcher`].
 ///
@@ -40,7 +40,7 @@ impl Client {
         Watcher { client: self.clone() }
     }
 
-    /// Watches `key`, or with an option a range: `client.watch("app/").prefix().await?`. See
+    /// Watches a key, or a range: `client.watch("app/").prefix().await?`. See
     /// [`WatchStream`](crate::WatchStream) for what is told, and what happens when connections break.
     ///
     /// ```no_run
@@ -59,8 +59,8 @@ impl Client {
     /// [`Unreachable`](crate::Error::Unreachable) if no endpoint can be connected to within the dial timeout, and the server's
     /// refusal: among others [`PermissionDenied`](crate::EtcdError::PermissionDenied), and code `InvalidArgument` for a range
     /// that ends before it begins.
-    pub fn watch(&self, key: impl IntoBytes) -> Watch<'_> {
-        Watch::new(self, key)
+    pub fn watch(&self, keys: impl Into<KeyRange>) -> Watch<'_> {
+        Watch::new(self, keys)
     }
 }
 
@@ -78,8 +78,8 @@ impl Watcher {
     ///
     /// # Errors
     /// As [`Client::watch`].
-    pub fn watch(&self, key: impl IntoBytes) -> Watch<'_> {
-        self.client.watch(key)
+    pub fn watch(&self, keys: impl Into<KeyRange>) -> Watch<'_> {
+        self.client.watch(keys)
     }
 
     /// Asks how far each watch of this client has come: see [`WatchStream::request_progress`](crate::WatchStream::request_progress).

@@ -338,7 +338,7 @@ async fn watches_and_lease_renewals_outlive_their_token() {
     let proxy = Proxy::to(guarded.server.endpoint()).await;
     let alice = Client::connect(config(proxy.endpoint()).user("alice", "alice-password")).await.unwrap();
     let mut watch = alice.watch("app/").prefix().await.unwrap();
-    let lease = alice.lease().grant(3).await.unwrap().id;
+    let lease = alice.lease().grant(Duration::from_secs(3)).await.unwrap().id;
     let mut keeper = alice.lease().keep_alive(lease).await.unwrap();
     soon(keeper.next()).await.unwrap();
 

@@ -11,11 +11,12 @@ mod rw_mutex;
 mod stm;
 
 use crate::support::{TestServer, eventually};
+use std::time::Duration;
 use tenure_client::{Client, KeyValue, concurrency::Session};
 
 /// A session of a connection of its own.
 async fn session(server: &TestServer) -> Session {
-    Session::builder(&server.client().await).ttl(30).open().await.unwrap()
+    Session::builder(&server.client().await).ttl(Duration::from_secs(30)).open().await.unwrap()
 }
 
 /// The keys of a line, the oldest first.

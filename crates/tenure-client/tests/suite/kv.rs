@@ -130,11 +130,13 @@ async fn a_transaction_does_one_thing_or_the_other() {
 async fn any_operation_is_carried_out_by_execute() {
     let server = TestServer::start().await;
     let client = server.client().await;
-    assert!(matches!(client.execute(Op::put("k", "v")).await.unwrap(), OpResponse::Put(_)));
+    assert_eq!(client.execute(Op::put("k", "v").prev_kv()).await.unwrap().prev_kv, None);
     let got = client.execute(Op::get("k")).await.unwrap();
-    assert_eq!(got.as_get().unwrap().kvs[0].value, "v");
-    assert!(matches!(client.execute(Op::txn().and_then([Op::get("k")])).await.unwrap(), OpResponse::Txn(_)));
-    assert_eq!(client.execute(Op::delete("k")).await.unwrap().as_delete().unwrap().deleted, 1);
+    assert_eq!(got.kvs[0].value, "v");
+    assert!(client.execute(Op::txn().and_then([Op::get("k")])).await.unwrap().succeeded);
+    let any: Op = Op::get("k").into();
+    assert!(matches!(client.execute(any).await.unwrap(), OpResponse::Get(_)));
+    assert_eq!(client.execute(Op::delete("k")).await.unwrap().deleted, 1);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tenure_client::{
-    Client, ClientConfig, Code, Error, EtcdError, LeaseId, LeaseKeeper, concurrency::Session,
+    Client, ClientConfig, Code, Error, EtcdError, LeaseId, LeaseKeeper, Ttl, concurrency::Session,
 };
 
 /// What is left of a lease, in seconds; -1 if it is gone.
@@ -28,7 +28,7 @@ async fn is_missing(client: &Client, key: &str) -> bool {
 
 /// A lease that is kept alive.
 async fn kept(client: &Client, ttl_seconds: i64) -> LeaseKeeper {
-    let granted = client.lease().grant(ttl_seconds).await.expect("the server answers");
+    let granted = client.lease().grant(Ttl::seconds(ttl_seconds)).await.expect("the server answers");
     soon(client.lease().keep_alive(granted.id)).await.expect("it is renewed")
 }
 
@@ -48,7 +48,7 @@ async fn a_lease_is_granted_looked_at_and_revoked() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let lease = client.lease();
-    let granted = lease.grant(100).await.unwrap();
+    let granted = lease.grant(Duration::from_secs(100)).await.unwrap();
     assert!(granted.id.0 > 0);
     assert_eq!((granted.ttl_seconds, granted.header.revision), (100, 1));
     for key in ["b", "a"] {
@@ -76,13 +76,16 @@ async fn what_a_server_refuses_is_told_by_name() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let lease = client.lease();
-    assert_eq!(lease.grant(100).id(LeaseId(-7)).await.unwrap().id, LeaseId(-7));
-    let error = lease.grant(100).id(LeaseId(-7)).await.unwrap_err();
+    assert_eq!(lease.grant(Duration::from_secs(100)).id(LeaseId(-7)).await.unwrap().id, LeaseId(-7));
+    let error = lease.grant(Duration::from_secs(100)).id(LeaseId(-7)).await.unwrap_err();
     assert!(error.is(EtcdError::LeaseExist), "{error}");
-    let error = lease.grant(9_000_000_001).await.unwrap_err();
+    let error = lease.grant(Ttl::seconds(9_000_000_001)).await.unwrap_err();
     assert!(error.is(EtcdError::LeaseTTLTooLarge), "{error}");
-    assert!(lease.grant(0).await.unwrap().ttl_seconds >= 1, "what is too short is lengthened");
-    assert!(lease.grant(-5).await.unwrap().ttl_seconds >= 1);
+    assert!(
+        lease.grant(Duration::from_secs(0)).await.unwrap().ttl_seconds >= 1,
+        "what is too short is lengthened"
+    );
+    assert!(lease.grant(Ttl::seconds(-5)).await.unwrap().ttl_seconds >= 1);
     for id in [LeaseId(12345), LeaseId(0)] {
         let not_found = [
             lease.revoke(id).await.unwrap_err(),
@@ -103,7 +106,7 @@ async fn what_a_server_refuses_is_told_by_name() {
 async fn a_lease_that_is_not_renewed_goes_with_its_keys_and_one_that_is_renewed_stays() {
     let server = TestServer::start().await;
     let client = server.client().await;
-    let short = client.lease().grant(1).await.unwrap();
+    let short = client.lease().grant(Duration::from_secs(1)).await.unwrap();
     client.put("goes", "v").lease(short.id).await.unwrap();
     let mut keeper = kept(&client, 3).await;
     client.put("stays", "v").lease(keeper.id()).await.unwrap();
@@ -125,7 +128,7 @@ async fn a_lease_that_is_not_renewed_goes_with_its_keys_and_one_that_is_renewed_
 async fn a_lease_is_renewed_once() {
     let server = TestServer::start().await;
     let client = server.client().await;
-    let granted = client.lease().grant(100).await.unwrap();
+    let granted = client.lease().grant(Duration::from_secs(100)).await.unwrap();
     eventually("some of its life is over", async || (left(&client, granted.id).await < 99).then_some(()))
         .await;
     let renewed = client.lease().keep_alive_once(granted.id).await.unwrap();
@@ -232,7 +235,7 @@ async fn a_lease_that_cannot_be_renewed_at_all_is_an_error_in_bounded_time() {
     let mut server = TestServer::start().await;
     let impatient = config(server.endpoint()).dial_timeout(Duration::from_millis(500));
     let client = Client::connect(impatient).await.unwrap();
-    let id = client.lease().grant(100).await.unwrap().id;
+    let id = client.lease().grant(Duration::from_secs(100)).await.unwrap().id;
     server.stop().await;
     let error = soon(client.lease().keep_alive(id)).await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable, "{error}");
@@ -267,7 +270,7 @@ async fn a_lease_that_this_client_revokes_is_lost_at_once() {
     let error = soon(client.lease().keep_alive(again.id())).await.unwrap_err();
     assert!(error.is(EtcdError::LeaseNotFound), "{error}");
     // The id is free for another lease, which the old keepers do not disturb.
-    client.lease().grant(600).id(again.id()).await.unwrap();
+    client.lease().grant(Duration::from_secs(600)).id(again.id()).await.unwrap();
     let new = soon(client.lease().keep_alive(again.id())).await.unwrap();
     drop((again, keepers));
     assert_eq!(client.lease().keep_alive_once(new.id()).await.unwrap().ttl_seconds, 600);
@@ -292,7 +295,7 @@ async fn keepers_of_one_lease_share_it() {
 async fn a_keeping_that_is_given_up_before_its_first_answer_renews_nothing() {
     let server = TestServer::start().await;
     let client = server.client().await;
-    let id = client.lease().grant(1).await.unwrap().id;
+    let id = client.lease().grant(Duration::from_secs(1)).await.unwrap().id;
     let lease = client.lease();
     assert!(futures::poll!(std::pin::pin!(lease.keep_alive(id))).is_pending());
     eventually("the end of the lease", async || (left(&client, id).await == -1).then_some(())).await;
@@ -335,7 +338,7 @@ async fn a_namespace_sees_its_own_keys_of_a_lease() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let app = client.with_namespace("app/");
-    let id = app.lease().grant(100).await.unwrap().id;
+    let id = app.lease().grant(Duration::from_secs(100)).await.unwrap().id;
     app.put("mine", "v").lease(id).await.unwrap();
     client.put("other", "v").lease(id).await.unwrap();
     assert_eq!(app.lease().time_to_live(id).keys().await.unwrap().keys, ["mine"]);
@@ -351,7 +354,7 @@ async fn ten_thousand_leases_are_kept_on_one_stream() {
     let proxy = Proxy::to(server.endpoint()).await;
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
     let lease = client.lease();
-    let granting = (0..LEASES).map(|_| lease.grant(60).into_future());
+    let granting = (0..LEASES).map(|_| lease.grant(Duration::from_secs(60)).into_future());
     let granted: Vec<LeaseId> =
         stream::iter(granting).buffer_unordered(200).map(|granted| granted.unwrap().id).collect().await;
     let keepers: Vec<LeaseKeeper> = {
@@ -383,10 +386,12 @@ async fn calls_whose_answer_is_lost_are_repeated() {
     let proxy = Proxy::to(server.endpoint()).await;
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
     let lease = client.lease();
-    let granted = with_a_lost_answer(&proxy, lease.grant(100).into_future()).await.unwrap();
+    let granted =
+        with_a_lost_answer(&proxy, lease.grant(Duration::from_secs(100)).into_future()).await.unwrap();
     assert!(left(&client, granted.id).await > 0);
     // With an id of one's own there is one lease, and never the claim that it is somebody else's.
-    match with_a_lost_answer(&proxy, lease.grant(100).id(LeaseId(7)).into_future()).await {
+    match with_a_lost_answer(&proxy, lease.grant(Duration::from_secs(100)).id(LeaseId(7)).into_future()).await
+    {
         Ok(granted) => assert_eq!(granted.id, LeaseId(7)),
         Err(error) => assert!(error.may_have_taken_effect(), "{error}"),
     }
@@ -403,7 +408,7 @@ async fn calls_whose_answer_is_lost_are_repeated() {
 async fn a_session_whose_lease_is_revoked_is_expired() {
     let server = TestServer::start().await;
     let (client, other) = (server.client().await, server.client().await);
-    let session = Session::builder(&client).ttl(3).open().await.unwrap();
+    let session = Session::builder(&client).ttl(Duration::from_secs(3)).open().await.unwrap();
     other.lease().revoke(session.lease()).await.unwrap();
     soon(session.expired()).await;
     assert!(session.is_expired());
@@ -414,9 +419,9 @@ async fn a_session_whose_lease_is_revoked_is_expired() {
 async fn a_session_is_kept_alive_until_the_server_is_gone_for_its_ttl() {
     let mut server = TestServer::start().await;
     let client = server.client().await;
-    let session = Session::builder(&client).ttl(3).open().await.unwrap();
+    let session = Session::builder(&client).ttl(Duration::from_secs(3)).open().await.unwrap();
     // A lease that is not renewed, granted after it, ends before it.
-    let unkept = client.lease().grant(3).await.unwrap().id;
+    let unkept = client.lease().grant(Duration::from_secs(3)).await.unwrap().id;
     eventually("the end of the other", async || (left(&client, unkept).await == -1).then_some(())).await;
     assert!(!session.is_expired() && left(&client, session.lease()).await >= 0);
     server.stop().await;
@@ -431,7 +436,7 @@ async fn a_session_is_kept_alive_until_the_server_is_gone_for_its_ttl() {
 async fn an_orphaned_session_leaves_its_lease() {
     let server = TestServer::start().await;
     let client = server.client().await;
-    let session = Session::builder(&client).ttl(2).open().await.unwrap();
+    let session = Session::builder(&client).ttl(Duration::from_secs(2)).open().await.unwrap();
     let clone = session.clone();
     session.orphan();
     soon(clone.expired()).await;
@@ -445,7 +450,7 @@ async fn an_orphaned_session_leaves_its_lease() {
 async fn dropping_the_last_clone_of_a_session_closes_it() {
     let server = TestServer::start().await;
     let client = server.client().await;
-    let session = Session::builder(&client).ttl(0).open().await.unwrap();
+    let session = Session::builder(&client).ttl(Duration::from_secs(0)).open().await.unwrap();
     let id = session.lease();
     assert!(left(&client, id).await > 50, "the default, 60 s");
     let clone = session.clone();
@@ -464,7 +469,7 @@ async fn dropping_the_last_clone_of_a_session_closes_it() {
 async fn a_session_with_a_lease_that_is_given_to_it() {
     let server = TestServer::start().await;
     let client = server.client().await;
-    let id = client.lease().grant(30).await.unwrap().id;
+    let id = client.lease().grant(Duration::from_secs(30)).await.unwrap().id;
     let session = Session::builder(&client).lease(id).open().await.unwrap();
     assert_eq!((session.lease(), session.client().endpoints()), (id, client.endpoints()));
     drop(session);

@@ -111,7 +111,7 @@ async fn what_its_owner_writes_he_reads_from_memory() {
     assert_eq!(kv.delete("a").range_end("z").await.unwrap().deleted, 1);
     assert_eq!(kv.get("k").await.unwrap().count, 0);
     // A key with a lease is not owned: it can go away by itself.
-    let lease = client.lease().grant(60).await.unwrap().id;
+    let lease = client.lease().grant(Duration::from_secs(60)).await.unwrap().id;
     kv.put("k", "leased").lease(lease).await.unwrap();
     client.lease().revoke(lease).await.unwrap();
     assert_eq!(kv.get("k").await.unwrap().count, 0);
@@ -184,7 +184,7 @@ async fn it_works_with_clients_of_go() {
     assert_eq!(value(&kv.get("k").await.unwrap()), Some("go".into()));
 
     // What Go's client does to own a key that this one writes.
-    let lease = client.lease().grant(60).await.unwrap().id;
+    let lease = client.lease().grant(Duration::from_secs(60)).await.unwrap().id;
     let made = client.put("~/go", "").lease(lease).await.unwrap().header.revision;
     let mut changes = client.watch("~/go").start_revision(made + 1).await.unwrap();
     assert_eq!(kv.get("go").await.unwrap().count, 0);
@@ -256,7 +256,7 @@ async fn when_the_session_is_lost_the_server_is_asked() {
     let here = server.client().await;
     let cut_off = config(proxy.endpoint()).request_timeout(Duration::from_millis(300)).without_keep_alive();
     let cut_off = Client::connect(cut_off).await.unwrap();
-    let kv = LeasingKv::builder(&cut_off, "~/").ttl(2).open().await.unwrap();
+    let kv = LeasingKv::builder(&cut_off, "~/").ttl(Duration::from_secs(2)).open().await.unwrap();
     let other = LeasingKv::open(&here, "~/").await.unwrap();
     other.put("k", "1").await.unwrap();
     own(&kv, "k").await;
@@ -478,7 +478,9 @@ async fn check(clients: usize, seed: u64, steps: usize, is_cut: bool) {
     let mut workers = Vec::new();
     for name in 0..clients as u64 {
         let client = Client::connect(config(proxy.endpoint())).await.expect("it works");
-        let kv = LeasingKv::builder(&client, "~leasing/").ttl(10).rest(Duration::from_millis(20));
+        let kv = LeasingKv::builder(&client, "~leasing/")
+            .ttl(Duration::from_secs(10))
+            .rest(Duration::from_millis(20));
         let kv = kv.open().await.expect("it works");
         // Two at a time through one layer.
         for half in 0..2 {

@@ -64,7 +64,7 @@ async fn alarms_are_listed_and_disarmed() {
     let client = server.client().await;
     let maintenance = client.maintenance();
     assert!(maintenance.alarm_list().await.unwrap().alarms.is_empty());
-    assert!(maintenance.alarm_disarm(MemberId(0), AlarmKind::None).await.unwrap().alarms.is_empty());
+    assert!(maintenance.alarm_disarm_all().await.unwrap().alarms.is_empty());
     eventually("the alarm", async || {
         let error = client.put("k", vec![b'x'; 20_000]).await.err()?;
         assert!(error.is(EtcdError::NoSpace), "{error}");
@@ -85,7 +85,7 @@ async fn alarms_are_listed_and_disarmed() {
     assert!(maintenance.alarm_list().await.unwrap().alarms.is_empty());
     // It comes back with the next write, and goes with all others.
     eventually("the alarm", async || client.put("k", vec![b'x'; 20_000]).await.err()).await;
-    let disarmed = maintenance.alarm_disarm(MemberId(0), AlarmKind::None).await.unwrap();
+    let disarmed = maintenance.alarm_disarm_all().await.unwrap();
     assert_eq!(disarmed.alarms, alarms.alarms);
     assert!(maintenance.alarm_list().await.unwrap().alarms.is_empty());
 }

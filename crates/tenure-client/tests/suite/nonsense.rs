@@ -109,10 +109,10 @@ async fn every_kind_of_call_survives_every_kind_of_nonsense() {
         soon(client.put("k", "v")).await.ok();
         soon(client.delete("k")).await.ok();
         soon(client.txn().and_then([tenure_client::Op::get("k")]).commit()).await.ok();
-        let parts = client.get_stream(tenure_client::Get::of(KeyRange::all()));
+        let parts = client.get_stream(tenure_client::Get::new(KeyRange::all()));
         futures::pin_mut!(parts);
         soon(futures::StreamExt::next(&mut parts)).await;
-        soon(client.lease().grant(10)).await.ok();
+        soon(client.lease().grant(Duration::from_secs(10))).await.ok();
         tokio::time::timeout(Duration::from_millis(100), client.lease().keep_alive_once(LeaseId(1)))
             .await
             .ok();

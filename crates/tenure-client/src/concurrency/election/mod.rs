@@ -24,9 +24,10 @@ use tokio::sync::Mutex;
 ///
 /// ```no_run
 /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use std::time::Duration;
 /// use tenure_client::concurrency::{Election, Session};
 ///
-/// let session = Session::builder(&client).ttl(10).open().await?;
+/// let session = Session::builder(&client).ttl(Duration::from_secs(10)).open().await?;
 /// let election = Election::new(&session, "scheduler");
 /// let leadership = election.campaign("10.0.0.7:80").await?;
 /// tokio::select! {
@@ -201,7 +202,7 @@ impl Election {
     /// # Errors
     /// [`Error::NoLeader`] if nobody does; and those of a read.
     pub async fn leader(&self) -> Result<LeaderResponse> {
-        let answer = super::carry_out(self.session.client(), Get::new(&self.prefix).first_created()).await?;
+        let answer = self.session.client().execute(Get::new(&self.prefix).first_created()).await?;
         let kv = answer.kvs.into_iter().next().ok_or(Error::NoLeader)?;
         Ok(LeaderResponse { header: answer.header, kv })
     }
@@ -218,7 +219,6 @@ impl Election {
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use]
     pub fn observe(&self) -> LeaderStream {
         LeaderStream::new(self.session.client().clone(), self.prefix.clone())
     }
@@ -419,7 +419,7 @@ async fn proclaim(place: &Place, proclaimed: &Mutex<Revision>, value: Bytes) -> 
             .when([place.condition(), Compare::mod_revision(place.key()).equal(*proclaimed)])
             .and_then([Op::put(place.key(), &value).lease(session.lease())])
             .or_else([Op::get(place.key())]);
-        let response = match super::carry_out(session.client(), txn).await {
+        let response = match session.client().execute(txn).await {
             Ok(response) => response,
             Err(error) if error.is(EtcdError::LeaseNotFound) => return Err(Error::SessionExpired),
             Err(error) => {

@@ -1,15 +1,14 @@
 //! Telling who leads.
 
 use super::{LeaderResponse, leaders::Leaders};
-use crate::{Client, Error, Result, WatchStream, concurrency::line::Patience};
-use bytes::Bytes;
-use futures::{Stream, StreamExt, stream::BoxStream};
-use std::{
-    collections::VecDeque,
-    fmt,
-    pin::Pin,
-    task::{Context, Poll},
+use crate::{
+    Client, Error, Result, WatchStream,
+    concurrency::line::Patience,
+    steps::{self, Steps, told},
 };
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use std::collections::VecDeque;
 
 /// Who leads, and who leads after him, from [`Election::observe`](super::Election::observe).
 ///
@@ -36,30 +35,19 @@ use std::{
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "dropping it ends it"]
 pub struct LeaderStream {
-    responses: BoxStream<'static, Result<LeaderResponse>>,
-}
-
-impl fmt::Debug for LeaderStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LeaderStream").finish_non_exhaustive()
-    }
+    items: BoxStream<'static, Result<LeaderResponse>>,
 }
 
 impl LeaderStream {
     pub(super) fn new(client: Client, prefix: Bytes) -> Self {
-        let observer =
-            Observer { client, prefix, leaders: Leaders::default(), changes: None, told: VecDeque::new() };
-        let responses = futures::stream::unfold(Some(observer), |observer| async move {
-            let mut observer = observer?;
-            match observer.next().await {
-                Ok(response) => Some((Ok(response), Some(observer))),
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        LeaderStream { responses: responses.boxed() }
+        let (leaders, told) = (Leaders::default(), VecDeque::new());
+        LeaderStream { items: steps::stream(Observer { client, prefix, leaders, changes: None, told }) }
     }
+}
 
+told! { LeaderStream: LeaderResponse,
     /// The next leader, or the next thing that the leader proclaims. Dropping the future loses nothing.
     ///
     /// ```no_run
@@ -73,17 +61,6 @@ impl LeaderStream {
     ///
     /// # Errors
     /// Why it has ended: see [`LeaderStream`].
-    pub async fn next(&mut self) -> Option<Result<LeaderResponse>> {
-        self.responses.next().await
-    }
-}
-
-impl Stream for LeaderStream {
-    type Item = Result<LeaderResponse>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.responses.poll_next_unpin(cx)
-    }
 }
 
 struct Observer {
@@ -94,6 +71,14 @@ struct Observer {
     changes: Option<WatchStream>,
     /// What is still to be told. Bounded by what one response of the watch brings.
     told: VecDeque<LeaderResponse>,
+}
+
+impl Steps for Observer {
+    type Item = LeaderResponse;
+
+    async fn step(&mut self) -> Option<Result<LeaderResponse>> {
+        Some(self.next().await)
+    }
 }
 
 impl Observer {

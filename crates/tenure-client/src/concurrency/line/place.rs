@@ -3,7 +3,7 @@
 use super::{Patience, Permit, deleted};
 use crate::{
     Client, Compare, Error, EtcdError, KeyValue, Op, Result, Revision,
-    concurrency::{Session, carry_out},
+    concurrency::Session,
     kv::{Get, Txn, TxnResponse},
 };
 use bytes::Bytes;
@@ -160,7 +160,7 @@ impl Place {
     async fn look(&self, ahead: &Bytes) -> Result<Sight> {
         let before = Get::new(ahead).last_created().create_revision_max(self.created - 1).keys_only();
         let txn = Txn::new().and_then([Get::new(&self.key).keys_only(), before]);
-        let response = carry_out(self.session.client(), txn).await?;
+        let response = self.session.client().execute(txn).await?;
         let [own, before] = reads(&response)?;
         Ok(match (own, before) {
             (Some(own), Some(before)) if own.create_revision == self.created => {
@@ -234,7 +234,7 @@ async fn line_up(session: Session, ask: Ask, permit: Option<Permit>) -> Result<O
     let mut patience = Patience::of(&session);
     let mut is_in_doubt = false;
     let taken = loop {
-        let error = match carry_out(session.client(), ask.txn(&session)).await {
+        let error = match session.client().execute(ask.txn(&session)).await {
             Ok(response) => break ask.taken(&session, &response, is_in_doubt),
             Err(error) if error.is(EtcdError::LeaseNotFound) => break Err(Error::SessionExpired),
             Err(error) => error,
@@ -355,7 +355,7 @@ impl Departure {
             || Txn::new().when([Compare::create_revision(&key).equal(created)]).and_then([Op::delete(&key)]);
         // The key is of this one place, so it does no harm to delete it twice.
         let outcome = loop {
-            match carry_out(session.client(), delete()).await {
+            match session.client().execute(delete()).await {
                 Ok(_) => break Ok(()),
                 Err(error) => match patience.after(error).await {
                     Ok(()) => {}
@@ -390,7 +390,7 @@ async fn sweep(client: Client, key: Bytes, created: Revision, permit: Option<Per
         };
         let txn =
             Txn::new().when([Compare::create_revision(&key).greater(created)]).and_then([Op::delete(&key)]);
-        if let Err(error) = carry_out(&client, txn).await {
+        if let Err(error) = client.execute(txn).await {
             tracing::debug!(%error, key = %key.escape_ascii(), "looking for a late key failed");
         }
     }

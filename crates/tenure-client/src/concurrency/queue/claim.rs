@@ -1,10 +1,6 @@
 //! Taking a value so that nobody else has it.
 
-use crate::{
-    Client, Compare, Error, KeyValue, Op, Result, Revision,
-    concurrency::{carry_out, line::Patience},
-    kv::Get,
-};
+use crate::{Client, Compare, Error, KeyValue, Op, Result, Revision, concurrency::line::Patience, kv::Get};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{collections::VecDeque, sync::Arc};
@@ -51,7 +47,7 @@ impl Claims {
             if let Some(pair) = self.kept.lock().pop_front() {
                 return Ok(pair.value);
             }
-            let waited = match carry_out(&self.client, first.clone()).await {
+            let waited = match self.client.execute(first.clone()).await {
                 Ok(found) => match found.kvs.into_iter().next() {
                     Some(pair) => match self.claim(pair).await? {
                         Some(value) => return Ok(value),
@@ -103,7 +99,7 @@ impl Claims {
             let txn = Op::txn()
                 .when([Compare::mod_revision(&pair.key).equal(pair.mod_revision)])
                 .and_then([Op::delete(&pair.key)]);
-            match (carry_out(&self.client, txn).await, doubt.take()) {
+            match (self.client.execute(txn).await, doubt.take()) {
                 (Ok(response), _) if response.succeeded => return Ok(true),
                 (Ok(_), None) => return Ok(false),
                 // It is gone, with us or with somebody else.
@@ -136,7 +132,7 @@ async fn put_back(client: Client, kept: VecDeque<KeyValue>) {
                 Op::txn()
                     .when([Compare::missing(&pair.key)])
                     .and_then([Op::put(&pair.key, &pair.value).lease(pair.lease)]);
-            let Err(error) = carry_out(&client, txn).await else { break };
+            let Err(error) = client.execute(txn).await else { break };
             if error.may_have_taken_effect() || patience.after(error).await.is_err() {
                 tracing::warn!(key = %pair.key.escape_ascii(), "a value that was taken from a queue was perhaps not put back");
                 break;

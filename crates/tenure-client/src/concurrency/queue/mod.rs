@@ -74,7 +74,7 @@ impl Queue {
         loop {
             let key = line::unique_key(&self.prefix);
             let txn = Op::txn().when([Compare::missing(&key)]).and_then([Op::put(&key, &value)]);
-            match super::carry_out(client, txn).await {
+            match client.execute(txn).await {
                 Ok(response) if response.succeeded => return Ok(()),
                 // Another program has used the same time.
                 Ok(_) => {}

@@ -3,10 +3,7 @@
 use super::claim::Claims;
 use crate::{
     Client, Compare, Error, IntoBytes, KeyValue, Op, OpResponse, Result, Revision,
-    concurrency::{
-        carry_out,
-        line::{self, Patience},
-    },
+    concurrency::line::{self, Patience},
     kv::Get,
 };
 use bytes::Bytes;
@@ -106,7 +103,7 @@ impl PriorityQueue {
             let txn = Op::txn()
                 .when([Compare::mod_revision(&base).less(end.revision + 1)])
                 .and_then([Op::put(&base, &mark), Op::put(&key, &value)]);
-            match carry_out(client, txn).await {
+            match client.execute(txn).await {
                 Ok(response) if response.succeeded => return Ok(()),
                 Ok(_) => {}
                 Err(error) => {
@@ -142,7 +139,7 @@ impl PriorityQueue {
 
 async fn end(client: &Client, prefix: &Bytes, base: &Bytes) -> Result<End> {
     let last = Get::new(prefix).last_key().keys_only();
-    let response = carry_out(client, Op::txn().and_then([last, Get::new(base)])).await?;
+    let response = client.execute(Op::txn().and_then([last, Get::new(base)])).await?;
     let (last, base) = match &response.responses[..] {
         [OpResponse::Get(last), OpResponse::Get(base)] => (last.first(), base.first().cloned()),
         _ => return Err(Error::Protocol("an answer of another kind than its request")),
@@ -181,7 +178,7 @@ async fn was_written(
         if pair.create_revision == pair.mod_revision {
             return Ok(false);
         }
-        let before = carry_out(client, Get::new(key).revision(pair.mod_revision - 1)).await?;
+        let before = client.execute(Get::new(key).revision(pair.mod_revision - 1)).await?;
         at = before.kvs.into_iter().next();
     }
     Ok(false)

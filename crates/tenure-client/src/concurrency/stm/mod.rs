@@ -5,7 +5,7 @@
 mod attempt;
 
 use crate::{
-    Client, Error, EtcdError, IntoBytes, KeyValue, LeaseId, Op, Result, Revision,
+    Client, Error, EtcdError, IntoBytes, KeyValue, LeaseId, Result, Revision,
     kv::{Get, GetResponse, Kv, Txn, TxnResponse},
 };
 use attempt::Attempt;
@@ -547,10 +547,7 @@ impl<'a, K: Kv> StmTxn<'a, K> {
 
     /// The answer, or what the next run starts with.
     async fn commit(&mut self) -> Result<Result<TxnResponse, Attempt>> {
-        let response = self.kv.execute(Op::Txn(self.attempt.commit())).await?;
-        let crate::OpResponse::Txn(response) = response else {
-            return Err(Error::Protocol("an answer of another kind than its request"));
-        };
+        let response = self.kv.execute(self.attempt.commit()).await?;
         if response.succeeded {
             return Ok(Ok(response));
         }
@@ -576,10 +573,10 @@ async fn fetch(
         if is_serializable { get.serializable() } else { get }
     };
     if let [key] = keys {
-        let GetResponse { header, kvs, .. } = super::carry_out(kv, get(key)).await?;
+        let GetResponse { header, kvs, .. } = kv.execute(get(key)).await?;
         return Ok((header.revision, vec![kvs.into_iter().next()]));
     }
-    let response = super::carry_out(kv, Txn::new().and_then(keys.iter().map(get))).await?;
+    let response = kv.execute(Txn::new().and_then(keys.iter().map(get))).await?;
     Ok((response.header.revision, pairs(&response, keys.len())?))
 }
 

@@ -6,6 +6,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
+use std::time::Duration;
 use tenure_client::{
     Client, Error, Op,
     concurrency::{Barrier, DoubleBarrier, DoubleBarrierGuard, Session},
@@ -169,7 +170,7 @@ async fn a_double_barrier_works_over_cut_connections() {
     let direct = server.client().await;
     let proxy = Proxy::to(server.endpoint()).await;
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
-    let session = Session::builder(&client).ttl(30).open().await.unwrap();
+    let session = Session::builder(&client).ttl(Duration::from_secs(30)).open().await.unwrap();
     proxy.mute();
     let first = enter(&session, 2);
     // Whether it has already put its key or still reads, it finds out.

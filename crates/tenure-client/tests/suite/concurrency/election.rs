@@ -2,6 +2,7 @@
 
 use super::{line, places, session, stand_in_line};
 use crate::support::{Proxy, TestServer, config, soon};
+use std::time::Duration;
 use tenure_client::{
     Client, Error,
     concurrency::{Election, LeaderStream, Session},
@@ -152,7 +153,8 @@ async fn what_is_lost_on_the_wire_is_looked_up() {
     let direct = server.client().await;
     let proxy = Proxy::to(server.endpoint()).await;
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
-    let election = Election::new(&Session::builder(&client).ttl(30).open().await.unwrap(), "e");
+    let election =
+        Election::new(&Session::builder(&client).ttl(Duration::from_secs(30)).open().await.unwrap(), "e");
     let lose = async {
         proxy.lose_answer(async || places(&direct, "e/").await == 1).await;
         proxy.resume();
@@ -205,7 +207,7 @@ async fn a_session_that_ends_ends_the_candidacy() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let leadership = Election::new(&session(&server).await, "e").campaign("one").await.unwrap();
-    let waiter = Session::builder(&client).ttl(3).open().await.unwrap();
+    let waiter = Session::builder(&client).ttl(Duration::from_secs(3)).open().await.unwrap();
     let waiting = tokio::spawn({
         let election = Election::new(&waiter, "e");
         async move { election.campaign("other").await }
@@ -221,7 +223,7 @@ async fn a_session_that_ends_ends_the_candidacy() {
 async fn a_leadership_that_is_kept_is_resumed() {
     let server = TestServer::start().await;
     let client = server.client().await;
-    let lease = client.lease().grant(30).await.unwrap().id;
+    let lease = client.lease().grant(Duration::from_secs(30)).await.unwrap().id;
     let before = Session::builder(&client).lease(lease).open().await.unwrap();
     let (key, revision) = Election::new(&before, "e").campaign("before").await.unwrap().keep();
     before.orphan();

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
     time::Instant,
 };
 use tenure_client::{
@@ -143,7 +144,7 @@ async fn a_place_whose_answer_is_lost_is_found() {
     let direct = server.client().await;
     let proxy = Proxy::to(server.endpoint()).await;
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
-    let session = Session::builder(&client).ttl(30).open().await.unwrap();
+    let session = Session::builder(&client).ttl(Duration::from_secs(30)).open().await.unwrap();
     for is_try in [false, true] {
         let mutex = Mutex::new(&session, "lock");
         let locking = async { if is_try { mutex.try_lock().await } else { mutex.lock().await } };
@@ -172,7 +173,7 @@ async fn a_put_that_arrives_after_all_is_cleared_away() {
     let direct = server.client().await;
     let proxy = Proxy::to(server.endpoint()).await;
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
-    let session = Session::builder(&client).ttl(30).open().await.unwrap();
+    let session = Session::builder(&client).ttl(Duration::from_secs(30)).open().await.unwrap();
     let mutex = Mutex::new(&session, "lock");
     let lose = async {
         proxy.lose_answer(async || places(&direct, "lock/").await == 1).await;
@@ -194,7 +195,7 @@ async fn who_gives_up_while_the_answer_is_under_way_leaves_no_key() {
     let direct = server.client().await;
     let proxy = Proxy::to(server.endpoint()).await;
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
-    let session = Session::builder(&client).ttl(30).open().await.unwrap();
+    let session = Session::builder(&client).ttl(Duration::from_secs(30)).open().await.unwrap();
     for is_cut in [false, true] {
         let mutex = Mutex::new(&session, "lock");
         let locking = tokio::spawn(async move { mutex.lock().await });
@@ -216,8 +217,8 @@ async fn waiting_survives_cut_connections_and_a_restart() {
     let proxy = Proxy::to(server.endpoint()).await;
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
     let sessions = [
-        Session::builder(&client).ttl(30).open().await.unwrap(),
-        Session::builder(&client).ttl(30).open().await.unwrap(),
+        Session::builder(&client).ttl(Duration::from_secs(30)).open().await.unwrap(),
+        Session::builder(&client).ttl(Duration::from_secs(30)).open().await.unwrap(),
     ];
     let first = Mutex::new(&sessions[0], "lock").lock().await.unwrap();
     let mutex = Mutex::new(&sessions[1], "lock");
@@ -245,7 +246,7 @@ async fn a_session_that_ends_while_it_waits_ends_the_waiting() {
     let holder = session(&server).await;
     let held = Mutex::new(&holder, "lock").lock().await.unwrap();
     // Revoked by others: its renewals are told so.
-    let waiter = Session::builder(&client).ttl(3).open().await.unwrap();
+    let waiter = Session::builder(&client).ttl(Duration::from_secs(3)).open().await.unwrap();
     let mutex = Mutex::new(&waiter, "lock");
     let waiting = tokio::spawn(async move { mutex.lock().await });
     stand_in_line(&client, "lock/", 2).await;
@@ -279,7 +280,7 @@ async fn lost_in_time(spoil: impl Fn(&Proxy)) {
     let server = TestServer::start().await;
     let proxy = Proxy::to(server.endpoint()).await;
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
-    let cut_off = Session::builder(&client).ttl(3).open().await.unwrap();
+    let cut_off = Session::builder(&client).ttl(Duration::from_secs(3)).open().await.unwrap();
     let held = Mutex::new(&cut_off, "lock").lock().await.unwrap();
     let other = Mutex::new(&session(&server).await, "lock");
     let waiting = tokio::spawn(async move { (other.lock().await.unwrap(), Instant::now()) });
@@ -351,7 +352,8 @@ async fn a_history_that_is_compacted_does_not_matter() {
     let client = server.client().await;
     let proxy = Proxy::to(server.endpoint()).await;
     let other = Client::connect(config(proxy.endpoint())).await.unwrap();
-    let session_of = async |client: &Client| Session::builder(client).ttl(30).open().await.unwrap();
+    let session_of =
+        async |client: &Client| Session::builder(client).ttl(Duration::from_secs(30)).open().await.unwrap();
     let first = Mutex::new(&session_of(&other).await, "lock").lock().await.unwrap();
     let mutex = Mutex::new(&session_of(&other).await, "lock");
     let second = tokio::spawn(async move { mutex.lock().await.unwrap() });
@@ -376,7 +378,7 @@ async fn a_history_that_is_compacted_does_not_matter() {
 async fn a_lock_is_taken_up_with_its_lease() {
     let server = TestServer::start().await;
     let client = server.client().await;
-    let lease = client.lease().grant(30).await.unwrap().id;
+    let lease = client.lease().grant(Duration::from_secs(30)).await.unwrap().id;
     let before = Session::builder(&client).lease(lease).open().await.unwrap();
     let held = Mutex::new(&before, "lock").lock().await.unwrap();
     let after = Session::builder(&client).lease(lease).open().await.unwrap();

@@ -6,6 +6,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},
 };
+use std::time::Duration;
 use tenure_client::{
     Client, Error,
     concurrency::{RwMutex, Session},
@@ -91,7 +92,8 @@ async fn who_gives_up_or_is_cut_off_leaves_the_line() {
     let direct = server.client().await;
     let proxy = Proxy::to(server.endpoint()).await;
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
-    let lock = RwMutex::new(&Session::builder(&client).ttl(30).open().await.unwrap(), "lock");
+    let lock =
+        RwMutex::new(&Session::builder(&client).ttl(Duration::from_secs(30)).open().await.unwrap(), "lock");
     let reader = lock.read().await.unwrap();
     let writer = tokio::spawn({
         let lock = lock.clone();

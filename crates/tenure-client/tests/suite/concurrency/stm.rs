@@ -385,7 +385,7 @@ struct Counting {
 }
 
 impl Kv for Counting {
-    async fn execute(&self, op: Op) -> Result<OpResponse> {
+    async fn execute_op(&self, op: Op) -> Result<OpResponse> {
         let count = if matches!(op, Op::Get(_)) { &self.gets } else { &self.txns };
         count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         self.client.execute(op).await

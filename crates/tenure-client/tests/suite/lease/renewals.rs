@@ -135,7 +135,7 @@ async fn who_knows_no_leases_is_an_error_at_once() {
     let lease = client.lease();
     let error = soon(lease.keep_alive_once(LeaseId(1))).await.unwrap_err();
     assert!(error.is(EtcdError::NotCapable), "{error}");
-    assert_eq!(lease.grant(1).await.unwrap_err().code(), Code::Unimplemented);
+    assert_eq!(lease.grant(Duration::from_secs(1)).await.unwrap_err().code(), Code::Unimplemented);
 }
 
 #[tokio::test]
