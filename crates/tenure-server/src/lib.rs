@@ -7,6 +7,7 @@
 pub mod auth;
 mod auto_compact;
 pub mod config;
+mod corruption;
 pub mod edge;
 pub mod http;
 pub mod limits;

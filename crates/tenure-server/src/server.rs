@@ -3,6 +3,7 @@
 use crate::auth::Caller;
 use crate::auto_compact;
 use crate::config::{EndpointUrl, ServerConfig};
+use crate::corruption;
 use crate::edge::{BindError, Edge, Serving};
 use crate::http::Endpoints;
 use crate::limits;
@@ -32,6 +33,7 @@ pub struct Server {
     versions: tokio::task::JoinHandle<()>,
     client_urls: Vec<EndpointUrl>,
     auto_compaction: AbortHandle,
+    corruption_checks: tokio::task::JoinHandle<()>,
 }
 
 /// Why a server does not start.
@@ -101,6 +103,7 @@ impl Server {
         let serving = edge.serve(services, endpoints, metrics.clone(), &config);
         let auto_compaction =
             tokio::spawn(auto_compact::run(member.clone(), config.auto_compaction)).abort_handle();
+        let corruption_checks = tokio::spawn(corruption::watch(member.clone(), config.corrupt_check_time));
         Ok(Self {
             member,
             metrics,
@@ -111,6 +114,7 @@ impl Server {
             versions,
             client_urls,
             auto_compaction,
+            corruption_checks,
         })
     }
 
@@ -159,6 +163,7 @@ impl Server {
         let halted = self.member.halted();
         // Streams end when the hub closes, and what waits for an answer gets one.
         self.auto_compaction.abort();
+        self.corruption_checks.abort();
         self.member.hand_over().await;
         self.member.stop();
         self.serving.stop(limits::SHUTDOWN_GRACE).await;
@@ -170,8 +175,9 @@ impl Server {
         });
         let joined = joined.await.unwrap_or_else(|error| Err(Halt(error.to_string())));
         self.versions.abort();
-        // It holds the member, and with it the lock of the data directory.
+        // They hold the member, and with it the lock of the data directory.
         self.versions.await.ok();
+        self.corruption_checks.await.ok();
         self.peer_serving.stop().await;
         self.member.tasks().close();
         // Streams end once the member has stopped; one whose client does not read any more is left behind.

@@ -85,6 +85,26 @@ async fn whoever_is_not_of_the_cluster_is_told_so() {
     assert_eq!(ask(&address, "GET", "/raft", &identity, b"").await.status, 405);
     let lease = ask(&address, "POST", "/leases", &identity, &[8, 5]).await;
     assert_eq!((lease.status, lease.text.as_str()), (404, "lease not found"));
+    let hashes = "/members/hashkv";
+    let (mine, other) = (("x-etcd-cluster-id", cluster.as_str()), ("x-etcd-cluster-id", "1"));
+    let now = ask(&address, "GET", hashes, &[mine], br#"{"revision":0}"#).await;
+    assert_eq!(now.status, 200, "{}", now.text);
+    let said: serde_json::Value = serde_json::from_str(&now.text).expect("JSON");
+    assert_eq!(said["hash"], 1_084_519_789_u32, "of nothing: {said}");
+    assert_eq!((&said["compact_revision"], &said["hash_revision"]), (&(-1).into(), &1.into()));
+    assert_eq!(said["header"]["revision"], 1);
+    let unsaid = ask(&address, "GET", hashes, &[], br#"{}"#).await;
+    assert_eq!((unsaid.status, &unsaid.text), (200, &now.text), "who names no cluster gets an answer");
+    for (method, headers, body, status, text) in [
+        ("GET", [other], r#"{"revision":0}"#, 412, "cluster ID mismatch"),
+        ("GET", [mine], r#"{"revision":2}"#, 400, "mvcc: required revision is a future revision"),
+        ("GET", [mine], "revision", 400, "error unmarshalling request"),
+        ("GET", [mine], "", 400, "error unmarshalling request"),
+        ("POST", [mine], r#"{"revision":0}"#, 405, ""),
+    ] {
+        let answer = ask(&address, method, hashes, &headers, body.as_bytes()).await;
+        assert_eq!((answer.status, answer.text.as_str()), (status, text), "{method} {body}");
+    }
     let probe = ask(&address, "GET", "/raft/probing", &[], b"").await;
     assert!(probe.text.contains(r#""OK":true"#), "{}", probe.text);
     server.shutdown().await.expect("it stops");

@@ -1,4 +1,5 @@
-//! HashKV: one number over all pairs up to a revision, equal on all members and to etcd's (reference N3).
+//! HashKV: one number over all pairs up to a revision, equal on all members and to etcd's (reference N3); and what a compaction
+//! hashes of what it forgets (C6).
 
 use super::Mvcc;
 use crate::types::{KvBytes, RecordRevision, Revision};
@@ -23,6 +24,8 @@ pub struct KvHash {
 pub struct HashScan {
     revision: Revision,
     compacted: Revision,
+    /// Whether it is of a compaction, which later ones do not disturb.
+    is_of_compaction: bool,
     from: Option<Box<[u8]>>,
     /// Whether a key is there at `revision`.
     any_kept: bool,
@@ -46,7 +49,25 @@ impl HashScan {
         let revision = if revision == 0 { mvcc.revision() } else { Revision(revision) };
         let nothing = revision.0 < 0 || mvcc.compacted() == Mvcc::NEVER_COMPACTED;
         let from = (!nothing).then(Box::default);
-        Ok(Self { revision, compacted: mvcc.compacted(), from, any_kept: false, kept: Vec::new() })
+        Ok(Self {
+            revision,
+            compacted: mvcc.compacted(),
+            is_of_compaction: false,
+            from,
+            any_kept: false,
+            kept: Vec::new(),
+        })
+    }
+
+    /// Begins the hash of a compaction: of everything that it finds up to its revision, what it will remove included. To be
+    /// made, records too, before [`Mvcc::compact_step_to`] goes beyond `previous`.
+    ///
+    /// * `previous`: the revision of the compaction before, or [`Mvcc::NEVER_COMPACTED`].
+    #[must_use]
+    pub fn of_compaction(previous: Revision, revision: Revision) -> Self {
+        let from = (previous != Mvcc::NEVER_COMPACTED).then(Box::default);
+        let (any_kept, kept) = (false, Vec::new());
+        Self { revision, compacted: previous, is_of_compaction: true, from, any_kept, kept }
     }
 
     /// Looks at `keys_max` further keys at most. Says whether it is done.
@@ -54,7 +75,7 @@ impl HashScan {
     /// # Errors
     /// [`EtcdError::Compacted`] if a compaction came in between: it has changed what is to be hashed.
     pub fn step(&mut self, mvcc: &Mvcc, keys_max: usize) -> Result<bool, EtcdError> {
-        if mvcc.compacted() != self.compacted {
+        if !self.is_of_compaction && mvcc.compacted() != self.compacted {
             return Err(EtcdError::Compacted);
         }
         let Some(from) = self.from.take() else { return Ok(true) };
@@ -66,11 +87,11 @@ impl HashScan {
                 return Ok(true);
             };
             last = Some(entry.key());
-            if let Some(version) = entry.live_at(self.revision) {
-                if !self.any_kept {
-                    self.any_kept = true;
-                    self.kept = Vec::new();
-                }
+            if self.is_of_compaction && entry.is_deleted_at(self.revision) {
+                // The compaction keeps this deletion, while a hash at its revision counts it as nothing.
+                self.begin_kept();
+            } else if let Some(version) = entry.live_at(self.revision) {
+                self.begin_kept();
                 if version.at.main <= self.compacted {
                     self.kept.push(version.at);
                 }
@@ -80,6 +101,14 @@ impl HashScan {
         }
         self.from = last.map(|last| [last, &[0]].concat().into());
         Ok(false)
+    }
+
+    /// Something is there at the revision: what the compaction before left does not count by itself.
+    fn begin_kept(&mut self) {
+        if !self.any_kept {
+            self.any_kept = true;
+            self.kept = Vec::new();
+        }
     }
 
     /// What the records are fed to.
@@ -128,6 +157,39 @@ impl KvHasher {
     }
 }
 
+/// The hashes of the last compactions. A member answers HashKV at their revisions from here, long after they were compacted, and the
+/// members compare them (reference C6, N4).
+#[derive(Clone, Debug, Default)]
+pub struct CompactionHashes {
+    /// In the order of their revisions.
+    hashes: Vec<KvHash>,
+}
+
+impl CompactionHashes {
+    /// So many are kept.
+    pub const KEPT_MAX: usize = 10;
+
+    /// Keeps one more; of too many the oldest go.
+    pub fn keep(&mut self, hash: KvHash) {
+        let at = self.hashes.partition_point(|kept| kept.revision <= hash.revision);
+        self.hashes.insert(at, hash);
+        if self.hashes.len() > Self::KEPT_MAX {
+            self.hashes.remove(0);
+        }
+    }
+
+    /// The hash of the compaction at `revision`.
+    #[must_use]
+    pub fn at(&self, revision: Revision) -> Option<KvHash> {
+        self.hashes.iter().find(|kept| kept.revision == revision).copied()
+    }
+
+    /// Those of compactions after `revision`, the newest first.
+    pub fn after(&self, revision: Revision) -> impl Iterator<Item = KvHash> + '_ {
+        self.hashes.iter().rev().take_while(move |kept| kept.revision > revision).copied()
+    }
+}
+
 /// The key under which etcd's backend has a record: main, `_`, sub, both big-endian, and `t` for a deletion.
 fn store_key(at: RecordRevision, tombstone: bool) -> [u8; 18] {
     let mut key = [0; 18];
@@ -136,4 +198,29 @@ fn store_key(at: RecordRevision, tombstone: bool) -> [u8; 18] {
     key[9..17].copy_from_slice(&u64::from(at.sub).to_be_bytes());
     key[17] = if tombstone { b't' } else { 0 };
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hashes_of_the_last_compactions_are_kept() {
+        let mut hashes = CompactionHashes::default();
+        let hash = |revision| KvHash {
+            hash: revision as u32 + 100,
+            compacted: Revision(revision - 1),
+            revision: Revision(revision),
+        };
+        let revisions = |hashes: &CompactionHashes, after| -> Vec<i64> {
+            hashes.after(Revision(after)).map(|kept| kept.revision.0).collect()
+        };
+        assert_eq!(revisions(&hashes, -1), [0; 0]);
+        (1..=12).for_each(|revision| hashes.keep(hash(revision)));
+        assert_eq!(revisions(&hashes, -1), [12, 11, 10, 9, 8, 7, 6, 5, 4, 3], "newest first, ten of them");
+        assert_eq!(revisions(&hashes, 10), [12, 11]);
+        assert_eq!(hashes.at(Revision(3)), Some(hash(3)));
+        assert_eq!(hashes.at(Revision(2)), None);
+        assert_eq!(hashes.at(Revision(0)), None);
+    }
 }

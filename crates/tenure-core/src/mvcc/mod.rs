@@ -18,7 +18,7 @@ mod stream;
 mod turnover;
 mod write;
 
-pub use hash::{HashScan, KvHash, KvHasher};
+pub use hash::{CompactionHashes, HashScan, KvHash, KvHasher};
 pub use index::IndexStats;
 pub use range::{RangeScan, ReadError, ScanProgress, range};
 pub use stream::{RangeStream, StreamPage};
@@ -151,8 +151,19 @@ impl Mvcc {
     /// on with what the step returns. A step looks at `keys_max` keys at most that have anything to forget, so that a lock
     /// held for it is short. A compaction to a later revision in between is fine: begin again after the end.
     pub fn compact_step(&mut self, resume: Option<&Key>, keys_max: usize) -> CompactStep {
+        self.compact_step_to(self.compacted, resume, keys_max)
+    }
+
+    /// [`Mvcc::compact_step`] that forgets only what the compaction at `revision` made unreadable, which may be an earlier
+    /// one than the last.
+    pub fn compact_step_to(
+        &mut self,
+        revision: Revision,
+        resume: Option<&Key>,
+        keys_max: usize,
+    ) -> CompactStep {
         let from = resume.map_or(&[][..], Key::as_slice);
-        let pruned = self.index.prune(from, self.compacted, keys_max);
+        let pruned = self.index.prune(from, revision.min(self.compacted), keys_max);
         let resume = pruned.resume.map(|key| Key(key.into_vec().into()));
         CompactStep { removed: pruned.removed, resume }
     }

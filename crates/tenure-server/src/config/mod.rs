@@ -150,6 +150,8 @@ pub struct ServerConfig {
     pub compaction_batch_limit: u32,
     /// The pause between two steps of a compaction.
     pub compaction_sleep_interval: Duration,
+    /// Time between two comparisons of the data of all members; nothing for none.
+    pub corrupt_check_time: Option<Duration>,
     /// Time between the progress notifications of a quiet watch.
     pub watch_progress_notify_interval: Duration,
     /// An entry that takes longer to apply is logged.
@@ -218,6 +220,7 @@ impl Default for ServerConfig {
             auto_compaction: AutoCompaction::Off,
             compaction_batch_limit: 1_000,
             compaction_sleep_interval: Duration::from_millis(10),
+            corrupt_check_time: None,
             watch_progress_notify_interval: Duration::from_secs(600),
             warning_apply_duration: Duration::from_millis(100),
             warning_unary_request_duration: Duration::from_millis(300),

@@ -398,6 +398,7 @@ fn server_config(
         auto_compaction,
         compaction_batch_limit: step(settings.compaction_batch_limit),
         compaction_sleep_interval: settings.compaction_sleep_interval.or(Duration::from_millis(10)),
+        corrupt_check_time: Some(settings.corrupt_check_time.duration()).filter(|time| !time.is_zero()),
         watch_progress_notify_interval: progress_interval(settings.watch_progress_notify_interval, notices),
         warning_apply_duration: settings.warning_apply_duration.duration(),
         warning_unary_request_duration: settings

@@ -318,7 +318,7 @@ flags! {
             "Traces to send of a million.";
     }
     Features {
-        "corrupt-check-time" corrupt_check_time: Span = span(0), NoEffect, "corrupt-check-time",
+        "corrupt-check-time" corrupt_check_time: Span = span(0), Full, "corrupt-check-time",
             "Time between comparisons of the data of all members.";
         "compact-hash-check-time" compact_hash_check_time: Span = span(60 * SECONDS), NoEffect,
             "compact-hash-check-time",

@@ -63,7 +63,7 @@ pub struct MemberStatus {
 }
 
 /// The answer to HashKV.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashKvAnswer {
     /// The hash.
     pub hash: u32,
@@ -116,6 +116,12 @@ impl Member {
     #[must_use]
     pub fn watch_progress_interval(&self) -> Duration {
         self.shared.config.watch_progress_notify_interval
+    }
+
+    /// How long etcd waits for what goes through the log.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        self.shared.config.request_timeout()
     }
 
     /// The shortest life of a lease, in seconds (L2).
@@ -442,8 +448,10 @@ impl Member {
     /// # Errors
     /// `FutureRev`, `Compacted`, `Stopped`.
     pub async fn hash_kv(&self, revision: i64) -> Result<HashKvAnswer, EtcdError> {
+        let started = Instant::now();
         let shared = self.shared.clone();
         let outcome = self.off_thread(move || whole::hash_kv(&shared, revision)).await?;
+        self.shared.metrics.handles.mvcc_hash_rev.observe(started.elapsed().as_secs_f64());
         outcome.map_err(|error| self.read_error(error))
     }
 
@@ -453,7 +461,9 @@ impl Member {
     /// [`SnapshotError`] if a record cannot be read.
     pub async fn hash(&self) -> Result<(u32, Revision), SnapshotError> {
         let shared = self.shared.clone();
+        let started = Instant::now();
         let outcome = tokio::task::spawn_blocking(move || whole::hash(&shared)).await;
+        self.shared.metrics.handles.mvcc_hash.observe(started.elapsed().as_secs_f64());
         outcome.unwrap_or_else(|error| Err(SnapshotError::Io(error.into())))
     }
 

@@ -10,10 +10,11 @@
 //! * `dial`, `reader`, `post`: this member's requests to others.
 //! * `listener`, `http`: the requests of others to this member.
 //! * `snapshot`: the state of this member for one that is too far behind.
-//! * `join`, `versions`: what is asked of others beside Raft.
+//! * `join`, `versions`, `hashes`: what is asked of others beside Raft.
 
 mod dial;
 mod frames;
+mod hashes;
 mod http;
 mod identity;
 pub mod join;
@@ -26,6 +27,7 @@ mod timed;
 mod versions;
 
 pub use dial::{Answer, DialError, Dialer};
+pub use hashes::{HashError, PeerHash};
 pub use identity::Identity;
 pub use listener::{PeerListeners, PeerServing};
 pub use snapshot::SnapshotSendError;

@@ -64,6 +64,11 @@ impl KeyEntry {
         self.newest_at(revision).filter(|version| !version.is_tombstone())
     }
 
+    /// Whether the key was deleted at exactly `revision`.
+    pub(in crate::mvcc) fn is_deleted_at(&self, revision: Revision) -> bool {
+        self.newest_at(revision).is_some_and(|version| version.is_tombstone() && version.at.main == revision)
+    }
+
     /// Every version, oldest first.
     #[cfg(test)]
     pub(super) fn versions(&self) -> impl Iterator<Item = Version> + '_ {

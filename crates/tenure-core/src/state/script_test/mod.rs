@@ -25,7 +25,7 @@ macro_rules! scripts {
 
 scripts! {
     range_revisions range_limit_and_sort range_filters_and_count range_keys_only range_steps range_stream
-    put delete lease txn_check txn_compare txn_execute compact hash restart
+    put delete lease txn_check txn_compare txn_execute compact hash compaction_hash restart
 }
 
 type Output = Result<String, Box<dyn Error>>;
@@ -85,6 +85,8 @@ impl goldenscript::Runner for Script {
             "revoke" => self.apply(Command::LeaseRevoke(LeaseRevoke { id: LeaseId(tokens.number()?) })),
             "prune" => self.prune(tokens.number().ok()),
             "hash" => self.hash(tokens.number().unwrap_or(0)),
+            "compaction_hash" => self.compaction_hash(tokens.number()?, tokens.number()?),
+            "prune_to" => self.prune_to(tokens.number()?),
             "restart" => self.restart(),
             "records" => Ok(self.records()),
             "ops_max" => {
@@ -170,10 +172,28 @@ impl Script {
     }
 
     fn hash(&self, revision: i64) -> Output {
-        let mut scan = match HashScan::new(&self.state.mvcc, revision) {
-            Ok(scan) => scan,
-            Err(error) => return Ok(format!("refused: {error}")),
-        };
+        match HashScan::new(&self.state.mvcc, revision) {
+            Ok(scan) => self.hash_by(scan),
+            Err(error) => Ok(format!("refused: {error}")),
+        }
+    }
+
+    /// What the compaction at `revision` hashes, after the one at `previous`.
+    fn compaction_hash(&self, previous: i64, revision: i64) -> Output {
+        self.hash_by(HashScan::of_compaction(Revision(previous), Revision(revision)))
+    }
+
+    /// All of the compaction at `revision`, which later ones have followed.
+    fn prune_to(&mut self, revision: i64) -> Output {
+        let step = self.state.mvcc.compact_step_to(Revision(revision), None, usize::MAX);
+        for at in &step.removed {
+            self.store.records.remove(at).ok_or("a record removed twice")?;
+        }
+        let removed: Vec<String> = step.removed.iter().map(ToString::to_string).collect();
+        Ok(format!("removed {}", removed.join(" ")))
+    }
+
+    fn hash_by(&self, mut scan: HashScan) -> Output {
         while !scan.step(&self.state.mvcc, 2)? {}
         let mut hasher = scan.finish();
         for (at, (tombstone, kv)) in &self.store.records {
