@@ -50,6 +50,18 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Members `m0`, `m1`, ... that are to find each other by a discovery, not started; `flags` say where.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn discovering(program: &Path, directory: &Path, size: usize, flags: &[&str]) -> Result<Self> {
+        let mut cluster = Self::new(program, directory, size, flags)?;
+        for (at, member) in cluster.members.iter_mut().enumerate() {
+            member.discover(&format!("m{at}"));
+        }
+        Ok(cluster)
+    }
+
     /// [`Cluster::new`], started and ready.
     ///
     /// # Errors

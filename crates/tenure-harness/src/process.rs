@@ -75,7 +75,7 @@ impl FromStr for Target {
 pub struct Server {
     program: PathBuf,
     name: String,
-    /// `--initial-cluster`; this server alone if there is none.
+    /// `--initial-cluster`; this server alone if there is none, no flag if it is empty.
     initial_cluster: Option<String>,
     flags: Vec<String>,
     data: PathBuf,
@@ -134,6 +134,11 @@ impl Server {
     pub fn join(&mut self, name: &str, initial_cluster: &str) {
         name.clone_into(&mut self.name);
         self.initial_cluster = Some(initial_cluster.to_owned());
+    }
+
+    /// Names the server, and leaves `--initial-cluster` out: a discovery finds the others.
+    pub fn discover(&mut self, name: &str) {
+        self.join(name, "");
     }
 
     /// Replaces the flags of the next start.
@@ -195,7 +200,7 @@ impl Server {
             .arg(&self.data)
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &cluster])
+            .args(["--initial-cluster", &cluster].iter().filter(|_| !cluster.is_empty()))
             .args(&self.flags)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())

@@ -8,6 +8,7 @@ pub mod auth;
 mod auto_compact;
 pub mod config;
 mod corruption;
+pub mod discovery;
 pub mod edge;
 pub mod http;
 pub mod limits;

@@ -246,6 +246,12 @@ pub const PEER_SNAPSHOT_PIECE_BYTES: usize = 256 << 10;
 /// How long another member may take to receive and take up a snapshot, etcd's time.
 pub const PEER_SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(3_600);
 
+/// Bytes of an answer of the registry of a discovery.
+pub const DISCOVERY_ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// The longest pause before the registry of a discovery is asked again.
+pub const DISCOVERY_PAUSE_MAX: Duration = Duration::from_secs(32);
+
 /// Records of a snapshot that are sorted by their keys at once.
 pub const LOAD_RUN_RECORDS: usize = 128 << 10;
 

@@ -20,6 +20,7 @@ use tenure_core::state::Halt;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 /// A running server. Dropping it without [`Server::shutdown`] leaves its threads running until the process ends.
@@ -79,8 +80,10 @@ impl Server {
         let client_urls = edge.client_urls();
         let metrics = Metrics::new(config.metrics).map_err(|error| StartError::Metrics(error.to_string()))?;
         let (boot_config, boot_metrics) = (config.clone(), metrics.clone());
-        let network =
-            Network { runtime: Handle::current(), dialer: Dialer::new(&config, peer_tls.connector) };
+        let given_up = CancellationToken::new();
+        let _gives_up = given_up.clone().drop_guard();
+        let dialer = Dialer::new(&config, peer_tls.connector);
+        let network = Network { runtime: Handle::current(), dialer, given_up };
         let booting = tokio::task::spawn_blocking(move || member::boot(boot_config, boot_metrics, &network));
         let booted = booting.await;
         let Running { member, threads } = match booted {

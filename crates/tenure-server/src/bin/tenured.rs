@@ -5,13 +5,15 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 use tenure_server::{
-    Server,
+    Server, StartError,
     config::{
         self, AutoCompaction, ConfigError, EndpointUrl, Invocation, Notice, ServerConfig, Start, Storage,
         help::{self, ETCD_VERSION, TENURE_VERSION},
         value::format_duration,
     },
+    discovery::DiscoveryError,
     log::{self, Json, LogConfig},
+    member::BootError,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -103,7 +105,10 @@ async fn run(config: ServerConfig) -> Ended {
     let server = tokio::select! {
         started = starting => match started {
             Ok(server) => server,
-            Err(error) => return failed("failed to start", &error),
+            Err(error) => {
+                explain(&error, &config);
+                return failed("failed to start", &error);
+            }
         },
         // Nobody is served yet, and whatever is on disk is whole at every moment.
         kind = signals.next() => return Ended::Signalled(kind),
@@ -131,6 +136,19 @@ async fn run(config: ServerConfig) -> Ended {
             shut_down(server, &config, kind, &mut signals).await
         }
     }
+}
+
+/// What etcd says, too, of a start that fails.
+fn explain(error: &StartError, config: &ServerConfig) {
+    let StartError::Boot(BootError::Discovery(DiscoveryError::Full)) = error else { return };
+    let Some(discovery) = &config.discovery else { return };
+    tracing::warn!(
+        "discovery-token" = discovery.token,
+        "discovery-endpoints" = ?Json(&discovery.endpoints),
+        %error,
+        "failed to bootstrap; discovery token was already used"
+    );
+    tracing::warn!("do not reuse discovery token; generate a new one to bootstrap a cluster");
 }
 
 async fn shut_down(server: Server, config: &ServerConfig, kind: SignalKind, signals: &mut Signals) -> Ended {

@@ -8,16 +8,19 @@ use super::{
 use serde_json::Value;
 
 /// Keys that etcd has and no flag, and that change nothing: clients' addresses are not compared with their certificates by etcd
-/// either, and discovery is refused.
-const WITHOUT_FLAG: [&str; 4] = [
+/// either, and messages of discovery are small.
+const WITHOUT_FLAG: [&str; 3] = [
     "client-transport-security.skip-client-san-verification",
     "discovery-config.client.max-request-bytes",
     "discovery-config.client.max-recv-bytes",
-    "discovery-config.client.secure.server-name",
 ];
 
-/// The one key without a flag that changes something: names of which the certificate of a client must have one.
+/// A key without a flag that changes something: names of which the certificate of a client must have one.
 const CLIENT_COMMON_NAMES: &str = "client-transport-security.allowed-cn";
+
+/// Texts without a flag.
+const DISCOVERY_SERVER_NAME: &str = "discovery-config.client.secure.server-name";
+const DISCOVERY_AUTH_TOKEN: &str = "discovery-config.client.auth.token";
 
 /// Reads the text of a file into settings. A key that is unknown is reported and changes nothing.
 ///
@@ -61,6 +64,10 @@ fn read_mapping(
             settings.client_allowed_common_names = common_names(value).ok_or_else(|| {
                 ConfigError::invalid(format!("{key:?} in the configuration file is not a list of texts"))
             })?;
+        } else if key == DISCOVERY_SERVER_NAME {
+            settings.discovery_server_name = text_without_flag(&key, value)?;
+        } else if key == DISCOVERY_AUTH_TOKEN {
+            settings.discovery_auth_token = text_without_flag(&key, value)?;
         } else if value.is_object() && is_section(&key) {
             read_mapping(&key, value, settings, notices)?;
         } else if is_section(&key) && !value.is_null() {
@@ -81,6 +88,14 @@ fn common_names(value: &Value) -> Option<Vec<String>> {
         _ => None,
     };
     words.map(|words: Vec<String>| words.into_iter().filter(|word| !word.is_empty()).collect())
+}
+
+fn text_without_flag(key: &str, value: &Value) -> Result<String, ConfigError> {
+    match value {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text.clone()),
+        _ => Err(ConfigError::invalid(format!("{key:?} in the configuration file is not a text"))),
+    }
 }
 
 /// Whether keys are nested below this one.

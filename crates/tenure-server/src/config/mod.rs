@@ -9,6 +9,7 @@
 mod auth_token;
 pub mod auto_compaction;
 mod command_line;
+mod discovery;
 mod environment;
 pub mod features;
 mod file;
@@ -23,8 +24,10 @@ pub mod value;
 
 pub use auth_token::{AuthToken, JwtOptions};
 pub use auto_compaction::{AutoCompaction, AutoCompactor};
+pub use discovery::{DiscoveryConfig, DiscoveryTls};
 pub use features::{Feature, FeatureGates};
 pub use flag::InitialClusterState;
+pub(crate) use resolve::parse_cluster;
 pub use resolve::resolve;
 pub use secrets::without_secrets;
 pub use settings::Settings;
@@ -111,6 +114,8 @@ pub struct ServerConfig {
     pub initial_cluster: BTreeMap<String, Vec<EndpointUrl>>,
     /// A word that keeps clusters with the same members apart; it goes into the ids of member and cluster.
     pub initial_cluster_token: String,
+    /// The registry that names the first members of a new cluster, instead of `initial_cluster`. Ignored by a member that has data.
+    pub discovery: Option<DiscoveryConfig>,
     /// Whether to bootstrap or to join. Ignored by a member that has data.
     pub initial_cluster_state: InitialClusterState,
     /// Remove every other member when this one starts: it goes on alone with its data. Of a majority that still runs it must not be
@@ -197,6 +202,7 @@ impl Default for ServerConfig {
             initial_advertise_peer_urls: local(2380),
             initial_cluster: BTreeMap::new(),
             initial_cluster_token: "etcd-cluster".to_owned(),
+            discovery: None,
             initial_cluster_state: InitialClusterState::New,
             force_new_cluster: false,
             heartbeat_interval: Duration::from_millis(100),

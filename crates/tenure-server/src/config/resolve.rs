@@ -4,6 +4,7 @@
 use super::{
     AuthToken, AutoCompaction, ConfigError, EndpointUrl, Feature, Keepalive, MetricsDetail, Notice,
     QUOTA_BYTES_DEFAULT, QUOTA_BYTES_SUGGESTED_MAX, ServerConfig, Settings, SocketOptions, Storage,
+    discovery,
     flag::{DiscoveryFallback, Support},
     settings::FLAGS,
     tls,
@@ -206,7 +207,7 @@ fn check_numbers(settings: &Settings) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Whatever asks for discovery or tracing that this version has not. To start without them would be worse than not
+/// Whatever asks for discovery by DNS or tracing, which this version has not. To start without them would be worse than not
 /// to start.
 fn refuse_unsupported(settings: &Settings) -> Result<(), ConfigError> {
     for http in &settings.listen_client_http_urls {
@@ -225,8 +226,11 @@ fn refuse_unsupported(settings: &Settings) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// The initial cluster as names and their URLs. A name without `=` has one empty URL, which is no URL.
-fn parse_cluster(text: &str) -> Result<BTreeMap<&str, Vec<EndpointUrl>>, ConfigError> {
+/// Members as names and their URLs. A name without `=` has one empty URL, which is no URL.
+///
+/// # Errors
+/// With exit code 1: what is no URL.
+pub(crate) fn parse_cluster(text: &str) -> Result<BTreeMap<&str, Vec<EndpointUrl>>, ConfigError> {
     let mut members: BTreeMap<&str, Vec<EndpointUrl>> = BTreeMap::new();
     for pair in text.split(',').filter(|pair| !pair.is_empty()) {
         let (name, url) = pair.split_once('=').unwrap_or((pair, ""));
@@ -247,6 +251,9 @@ fn initial_cluster(settings: &Settings) -> Result<BTreeMap<String, Vec<EndpointU
 
 /// The member is one of its cluster, at the URLs that it advertises.
 fn check_cluster(settings: &Settings) -> Result<(), ConfigError> {
+    if !settings.discovery_endpoints.0.is_empty() {
+        return Ok(());
+    }
     let members = parse_cluster(&settings.initial_cluster)?;
     let Some(own) = members.get(settings.name.as_str()) else {
         return invalid(format!(
@@ -360,6 +367,7 @@ fn server_config(
         settings.data_dir.clone()
     };
     let tls = tls::resolve(settings, Path::new(&directory), notices)?;
+    let discovery = discovery::resolve(settings)?;
     let narrow = |name: &str, value: u64| {
         u32::try_from(value).or_else(|_| invalid(format!("--{name} is too large (set to {value})")))
     };
@@ -375,7 +383,12 @@ fn server_config(
         advertise_client_urls: settings.advertise_client_urls.clone(),
         initial_advertise_peer_urls: settings.initial_advertise_peer_urls.clone(),
         initial_cluster: initial_cluster(settings)?,
-        initial_cluster_token: settings.initial_cluster_token.clone(),
+        initial_cluster_token: if discovery.is_some() {
+            settings.discovery_token.clone()
+        } else {
+            settings.initial_cluster_token.clone()
+        },
+        discovery,
         initial_cluster_state: settings.initial_cluster_state,
         force_new_cluster: settings.force_new_cluster,
         heartbeat_interval: Duration::from_millis(settings.heartbeat_interval_ms),

@@ -39,6 +39,10 @@ macro_rules! flags {
             )*)*
             /// `client-transport-security.allowed-cn` of the file, which has no flag.
             pub client_allowed_common_names: Vec<String>,
+            /// `discovery-config.client.secure.server-name` of the file, which has no flag.
+            pub discovery_server_name: String,
+            /// `discovery-config.client.auth.token` of the file, which has no flag.
+            pub discovery_auth_token: String,
             /// The names of the flags that the command line, the environment or the file gave.
             pub given: BTreeSet<&'static str>,
         }
@@ -48,6 +52,8 @@ macro_rules! flags {
                 Self {
                     $($($field: $default,)*)*
                     client_allowed_common_names: Vec::new(),
+                    discovery_server_name: String::new(),
+                    discovery_auth_token: String::new(),
                     given: BTreeSet::new(),
                 }
             }
@@ -152,39 +158,39 @@ flags! {
         "advertise-client-urls" advertise_client_urls: Vec<EndpointUrl>
             = vec![EndpointUrl::http("localhost", 2379)], Full, "advertise-client-urls",
             "Where clients reach this member; given to them in the member list.";
-        "discovery-token" discovery_token: String = String::new(), Refused, "discovery-config.token",
+        "discovery-token" discovery_token: String = String::new(), Full, "discovery-config.token",
             "Discovery: the token of the cluster.";
-        "discovery-endpoints" discovery_endpoints: WordSet = WordSet::default(), Refused,
+        "discovery-endpoints" discovery_endpoints: WordSet = WordSet::default(), Full,
             "discovery-config.client.endpoints",
             "Discovery: the gRPC endpoints of the service.";
-        "discovery-dial-timeout" discovery_dial_timeout: Span = span(2 * SECONDS), NoEffect,
+        "discovery-dial-timeout" discovery_dial_timeout: Span = span(2 * SECONDS), Full,
             "discovery-config.client.dial-timeout",
             "Discovery: how long dialling may take.";
-        "discovery-request-timeout" discovery_request_timeout: Span = span(5 * SECONDS), NoEffect,
+        "discovery-request-timeout" discovery_request_timeout: Span = span(5 * SECONDS), Full,
             "discovery-config.client.request-timeout",
             "Discovery: how long a request may take.";
-        "discovery-keepalive-time" discovery_keepalive_time: Span = span(2 * SECONDS), NoEffect,
+        "discovery-keepalive-time" discovery_keepalive_time: Span = span(2 * SECONDS), Full,
             "discovery-config.client.keepalive-time",
             "Discovery: time between pings.";
-        "discovery-keepalive-timeout" discovery_keepalive_timeout: Span = span(6 * SECONDS), NoEffect,
+        "discovery-keepalive-timeout" discovery_keepalive_timeout: Span = span(6 * SECONDS), Full,
             "discovery-config.client.keepalive-timeout",
             "Discovery: how long a ping may stay unanswered.";
-        "discovery-insecure-transport" discovery_insecure_transport: bool = true, NoEffect,
+        "discovery-insecure-transport" discovery_insecure_transport: bool = true, Full,
             "discovery-config.client.secure.insecure-transport",
             "Discovery: connect without TLS.";
-        "discovery-insecure-skip-tls-verify" discovery_insecure_skip_tls_verify: bool = false, NoEffect,
+        "discovery-insecure-skip-tls-verify" discovery_insecure_skip_tls_verify: bool = false, Full,
             "discovery-config.client.secure.insecure-skip-tls-verify",
             "Discovery: do not verify the certificate of the service. For tests only.";
-        "discovery-cert" discovery_cert: String = String::new(), NoEffect, "discovery-config.client.secure.cert",
+        "discovery-cert" discovery_cert: String = String::new(), Full, "discovery-config.client.secure.cert",
             "Discovery: certificate file of this client.";
-        "discovery-key" discovery_key: String = String::new(), NoEffect, "discovery-config.client.secure.key",
+        "discovery-key" discovery_key: String = String::new(), Full, "discovery-config.client.secure.key",
             "Discovery: key file of this client.";
-        "discovery-cacert" discovery_cacert: String = String::new(), NoEffect,
+        "discovery-cacert" discovery_cacert: String = String::new(), Full,
             "discovery-config.client.secure.cacert",
             "Discovery: certificate authorities that the service is verified against.";
-        "discovery-user" discovery_user: String = String::new(), NoEffect, "discovery-config.client.auth.username",
+        "discovery-user" discovery_user: String = String::new(), Full, "discovery-config.client.auth.username",
             "Discovery: user[:password].";
-        "discovery-password" discovery_password: String = String::new(), NoEffect,
+        "discovery-password" discovery_password: String = String::new(), Full,
             "discovery-config.client.auth.password",
             "Discovery: password, if --discovery-user has none.";
         "discovery-fallback" discovery_fallback: DiscoveryFallback = DiscoveryFallback::Exit, Full, "",

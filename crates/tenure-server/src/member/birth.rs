@@ -2,8 +2,10 @@
 
 use super::BootError;
 use crate::config::{EndpointUrl, InitialClusterState, ServerConfig};
+use crate::discovery::{self, DiscoveryError};
 use crate::peer::Network;
 use crate::peer::join::{self, JoinError};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tenure_core::membership::{self, BootstrapError, Member, Membership};
@@ -29,10 +31,14 @@ impl Birth {
     /// What the configuration says, and the cluster that it names.
     ///
     /// # Errors
-    /// [`BootError::Bootstrap`], [`BootError::Join`].
+    /// [`BootError::Bootstrap`], [`BootError::Discovery`], [`BootError::Join`].
     pub fn of(config: &ServerConfig, network: &Network) -> Result<Self, BootError> {
         match config.initial_cluster_state {
-            InitialClusterState::New => Self::found(config, network),
+            InitialClusterState::New => Self::found(discovered(config, network)?.as_ref(), network),
+            InitialClusterState::Existing if config.discovery.is_some() => {
+                let text = "discovery URL should not be set when joining existing initial cluster";
+                Err(DiscoveryError::Refused(text.to_owned()).into())
+            }
             InitialClusterState::Existing => Self::join(config, network),
         }
     }
@@ -67,12 +73,39 @@ impl Birth {
     }
 }
 
+/// The configuration with the founders that a discovery finds, if it names one.
+fn discovered<'a>(config: &'a ServerConfig, network: &Network) -> Result<Cow<'a, ServerConfig>, BootError> {
+    let discovery = match &config.discovery {
+        Some(discovery) if config.initial_cluster_state == InitialClusterState::New => discovery,
+        _ => return Ok(Cow::Borrowed(config)),
+    };
+    let alone = founders(config)?;
+    let own = own_of(&alone, config)?.id;
+    tracing::info!(
+        "discovery-token" = discovery.token,
+        "discovery-endpoints" = discovery.endpoints.join(","),
+        "Bootstrapping cluster using v3 discovery."
+    );
+    let founder = config.founders();
+    let joining = network.given_up.run_until_cancelled(discovery::join(discovery, own, &founder));
+    let joined = network.runtime.block_on(joining).unwrap_or(Err(DiscoveryError::GivenUp));
+    let cluster = joined.inspect_err(|error| tracing::error!(%error, "discovery failed to join cluster"))?;
+    tracing::info!(cluster = discovery::cluster_text(&cluster), "discovery joined cluster successfully");
+    Ok(Cow::Owned(ServerConfig { initial_cluster: cluster, ..config.clone() }))
+}
+
 /// The founders of the cluster of a log that has no entry yet, if the member of that log is one: then it was stopped before it
 /// had written them. A member that joins writes none.
 ///
 /// # Errors
-/// [`BootError::Bootstrap`].
-pub fn founders_of(config: &ServerConfig, written: Metadata) -> Result<Option<Vec<Member>>, BootError> {
+/// [`BootError::Bootstrap`], [`BootError::Discovery`].
+pub fn founders_of(
+    config: &ServerConfig,
+    written: Metadata,
+    network: &Network,
+) -> Result<Option<Vec<Member>>, BootError> {
+    let config = discovered(config, network)?;
+    let config = config.as_ref();
     let founders = founders(config)?;
     let own = own_of(&founders, config)?;
     Ok((metadata(&founders, own) == written).then_some(founders))

@@ -15,6 +15,7 @@ use super::wal_thread::WalJob;
 use super::{Bell, Member, Shared, apply, hub_thread, measure, upkeep, wal_thread};
 use crate::auth::{Authenticator, KeyError};
 use crate::config::{ServerConfig, Storage};
+use crate::discovery::DiscoveryError;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::peer::join::JoinError;
@@ -83,6 +84,9 @@ pub enum BootError {
     /// The cluster that is to be joined does not fit, or does not answer.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// The other founders of the cluster cannot be found.
+    #[error("failed to join discovery cluster ({0})")]
+    Discovery(#[from] DiscoveryError),
     /// The member has left its cluster.
     #[error(
         "member {:x} has been permanently removed from its cluster; add a new member, with an empty data directory", .0.0
@@ -205,7 +209,14 @@ fn open(config: &ServerConfig, network: &Network) -> Result<Opened, BootError> {
     let root = directory(config);
     // Before anything is made: who cannot begin leaves nothing behind.
     let birth = match wal::exists(&*wal_disk, &wal_dir)? {
-        true => None,
+        true => {
+            if config.discovery.is_some() {
+                let text =
+                    "discovery token is ignored since cluster already initialized; valid logs are found";
+                tracing::warn!("wal-dir" = %root.join(&wal_dir).display(), "{text}");
+            }
+            None
+        }
         false if disk.exists(Path::new(STORE)).map_err(io_error(&root))? => {
             return Err(BootError::NoLog(root));
         }
@@ -241,7 +252,7 @@ fn open(config: &ServerConfig, network: &Network) -> Result<Opened, BootError> {
         );
     }
     if replay.last_index == LogIndex(0)
-        && let Some(founders) = birth::founders_of(config, replay.metadata)?
+        && let Some(founders) = birth::founders_of(config, replay.metadata, network)?
     {
         let (hard_state, entries) = node::bootstrap(&founders);
         wal.save(Some(hard_state), &entries, true)?;

@@ -69,6 +69,8 @@ pub struct Network {
     pub runtime: Handle,
     /// How they connect.
     pub dialer: Dialer,
+    /// Nobody waits any more for what is asked before a start.
+    pub given_up: CancellationToken,
 }
 
 /// The other members. Clones are the same.
@@ -101,7 +103,7 @@ impl Peers {
     /// * `network`: how requests are made.
     #[must_use]
     pub fn new(identity: Identity, network: Network) -> Self {
-        let Network { runtime, dialer } = network;
+        let Network { runtime, dialer, .. } = network;
         let shared = Shared {
             identity,
             dialer,
