@@ -42,10 +42,20 @@
 //! is known to be committed anyway ([`Restart`]). The log in memory (`log.rs`) holds entries from the
 //! moment they are handed out, so the engine can read what is not durable yet, but counts only what is.
 //!
-//! The one thing of which it must be durable that it is committed, before it is applied and answered, is the removal of a member: of
-//! two members the one who stays could not find that out again without the other.
+//! The one thing that is not applied as soon as it is committed is the removal of a member (`removals.rs`): who stays must not need him
+//! who goes to find out that he is gone.
+//!
+//! # Where what is
+//!
+//! The loop is in `drive.rs`. What comes from clients enters by `propose.rs` (into the log) or `answers.rs` (no log needed); what is
+//! committed leaves by `commit.rs`; `catch_up.rs` says how much of the log is kept for others. These are the steps of [`Node`]; what they
+//! keep books in has a file each: `persist.rs`, `removals.rs`, `reads.rs`, `leases.rs`, `log.rs`, `clock.rs`. `engine.rs` translates
+//! to and from the `raft` crate.
 
+mod answers;
+mod catch_up;
 mod clock;
+mod commit;
 mod config;
 mod drive;
 mod engine;
@@ -54,7 +64,9 @@ mod leases;
 mod log;
 mod message;
 mod persist;
+mod propose;
 mod reads;
+mod removals;
 
 #[cfg(test)]
 mod tests;
@@ -80,6 +92,7 @@ use log::MemoryLog;
 use persist::Persistence;
 use raft::RawNode;
 use reads::Reads;
+use removals::Removals;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -100,10 +113,9 @@ pub struct Node {
     persistence: Persistence,
     /// Whether the commit index has moved since the last hard state that was handed out.
     is_commit_unsaved: bool,
-    /// Up to here it is durable that the log is committed.
-    commit_durable: LogIndex,
-    /// Committed entries, each with the number of the token that they wait for.
-    held: VecDeque<(u64, Vec<LogEntry>)>,
+    /// Committed entries that are not handed out yet: a removal among them waits.
+    committed: VecDeque<Vec<LogEntry>>,
+    removals: Removals,
     /// The last entry handed out for applying, and the last one applied.
     handed_out: LogIndex,
     applied: LogIndex,
@@ -172,6 +184,7 @@ impl Node {
     pub fn new(now: Moment, config: NodeConfig, restart: Restart) -> Result<(Self, Vec<Output>), StartError> {
         let hard_state = config::check(&restart)?;
         let engine_config = config::engine_config(&config, &restart);
+        let removals = Removals::new(config.member, hard_state.commit, &restart.entries);
         let log =
             MemoryLog::new(restart.start, restart.entries, hard_state, restart.applied, restart.conf_state);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
@@ -194,8 +207,8 @@ impl Node {
             now,
             persistence: Persistence::default(),
             is_commit_unsaved: false,
-            commit_durable: hard_state.commit,
-            held: VecDeque::new(),
+            committed: VecDeque::new(),
+            removals,
             handed_out: restart.applied,
             applied: restart.applied,
             conf_changes: BTreeMap::new(),
@@ -296,6 +309,7 @@ impl Node {
     /// The newest hard state, as it would be handed out now.
     #[must_use]
     pub fn hard_state(&self) -> HardState {
-        engine::hard_state_from(&self.raw.raft.hard_state())
+        let state = engine::hard_state_from(&self.raw.raft.hard_state());
+        HardState { commit: self.removals.commit_to_save(state.commit), ..state }
     }
 }

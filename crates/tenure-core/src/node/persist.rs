@@ -3,6 +3,7 @@
 use super::interface::PersistToken;
 use super::message::Message;
 use crate::state::Halt;
+use crate::types::LogIndex;
 use std::collections::VecDeque;
 
 /// What has been handed out to be persisted, in order. The engine numbers its batches; the tokens are numbered for
@@ -18,6 +19,8 @@ pub(super) struct Persistence {
 struct Outstanding {
     token: u64,
     batch: u64,
+    /// The commit index that is synced with it; 0 if none is.
+    commit: LogIndex,
     /// What may be sent once this is on disk.
     messages: Vec<Message>,
 }
@@ -26,6 +29,8 @@ struct Outstanding {
 pub(super) struct Persisted {
     /// Up to which batch of the engine everything is on disk.
     pub(super) batch: u64,
+    /// Up to where it is known for ever that the log is committed, if that is new.
+    pub(super) commit: LogIndex,
     /// What may be sent now.
     pub(super) messages: Vec<Message>,
 }
@@ -37,11 +42,11 @@ impl Persistence {
     }
 
     /// A batch of the engine, or what was left over from earlier ones, goes to the disk; `messages` wait for it.
-    pub(super) fn hand_out(&mut self, batch: u64, messages: Vec<Message>) -> PersistToken {
+    pub(super) fn hand_out(&mut self, batch: u64, messages: Vec<Message>, commit: LogIndex) -> PersistToken {
         self.last_batch = self.last_batch.max(batch);
         self.last_token += 1;
         let token = self.last_token;
-        self.outstanding.push_back(Outstanding { token, batch: self.last_batch, messages });
+        self.outstanding.push_back(Outstanding { token, batch: self.last_batch, commit, messages });
         PersistToken(token)
     }
 
@@ -53,7 +58,7 @@ impl Persistence {
                 last.messages.append(&mut messages);
                 None
             }
-            None => Some(Persisted { batch: self.last_batch, messages }),
+            None => Some(Persisted { batch: self.last_batch, commit: LogIndex(0), messages }),
         }
     }
 
@@ -69,8 +74,10 @@ impl Persistence {
         }
         let mut persisted: Option<Persisted> = None;
         while let Some(mut next) = self.outstanding.pop_front_if(|next| next.token <= token.0) {
-            let all = persisted.get_or_insert(Persisted { batch: 0, messages: Vec::new() });
+            let nothing = Persisted { batch: 0, commit: LogIndex(0), messages: Vec::new() };
+            let all = persisted.get_or_insert(nothing);
             all.batch = next.batch;
+            all.commit = all.commit.max(next.commit);
             all.messages.append(&mut next.messages);
         }
         if let Some(all) = persisted.as_mut().filter(|_| self.outstanding.is_empty()) {

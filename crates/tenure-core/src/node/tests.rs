@@ -1,5 +1,6 @@
 mod alone;
 mod overtaken;
+mod removal;
 mod simulation;
 mod world;
 
@@ -220,7 +221,7 @@ fn log_and_state_machine_must_belong_together() {
 
 #[test]
 fn the_cluster_version_rises_one_minor_at_a_time() {
-    let next = drive::next_cluster_version;
+    let next = propose::next_cluster_version;
     assert_eq!(next(None, "3.7.1"), Some("3.7.0".into()));
     assert_eq!(next(Some("3.5.0"), "3.7.1"), Some("3.6.0".into()));
     assert_eq!(next(Some("3.6.0"), "3.7.0-alpha"), Some("3.7.0".into()));

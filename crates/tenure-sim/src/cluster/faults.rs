@@ -6,7 +6,7 @@ use super::{Cluster, Event, HOSTS_MAX, election_micros};
 use crate::disk::{Crash, Fault};
 use crate::member::{Failure, MemberOptions};
 use tenure_core::node::{Input, Role};
-use tenure_core::types::{ConfChange, ConfChangeKind, ConfState, LogIndex, MemberId};
+use tenure_core::types::{ConfChange, ConfChangeKind, ConfState, MemberId};
 
 /// Members that operators keep a cluster at, at least and at most.
 const MEMBERS_MIN: usize = 1;
@@ -117,11 +117,6 @@ impl Cluster {
         self.hosts.iter().position(leads)
     }
 
-    fn leads(&self, at: HostAt) -> bool {
-        let member = self.hosts[at].member.as_ref();
-        member.is_some_and(|member| member.status().role == Role::Leader)
-    }
-
     fn transfer(&mut self) -> Result<(), Failure> {
         let Some(leader) = self.leader() else { return Ok(()) };
         let to = id_of(self.random.place(self.hosts.len()));
@@ -157,12 +152,7 @@ impl Cluster {
             }
             7..10 if voters.len() > MEMBERS_MIN => {
                 let all: Vec<MemberId> = voters.iter().chain(&learners).copied().collect();
-                let about = *self.random.pick(&all);
-                // Of two voters one who leads is not removed. Cut off when he has applied it, with something behind it in his log, he
-                // would leave one who does not know of it and whom he does not vote for: then nobody can be elected.
-                let is_safe =
-                    voters.len() > 2 || learners.contains(&about) || self.leads(at) && about != id_of(at);
-                is_safe.then_some((ConfChangeKind::Remove, about, false))
+                Some((ConfChangeKind::Remove, *self.random.pick(&all), false))
             }
             _ => None,
         };
@@ -204,11 +194,11 @@ impl Cluster {
         }
     }
 
-    /// A member was removed: it goes when somebody takes it away.
-    pub(super) fn removed(&mut self, id: MemberId, index: LogIndex) {
+    /// A member was removed, and somebody can have been told so: it goes when it is taken away.
+    pub(super) fn removed(&mut self, id: MemberId) {
         let Some(at) = self.host_of(id) else { return };
         self.note(|| format!("m{id} is removed"));
-        self.hosts[at].place = Place::Leaving(index);
+        self.hosts[at].place = Place::Leaving;
         let delay = self.random.below(4 * election_micros());
         self.schedule(delay, Event::Retire(at));
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tenure_core::lease::LeaseClock;
 use tenure_core::membership;
 use tenure_core::node::{LeaseTicket, ReadTicket};
-use tenure_core::types::{LeaseId, LogIndex, MemberId, Moment, RequestId};
+use tenure_core::types::{LeaseId, MemberId, Moment, RequestId};
 
 /// A clock that should run for a second runs for this many microseconds.
 const CLOCK_MICROS_MIN: i64 = 970_000;
@@ -22,8 +22,8 @@ pub enum Place {
     Outside,
     /// It is a member, as far as anybody knows.
     Inside,
-    /// It was removed by this entry, and runs on until it is taken away.
-    Leaving(LogIndex),
+    /// It was removed, and runs on until it is taken away.
+    Leaving,
     /// It is no more.
     Gone,
 }
@@ -85,7 +85,7 @@ pub fn id_of(at: HostAt) -> MemberId {
 impl Place {
     /// Whether the member that ends there comes back.
     pub fn comes_back(self) -> bool {
-        matches!(self, Place::Inside | Place::Leaving(_))
+        matches!(self, Place::Inside | Place::Leaving)
     }
 }
 

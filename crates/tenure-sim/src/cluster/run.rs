@@ -1,7 +1,7 @@
 //! How members run: their threads, their messages, what is noticed of them.
 
 use super::agreed::News;
-use super::host::{Asker, Host, Place, THREADS, UPKEEP};
+use super::host::{Asker, Place, THREADS, UPKEEP};
 use super::network::{Cargo, HostAt, Packet};
 use super::{Cluster, Event};
 use crate::bug::Bug;
@@ -102,22 +102,13 @@ impl Cluster {
         }
     }
 
-    /// A removed member is taken away, once another one who votes knows that it was removed: of two, the one who stays might have to
-    /// ask the other.
+    /// A member that was removed is taken away. Whoever stays has to get on without it.
     pub(super) fn retire(&mut self, at: HostAt) -> Result<(), Failure> {
-        let Place::Leaving(index) = self.hosts[at].place else { return Ok(()) };
-        let knows = |host: &Host| {
-            let votes = |member: &Member| member.state.membership.conf_state().voters.contains(&host.id);
-            let is_there = |member: &Member| member.state.applied() >= index && votes(member);
-            host.place == Place::Inside && host.member.as_ref().is_some_and(is_there)
-        };
-        if !self.hosts.iter().any(knows) {
-            self.schedule(500_000, Event::Retire(at));
-            return Ok(());
+        if self.hosts[at].place == Place::Leaving {
+            self.note(|| format!("m{} is taken away", at + 1));
+            self.hosts[at].place = Place::Gone;
+            self.crash(at, Crash::LosesAll);
         }
-        self.note(|| format!("m{} is taken away", at + 1));
-        self.hosts[at].place = Place::Gone;
-        self.crash(at, Crash::LosesAll);
         Ok(())
     }
 
@@ -354,7 +345,7 @@ impl Cluster {
         match news.map_err(|failure| format!("m{}: {failure}", at + 1))? {
             News::Nothing => {}
             News::Added(member) => self.added(member),
-            News::Removed(member) => self.removed(member, index),
+            News::Removed(member) => self.removed(member),
         }
         self.story.changes += u64::from(is_change && is_first);
         let host = &mut self.hosts[at];

@@ -104,6 +104,8 @@ pub struct World {
     pub hosts: BTreeMap<u64, Host>,
     pub network: VecDeque<Message>,
     pub cut_off: BTreeSet<u64>,
+    /// Members that do not tell what they know to be committed, like those of etcd.
+    pub silent: BTreeSet<u64>,
     requests: u64,
     tickets: u64,
     pub text: String,
@@ -238,8 +240,13 @@ impl World {
         let Some(message) = self.network.pop_front() else { return false };
         let is_cut = self.cut_off.contains(&message.from.0) || self.cut_off.contains(&message.to.0);
         if !is_cut && self.hosts.contains_key(&message.to.0) {
-            let wire = Message::from_wire(message.to_wire()).expect("comes back from the wire");
+            let mut wire = Message::from_wire(message.to_wire()).expect("comes back from the wire");
             assert_eq!(wire, message);
+            if matches!(wire.kind, MessageKind::AppendResponse | MessageKind::HeartbeatResponse)
+                && self.silent.contains(&wire.from.0)
+            {
+                wire.commit = LogIndex(0);
+            }
             self.input(message.to.0, Input::Receive(Box::new(wire)));
         }
         true
@@ -283,6 +290,27 @@ impl World {
             _ => member(id).to_change_context(is_promote).into(),
         };
         ConfChange { id: RequestId(self.requests), kind, member: MemberId(id), context }
+    }
+}
+
+/// A member that believes that it leads.
+pub fn leader(world: &World) -> Option<u64> {
+    let leads =
+        |id: &u64| world.hosts[id].node.as_ref().is_some_and(|node| node.status().role == Role::Leader);
+    world.hosts.keys().copied().find(leads)
+}
+
+/// Lets everybody live for so many ticks.
+pub fn live(world: &mut World, ticks: usize) {
+    let ids: Vec<u64> = world.hosts.keys().copied().collect();
+    live_without(world, &ids, ticks);
+}
+
+/// Lets these live; the others only hear.
+pub fn live_without(world: &mut World, ids: &[u64], ticks: usize) {
+    for _ in 0..ticks {
+        world.tick(ids);
+        world.settle();
     }
 }
 
