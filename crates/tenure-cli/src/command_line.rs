@@ -4,7 +4,6 @@
 
 use crate::{
     commands,
-    connection::Connection,
     exit::{Exit, Failure},
     go::{duration, number, quote::quote},
     help,
@@ -17,6 +16,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use std::{ffi::OsString, os::unix::ffi::OsStringExt, pin::Pin, time::Duration};
+use tenure_client::Client;
 
 /// What a flag's value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,15 +280,22 @@ impl Call {
         Settings::of(self)
     }
 
-    /// The connection that the shared flags describe, and the format to print answers in. Nothing is sent yet but a log-in.
+    /// A client as the shared flags describe it, and the format to print answers in. Nothing is sent yet but a log-in.
     ///
     /// # Errors
-    /// As [`Call::settings`]; an endpoint is malformed; the user or the password is wrong.
-    pub async fn connect(&self) -> Result<(Connection, Printer), Failure> {
+    /// As [`Call::settings`] and [`Settings::connect`].
+    pub async fn connect(&self) -> Result<(Client, Printer), Failure> {
         let settings = self.settings()?;
-        let connection = Connection::new(&settings.endpoints, &settings)?;
-        connection.log_in().await?;
-        Ok((connection, settings.printer))
+        Ok((settings.connect().await?, settings.printer))
+    }
+
+    /// [`Call::connect`] for what goes on until it is interrupted: it waits for a server without end.
+    ///
+    /// # Errors
+    /// As [`Call::connect`].
+    pub async fn connect_patiently(&self) -> Result<(Client, Printer), Failure> {
+        let settings = self.settings()?.patient();
+        Ok((settings.connect().await?, settings.printer))
     }
 }
 

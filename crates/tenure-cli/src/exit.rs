@@ -1,8 +1,8 @@
 //! How a command ends: etcdctl's exit codes, and the line on standard error that goes with them.
 
+use crate::log::{self, Level};
 use std::{fmt, process::ExitCode};
-use tenure_api::error::{EtcdError, status_text};
-use tonic::{Code, Status};
+use tenure_client::{Code, Error};
 
 /// Why a command failed, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,24 +47,20 @@ impl Exit {
 pub struct Failure {
     exit: Exit,
     message: Option<String>,
+    /// What is behind a message that says too little.
+    cause: Option<String>,
 }
 
 impl Failure {
     /// A failure that is told as `Error: {message}`.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Failure { exit, message: Some(message.to_string()) }
+        Failure { exit, message: Some(message.to_string()), cause: None }
     }
 
     /// A failure whose reason is on standard error already.
     #[must_use]
     pub fn told(exit: Exit) -> Self {
-        Failure { exit, message: None }
-    }
-
-    /// Whether this is what a server has said.
-    #[must_use]
-    pub fn says(&self, error: EtcdError) -> bool {
-        self.message.as_deref() == Some(error.text())
+        Failure { exit, message: None, cause: None }
     }
 
     /// Wrong arguments.
@@ -96,9 +92,17 @@ impl Failure {
         self.message.as_deref().unwrap_or_default()
     }
 
+    /// Writes a line with what is behind the message, if there is something.
+    pub fn log_cause(&self) {
+        if let Some(cause) = &self.cause {
+            log::line(Level::Warn, "no endpoint answered in time", &[("error", cause)]);
+        }
+    }
+
     /// Writes the reason to standard error and answers the code to exit with.
     #[must_use]
     pub fn report(&self) -> ExitCode {
+        self.log_cause();
         if let Some(message) = &self.message {
             eprintln!("Error: {message}");
         }
@@ -106,37 +110,33 @@ impl Failure {
     }
 }
 
-impl From<Status> for Failure {
-    fn from(status: Status) -> Self {
-        Failure::new(Exit::Error, status_message(&status))
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let cause = match &error {
+            Error::Unreachable { reason, .. } => Some(reason.clone()),
+            _ => None,
+        };
+        Failure { exit: Exit::Error, message: Some(error_text(&error)), cause }
     }
 }
 
-/// What etcd's client says about a status: the bare text of an error that it knows, everything otherwise.
+/// What etcd's client says of an error: the bare text of those that it knows, code and text of others.
 #[must_use]
-pub fn status_message(status: &Status) -> String {
-    match EtcdError::from_status(status) {
-        Some(error) if error.known_to_clients() => error.text().to_owned(),
-        _ => status_text(status.code(), &description(status)),
-    }
-}
-
-/// The description of a status. A transport's says only "transport error"; the causes behind it say more.
-fn description(status: &Status) -> String {
-    let mut text = status.message().to_owned();
-    if !matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal) {
-        return text;
-    }
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
+pub fn error_text(error: &Error) -> String {
+    let status = |code, message: &str| Error::Rpc { code, message: message.to_owned() }.to_string();
+    match error {
+        Error::Etcd { error, .. } if error.known_to_clients() => error.text().to_owned(),
+        Error::Etcd { error, code } => status(*code, error.text()),
+        Error::Compacted { .. } => tenure_client::EtcdError::Compacted.text().to_owned(),
+        Error::Timeout { .. } | Error::Unreachable { .. } => "context deadline exceeded".to_owned(),
+        Error::ConnectionLost { reason } => status(Code::Unavailable, reason),
+        Error::RequestTooLarge { request_bytes, request_bytes_max } => {
+            let text =
+                format!("trying to send message larger than max ({request_bytes} vs. {request_bytes_max})");
+            status(Code::ResourceExhausted, &text)
         }
-        cause = error.source();
+        other => other.to_string(),
     }
-    text
 }
 
 /// An error of the operating system in Go's words: without the number, in lower case.

@@ -3,25 +3,21 @@
 //! * [`commands`]: one file a command: its words, and what it asks the server.
 //! * [`command_line`]: how words become a call; [`help`] prints them.
 //! * [`settings`]: the flags that all commands share, and the environment.
-//! * [`connection`]: endpoints, timeouts, failover; [`watcher`] outlives a connection, [`session`] keeps a lease.
 //! * [`output`]: one file a format.
 //! * [`go`]: the notations of Go's standard library, of which etcdctl's output is made.
 //! * [`exit`]: exit codes.
 //!
-//! What this crate must never know: how a server works. It speaks etcd's API and nothing else.
+//! What this crate must never know: how a server works, and how one is talked to: that is `tenure-client`'s.
 
 pub mod command_line;
 pub mod commands;
-pub mod connection;
 pub mod exit;
 pub mod go;
 pub mod help;
 pub mod log;
 pub mod output;
 pub mod password;
-pub mod session;
 pub mod settings;
-pub mod watcher;
 
 use std::{ffi::OsString, process::ExitCode};
 

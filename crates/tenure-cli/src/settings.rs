@@ -9,6 +9,7 @@ use crate::{
     password,
 };
 use std::{ffi::OsString, fmt, time::Duration};
+use tenure_client::{Client, ClientConfig, Error};
 
 /// All of them.
 pub static FLAGS: &[Flag] = &[
@@ -87,6 +88,8 @@ pub struct Settings {
     pub dial_timeout: Duration,
     /// How long a command may take.
     pub command_timeout: Duration,
+    /// How long to wait for a server.
+    pub connection_wait: Duration,
     /// How long a silent connection is trusted.
     pub keepalive_time: Duration,
     /// How long a probe may stay without answer.
@@ -128,6 +131,7 @@ impl Settings {
             endpoints: values.endpoints()?,
             dial_timeout: values.duration("dial-timeout")?,
             command_timeout: values.duration("command-timeout")?,
+            connection_wait: values.duration("command-timeout")?,
             keepalive_time: values.duration("keepalive-time")?,
             keepalive_timeout: values.duration("keepalive-timeout")?,
             request_bytes_max: values.bytes("max-request-bytes", 2 * 1024 * 1024)?,
@@ -141,6 +145,59 @@ impl Settings {
             }
         }
         Ok(settings)
+    }
+
+    /// The same, but a server is waited for without end.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Settings { connection_wait: Duration::MAX, ..self }
+    }
+
+    /// The same for one of the endpoints.
+    #[must_use]
+    pub fn at(&self, endpoint: &str) -> Self {
+        Settings { endpoints: vec![endpoint.to_owned()], ..self.clone() }
+    }
+
+    /// Waits for something as long as a command may take.
+    ///
+    /// # Errors
+    /// It fails, or takes longer.
+    pub async fn in_time<T>(
+        &self,
+        call: impl Future<Output = tenure_client::Result<T>>,
+    ) -> tenure_client::Result<T> {
+        let limit = self.command_timeout;
+        tokio::time::timeout(limit, call).await.unwrap_or(Err(Error::Timeout { waited: limit }))
+    }
+
+    /// A client. A user is logged in; otherwise the first call finds out whether there is a server.
+    ///
+    /// # Errors
+    /// There is no endpoint, or one is malformed; user or password is wrong, or nobody tells in time.
+    pub async fn connect(&self) -> Result<Client, Failure> {
+        if self.endpoints.is_empty() {
+            return Err(Failure::new(Exit::BadConnection, "etcdclient: no available endpoints"));
+        }
+        let config = ClientConfig::new(self.endpoints.iter().map(String::as_str))
+            .dial_timeout(self.dial_timeout)
+            .connection_wait(self.connection_wait)
+            .request_timeout(self.command_timeout)
+            .keep_alive(self.keepalive_time, self.keepalive_timeout)
+            .request_bytes_max(self.request_bytes_max)
+            .response_bytes_max(self.response_bytes_max);
+        let config = match &self.credentials {
+            Some(Credentials::Token(token)) => config.token(token),
+            // etcdctl sends no user without a password.
+            Some(Credentials::Password { user, password }) if !password.is_empty() => {
+                config.user(user, password)
+            }
+            _ => config,
+        };
+        let client = Client::connect_lazy(config).map_err(Failure::bad_args)?;
+        let logged_in = client.log_in().await;
+        logged_in.map_err(|error| Failure::from(error).with_exit(Exit::BadConnection))?;
+        Ok(client)
     }
 }
 

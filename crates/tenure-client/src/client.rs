@@ -1,7 +1,7 @@
 //! The client: a handle that is cheap to clone.
 
 use crate::{
-    ClientConfig, IntoBytes, Result, Revision,
+    ClientConfig, Error, IntoBytes, Result, Revision,
     cluster::keep_synced,
     kv::{
         Call, Compact, Delete, Get, GetResponse, KeyRange, Kv, Op, OpResponse, Operation, Put, TxnCall,
@@ -80,17 +80,70 @@ impl Client {
     /// server says to user and password.
     pub async fn connect(config: impl Into<ClientConfig>) -> Result<Self> {
         let config = config.into();
-        let rpc = Arc::new(Rpc::new(&config)?);
-        rpc.pool().connection().await?;
-        rpc.log_in().await?;
-        let (watches, renewals) = (Watches::new(rpc.clone()), Renewals::new(rpc.clone()));
-        let syncing = config.auto_sync_interval.map(|interval| keep_synced(rpc.clone(), interval));
-        let shared = Arc::new(Shared { rpc, watches, renewals, _syncing: syncing });
-        let client = Client { shared, namespace: None, options: CallOptions::default() };
+        let client = Client::start(&config)?;
+        client.rpc().pool().connection().await?;
+        client.log_in().await?;
         if config.is_old_cluster_rejected {
             client.maintenance().reject_old_servers().await?;
         }
         Ok(client)
+    }
+
+    /// A client that begins to connect and does not wait: whether a server answers, its first call finds out, and waits as calls do
+    /// ([`ClientConfig::connection_wait`]). A user and a password are sent when a server asks for them, or by [`Client::log_in`].
+    ///
+    /// Go's `New`, which has not waited for a connection since 3.7. Must be called in a runtime.
+    ///
+    /// ```no_run
+    /// # async fn example() -> tenure_client::Result<()> {
+    /// use tenure_client::Client;
+    ///
+    /// // A program that starts before its store does.
+    /// let client = Client::connect_lazy("127.0.0.1:2379")?;
+    /// client.put("started", "yes").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::Error::Invalid) or [`Io`](crate::Error::Io) if the configuration cannot be used; it cannot either if it
+    /// rejects old clusters, which only a server can tell.
+    pub fn connect_lazy(config: impl Into<ClientConfig>) -> Result<Self> {
+        let config = config.into();
+        if config.is_old_cluster_rejected {
+            return Err(Error::invalid(
+                "old clusters are found out by asking: use Client::connect to reject them",
+            ));
+        }
+        Client::start(&config)
+    }
+
+    fn start(config: &ClientConfig) -> Result<Self> {
+        let rpc = Arc::new(Rpc::new(config)?);
+        let (watches, renewals) = (Watches::new(rpc.clone()), Renewals::new(rpc.clone()));
+        let syncing = config.auto_sync_interval.map(|interval| keep_synced(rpc.clone(), interval));
+        let shared = Arc::new(Shared { rpc, watches, renewals, _syncing: syncing });
+        Ok(Client { shared, namespace: None, options: CallOptions::default() })
+    }
+
+    /// Gets a token for the user and password of the configuration, if it has them, and so finds out whether they are right.
+    /// [`Client::connect`] has done so; afterwards, tokens are renewed when it is needed.
+    ///
+    /// ```no_run
+    /// # async fn example() -> tenure_client::Result<()> {
+    /// use tenure_client::{Client, ClientConfig};
+    ///
+    /// let client = Client::connect_lazy(ClientConfig::new(["127.0.0.1:2379"]).user("root", "secret"))?;
+    /// client.log_in().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`AuthFailed`](crate::EtcdError::AuthFailed) if user or password is wrong; [`Timeout`](crate::Error::Timeout) or
+    /// [`Unreachable`](crate::Error::Unreachable) if nobody answers within the dial timeout. No error if servers ask for no users.
+    pub async fn log_in(&self) -> Result<()> {
+        self.rpc().log_in().await
     }
 
     /// Closes the connections. Calls under way on this client and its clones fail, later ones with [`Error::Closed`](crate::Error::Closed).

@@ -49,6 +49,7 @@ pub(crate) struct RetryConfig {
 pub struct ClientConfig {
     pub(crate) endpoints: Vec<String>,
     pub(crate) dial_timeout: Duration,
+    pub(crate) connection_wait: Option<Duration>,
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) keep_alive: Option<(Duration, Duration)>,
     pub(crate) request_bytes_max: usize,
@@ -74,6 +75,7 @@ impl ClientConfig {
         ClientConfig {
             endpoints: endpoints.into_iter().map(Into::into).collect(),
             dial_timeout: Duration::from_secs(5),
+            connection_wait: None,
             request_timeout: None,
             keep_alive: Some((KEEP_ALIVE_INTERVAL_MIN, Duration::from_secs(5))),
             request_bytes_max: 2 * 1024 * 1024,
@@ -91,8 +93,8 @@ impl ClientConfig {
         }
     }
 
-    /// How long to wait for an endpoint to answer: when the client is made, and whenever a request finds no connection. Then
-    /// [`Error::Unreachable`]. Default: 5 s.
+    /// How long an endpoint may take to answer when it is connected to, and a log-in. As long is also waited for a connection, if
+    /// [`ClientConfig::connection_wait`] says nothing else. Default: 5 s.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -109,6 +111,25 @@ impl ClientConfig {
     /// ```
     pub fn dial_timeout(mut self, timeout: Duration) -> Self {
         self.dial_timeout = timeout;
+        self
+    }
+
+    /// How long to wait for a connection while no endpoint has one: when the client is made, and whenever a call finds none. Then
+    /// [`Error::Unreachable`]. Endpoints are dialled again and again meanwhile. Default: the dial timeout.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use tenure_client::{Client, ClientConfig};
+    ///
+    /// # async fn example() -> tenure_client::Result<()> {
+    /// // The server is being started beside this program.
+    /// let config = ClientConfig::new(["127.0.0.1:2379"]).connection_wait(Duration::from_secs(60));
+    /// let client = Client::connect(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connection_wait(mut self, limit: Duration) -> Self {
+        self.connection_wait = Some(limit);
         self
     }
 

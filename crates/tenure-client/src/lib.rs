@@ -52,6 +52,7 @@
 //! | reads from memory | [`cache`] (a copy that follows), [`leasing`] (keys that are owned) |
 //! | reads that never go back in time | [`ordering`] |
 //! | copies, services' addresses, Kubernetes' calls | [`mirror`], [`naming`], [`kubernetes`] |
+//! | the protocol's own messages | [`raw`] |
 //! | what went wrong | [`Error`], [`EtcdError`] |
 //!
 //! # What is repeated, and what is not
@@ -90,6 +91,7 @@ pub mod mirror;
 mod namespace;
 pub mod naming;
 pub mod ordering;
+pub mod raw;
 mod rpc;
 mod steps;
 mod tls;

@@ -5,7 +5,7 @@ use crate::{
     exit::Failure,
     output::Answer,
 };
-use tenure_api::etcdserverpb::{AlarmRequest, AlarmResponse, alarm_request::AlarmAction};
+use tenure_client::raw::etcdserverpb::{AlarmRequest, AlarmResponse, alarm_request::AlarmAction};
 
 /// `alarm`.
 pub static SPEC: Spec = Spec {
@@ -25,8 +25,8 @@ fn list(call: &Call) -> Pending<'_> {
         if !call.arguments().is_empty() {
             return Err(Failure::bad_args("alarm list command accepts no arguments"));
         }
-        let (connection, printer) = call.connect().await?;
-        printer.print(&Answer::Alarms(connection.alarm(AlarmRequest::default()).await?))
+        let (client, printer) = call.connect().await?;
+        printer.print(&Answer::Alarms(client.raw().call(&AlarmRequest::default()).await?))
     })
 }
 
@@ -35,8 +35,8 @@ fn disarm(call: &Call) -> Pending<'_> {
         if !call.arguments().is_empty() {
             return Err(Failure::bad_args("alarm disarm command accepts no arguments"));
         }
-        let (connection, printer) = call.connect().await?;
-        let raised = connection.alarm(AlarmRequest::default()).await?;
+        let (client, printer) = call.connect().await?;
+        let raised = client.raw().call(&AlarmRequest::default()).await?;
         // Put together from several answers, so it has no header.
         let mut cleared = AlarmResponse::default();
         for alarm in raised.alarms {
@@ -45,7 +45,7 @@ fn disarm(call: &Call) -> Pending<'_> {
                 member_id: alarm.member_id,
                 alarm: alarm.alarm,
             };
-            cleared.alarms.extend(connection.alarm(request).await?.alarms);
+            cleared.alarms.extend(client.raw().call(&request).await?.alarms);
         }
         printer.print(&Answer::Alarms(cleared))
     })

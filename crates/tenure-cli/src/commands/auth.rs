@@ -2,11 +2,10 @@
 
 use crate::{
     command_line::{Call, Group, Pending, Spec},
-    connection::Connection,
     exit::Failure,
     output::{self, Answer, AuthAnswer},
 };
-use tenure_api::{error::EtcdError, etcdserverpb as pb};
+use tenure_client::{EtcdError, raw::etcdserverpb as pb};
 
 /// `auth`.
 pub static SPEC: Spec = Spec {
@@ -36,29 +35,25 @@ fn takes_nothing(call: &Call, name: &str) -> Result<(), Failure> {
 fn enable(call: &Call) -> Pending<'_> {
     Box::pin(async {
         takes_nothing(call, "enable")?;
-        let (connection, _) = call.connect().await?;
-        if let Err(failure) = connection.auth_enable().await {
-            if !failure.says(EtcdError::RootRoleNotExist) {
-                return Err(failure);
+        let (client, _) = call.connect().await?;
+        let auth = client.auth();
+        match auth.enable().await {
+            Err(error) if error.is(EtcdError::RootRoleNotExist) => {
+                auth.role_add("root").await?;
+                auth.user_grant_role("root", "root").await?;
+                auth.enable().await?
             }
-            give_root_his_role(&connection).await?;
-            connection.auth_enable().await?;
-        }
+            enabled => enabled?,
+        };
         output::write("Authentication Enabled\n")
     })
-}
-
-async fn give_root_his_role(connection: &Connection) -> Result<(), Failure> {
-    connection.role_add(pb::AuthRoleAddRequest { name: "root".into() }).await?;
-    let grant = pb::AuthUserGrantRoleRequest { user: "root".into(), role: "root".into() };
-    connection.user_grant_role(grant).await.map(drop)
 }
 
 fn disable(call: &Call) -> Pending<'_> {
     Box::pin(async {
         takes_nothing(call, "disable")?;
-        let (connection, _) = call.connect().await?;
-        connection.auth_disable().await?;
+        let (client, _) = call.connect().await?;
+        client.auth().disable().await?;
         output::write("Authentication Disabled\n")
     })
 }
@@ -66,7 +61,7 @@ fn disable(call: &Call) -> Pending<'_> {
 fn status(call: &Call) -> Pending<'_> {
     Box::pin(async {
         takes_nothing(call, "status")?;
-        let (connection, printer) = call.connect().await?;
-        printer.print(&Answer::Auth(AuthAnswer::Status(connection.auth_status().await?)))
+        let (client, printer) = call.connect().await?;
+        printer.print(&Answer::Auth(AuthAnswer::Status(client.raw().call(&pb::AuthStatusRequest {}).await?)))
     })
 }

@@ -7,7 +7,7 @@ use crate::{
     go::number,
     output,
 };
-use tenure_api::etcdserverpb::CompactionRequest;
+use tenure_client::raw::etcdserverpb::CompactionRequest;
 
 /// `compaction`.
 pub static SPEC: Spec = Spec {
@@ -27,9 +27,9 @@ fn run(call: &Call) -> Pending<'_> {
         };
         let revision =
             number::parse_int(&lossy(revision), 10).map_err(|reason| Failure::new(Exit::Error, reason))?;
-        let (connection, _) = call.connect().await?;
+        let (client, _) = call.connect().await?;
         let physical = call.flag("physical");
-        connection.compact(CompactionRequest { revision, physical }).await?;
+        client.raw().call(&CompactionRequest { revision, physical }).await?;
         output::write(format!("compacted revision {revision}\n"))
     })
 }

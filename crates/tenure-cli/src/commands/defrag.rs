@@ -3,12 +3,12 @@
 use super::{endpoint::CLUSTER, endpoints};
 use crate::{
     command_line::{Call, Group, Pending, Spec},
-    connection::Connection,
     exit::{Exit, Failure},
     go::duration,
     output,
 };
 use std::time::Instant;
+use tenure_client::raw::etcdserverpb::DefragmentRequest;
 
 /// `defrag`.
 pub static SPEC: Spec = Spec {
@@ -25,15 +25,17 @@ fn run(call: &Call) -> Pending<'_> {
         let settings = call.settings()?;
         let mut failed = false;
         for endpoint in endpoints(call, &settings).await? {
-            let connection = Connection::new(std::slice::from_ref(&endpoint), &settings)?;
+            let client = settings.at(&endpoint).connect().await?;
             let start = Instant::now();
-            let outcome = connection.defragment().await;
+            let outcome = client.raw().call(&DefragmentRequest {}).await;
             let took = duration::format(start.elapsed());
             match outcome {
                 Ok(_) => {
                     output::write(format!("Finished defragmenting etcd member[{endpoint}]. took {took}\n"))?
                 }
-                Err(failure) => {
+                Err(error) => {
+                    let failure = Failure::from(error);
+                    failure.log_cause();
                     let reason = failure.message();
                     eprintln!("Failed to defragment etcd member[{endpoint}]. took {took}. ({reason})");
                     failed = true;

@@ -8,7 +8,7 @@ use crate::{
     output::Answer,
 };
 use std::time::Duration;
-use tenure_api::etcdserverpb::DeleteRangeRequest;
+use tenure_client::raw::etcdserverpb::DeleteRangeRequest;
 
 /// How long a deletion of a range can be thought over.
 const GRACE: Duration = Duration::from_secs(2);
@@ -31,8 +31,8 @@ pub static SPEC: Spec = Spec {
 fn run(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let request = request(call).await?;
-        let (connection, printer) = call.connect().await?;
-        printer.print(&Answer::DeleteRange(connection.delete_range(request).await?))
+        let (client, printer) = call.connect().await?;
+        printer.print(&Answer::DeleteRange(client.raw().call(&request).await?))
     })
 }
 

@@ -1,23 +1,16 @@
 //! `elect`: takes part in an election, or watches one.
 
-use super::lock::interrupted;
+use super::lock::{interrupted, key, until_interrupted};
 use crate::{
     command_line::{Call, Flag, Group, Kind, Pending, Spec},
-    connection::Connection,
     exit::{Exit, Failure},
-    output::{Answer, Printer},
-    session::{Session, first_created, prefix_end},
-    watcher::{Told, Watcher},
+    output::{Answer, Printer, wire},
 };
-use std::sync::Arc;
-use tenure_api::{
-    error::UnlistedError,
-    etcdserverpb::{RangeResponse, ResponseHeader, WatchCreateRequest},
-    mvccpb::{KeyValue, event::EventType},
+use tenure_client::{
+    Client,
+    concurrency::{Election, Session},
+    raw::etcdserverpb::RangeResponse,
 };
-
-/// How long the lease of a candidate lives after its program died.
-const TTL_SECONDS: i64 = 60;
 
 /// `elect`.
 pub static SPEC: Spec = Spec {
@@ -42,98 +35,38 @@ fn run(call: &Call) -> Pending<'_> {
                 return Err(Failure::bad_args(message));
             }
         }
-        let (connection, printer) = call.connect().await?;
-        let connection = Arc::new(connection);
+        let (client, printer) = call.connect().await?;
         if listen {
             return tokio::select! {
-                outcome = observe(connection, &arguments[0], &printer) => outcome,
+                outcome = observe(&client, &arguments[0], &printer) => outcome,
                 signal = interrupted() => signal,
             };
         }
-        campaign(connection, &arguments[0], &arguments[1], &printer).await
+        campaign(&client, &arguments[0], &arguments[1], &printer).await
     })
 }
 
-async fn campaign(
-    connection: Arc<Connection>,
-    name: &[u8],
-    value: &[u8],
-    printer: &Printer,
-) -> Result<(), Failure> {
-    let session = Session::start(connection.clone(), TTL_SECONDS).await?;
-    let place = session.line_up(name, value).await?;
-    let first = tokio::select! {
-        first = session.wait_first(&place) => first?,
-        signal = interrupted() => {
-            signal?;
-            session.end().await?;
-            return Err(Failure::new(Exit::Error, UnlistedError::ContextCanceled));
-        }
-    };
-    printer.print(&Answer::Range(first.pairs))?;
+async fn campaign(client: &Client, name: &[u8], value: &[u8], printer: &Printer) -> Result<(), Failure> {
+    let session = Session::open(client).await?;
+    let election = Election::new(&session, name);
+    let leadership = until_interrupted(&session, election.campaign(value)).await?;
+    printer.print(&Answer::Range(client.raw().call(&key(leadership.key())).await?))?;
     tokio::select! {
         signal = interrupted() => signal?,
-        () = session.lost() => return Err(Failure::new(Exit::Error, "elect: session expired")),
+        () = session.expired() => return Err(Failure::new(Exit::Error, "elect: session expired")),
     }
-    session.end().await
+    Ok(session.close().await?)
 }
 
 /// Shows the leader, every value it proclaims, and every leader after it.
-async fn observe(connection: Arc<Connection>, name: &[u8], printer: &Printer) -> Result<(), Failure> {
-    let prefix = [name, b"/"].concat();
-    loop {
-        let (header, leader) = leader(&connection, &prefix).await?;
-        let create = WatchCreateRequest {
-            key: leader.key.clone(),
-            start_revision: header.revision + 1,
-            ..Default::default()
-        };
-        print(printer, header, leader)?;
-        let mut watcher = Watcher::new(connection.clone(), create);
-        'leader: loop {
-            let Told::News(news) = watcher.next().await else { return Err(lost()) };
-            for event in news.events {
-                if event.r#type == EventType::Delete as i32 {
-                    break 'leader;
-                }
-                if let Some(pair) = event.kv {
-                    print(printer, news.header.unwrap_or_default(), pair)?;
-                }
-            }
-        }
+async fn observe(client: &Client, name: &[u8], printer: &Printer) -> Result<(), Failure> {
+    let mut leaders = Election::observer(client, name);
+    while let Some(leader) = leaders.next().await {
+        let leader = leader?;
+        let kvs = vec![wire::pair(&leader.kv)];
+        let response =
+            RangeResponse { header: Some(wire::header(&leader.header)), kvs, ..Default::default() };
+        printer.print(&Answer::Range(response))?;
     }
-}
-
-fn lost() -> Failure {
-    Failure::new(Exit::Error, "elect: observer lost")
-}
-
-fn print(printer: &Printer, header: ResponseHeader, pair: KeyValue) -> Result<(), Failure> {
-    let response = RangeResponse { header: Some(header), kvs: vec![pair], ..Default::default() };
-    printer.print(&Answer::Range(response))
-}
-
-/// The leader now, or as soon as there is one.
-async fn leader(connection: &Arc<Connection>, prefix: &[u8]) -> Result<(ResponseHeader, KeyValue), Failure> {
-    let found = connection.range(first_created(prefix)).await?;
-    let header = found.header.unwrap_or_default();
-    if let Some(pair) = found.kvs.into_iter().next() {
-        return Ok((header, pair));
-    }
-    let create = WatchCreateRequest {
-        key: prefix.to_vec().into(),
-        range_end: prefix_end(prefix).into(),
-        start_revision: header.revision,
-        ..Default::default()
-    };
-    let mut watcher = Watcher::new(connection.clone(), create);
-    loop {
-        let Told::News(news) = watcher.next().await else { return Err(lost()) };
-        let mut header = news.header.unwrap_or_default();
-        let put = news.events.into_iter().find(|event| event.r#type == EventType::Put as i32);
-        if let Some(pair) = put.and_then(|event| event.kv) {
-            header.revision = pair.mod_revision;
-            return Ok((header, pair));
-        }
-    }
+    Err(Failure::new(Exit::Error, "elect: observer lost"))
 }

@@ -3,15 +3,14 @@
 use super::endpoints;
 use crate::{
     command_line::{Call, Flag, Group, Kind, Pending, Spec},
-    connection::Connection,
     exit::{Exit, Failure},
     output::{Answer, EndpointHealth},
     settings::Settings,
 };
 use std::time::Instant;
-use tenure_api::{
-    error::EtcdError,
-    etcdserverpb::{AlarmRequest, AlarmType, RangeRequest},
+use tenure_client::{
+    AlarmKind, Client, EtcdError,
+    raw::etcdserverpb::{HashKvRequest, StatusRequest},
 };
 
 /// `endpoint`.
@@ -77,28 +76,30 @@ fn health(call: &Call) -> Pending<'_> {
 
 /// Reads any key, which every member must agree to, and looks for alarms.
 async fn check(endpoint: String, settings: &Settings) -> Result<EndpointHealth, Failure> {
-    let connection = Connection::new(std::slice::from_ref(&endpoint), settings)?;
+    let client = settings.at(&endpoint).connect().await?;
     let start = Instant::now();
-    let read = connection.range(RangeRequest { key: "health".into(), ..Default::default() }).await;
+    let read = client.get("health").await;
     let took = start.elapsed();
     let error = match read {
         // Who may not read was heard all the same.
-        Err(failure) if failure.message() != EtcdError::PermissionDenied.text() => {
+        Err(error) if !error.is(EtcdError::PermissionDenied) => {
+            let failure = Failure::from(error);
+            failure.log_cause();
             Some(failure.message().to_owned())
         }
-        _ => alarms(&connection).await,
+        _ => alarms(&client).await,
     };
     Ok(EndpointHealth { endpoint, took, error })
 }
 
-async fn alarms(connection: &Connection) -> Option<String> {
-    let Ok(response) = connection.alarm(AlarmRequest::default()).await else {
+async fn alarms(client: &Client) -> Option<String> {
+    let Ok(response) = client.maintenance().alarm_list().await else {
         return Some("Unable to fetch the alarm list".to_owned());
     };
-    let names = response.alarms.iter().map(|alarm| match alarm.alarm() {
-        AlarmType::Nospace => "NOSPACE ",
-        AlarmType::Corrupt => "CORRUPT ",
-        AlarmType::None => "UNKNOWN ",
+    let names = response.alarms.iter().map(|alarm| match alarm.alarm {
+        AlarmKind::NoSpace => "NOSPACE ",
+        AlarmKind::Corrupt => "CORRUPT ",
+        AlarmKind::None | AlarmKind::Other(_) => "UNKNOWN ",
     });
     (!response.alarms.is_empty()).then(|| format!("Active Alarm(s): {}", names.collect::<String>()))
 }
@@ -108,10 +109,12 @@ fn status(call: &Call) -> Pending<'_> {
         let settings = call.settings()?;
         let (mut found, mut failed) = (Vec::new(), false);
         for endpoint in endpoints(call, &settings).await? {
-            let connection = Connection::new(std::slice::from_ref(&endpoint), &settings)?;
-            match connection.status().await {
+            let client = settings.at(&endpoint).connect().await?;
+            match client.raw().call(&StatusRequest {}).await {
                 Ok(status) => found.push((endpoint, status)),
-                Err(failure) => {
+                Err(error) => {
+                    let failure = Failure::from(error);
+                    failure.log_cause();
                     let reason = failure.message();
                     eprintln!("Failed to get the status of endpoint {endpoint} ({reason})");
                     failed = true;
@@ -128,10 +131,11 @@ fn hash_kv(call: &Call) -> Pending<'_> {
         let settings = call.settings()?;
         let (mut found, mut last) = (Vec::new(), None);
         for endpoint in endpoints(call, &settings).await? {
-            let connection = Connection::new(std::slice::from_ref(&endpoint), &settings)?;
-            match connection.hash_kv(call.int("rev")).await {
+            let client = settings.at(&endpoint).connect().await?;
+            match client.raw().call(&HashKvRequest { revision: call.int("rev") }).await {
                 Ok(hash) => found.push((endpoint, hash)),
-                Err(failure) => {
+                Err(error) => {
+                    let failure = Failure::from(error);
                     eprintln!("Failed to get the hash of endpoint {endpoint} ({})", failure.message());
                     last = Some(failure);
                 }

@@ -6,10 +6,14 @@ use crate::{
     exit::{Exit, Failure},
     output::{Answer, Format},
 };
-use tenure_api::etcdserverpb::{
-    RangeRequest,
-    range_request::{SortOrder, SortTarget},
+use tenure_client::{
+    Client, Result,
+    raw::etcdserverpb::{
+        RangeRequest, RangeResponse,
+        range_request::{SortOrder, SortTarget},
+    },
 };
+use tokio_stream::StreamExt;
 
 /// `get`.
 pub static SPEC: Spec = Spec {
@@ -40,7 +44,8 @@ pub static SPEC: Spec = Spec {
 fn run(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let request = request(call)?;
-        let (connection, mut printer) = call.connect().await?;
+        let settings = call.settings()?;
+        let (client, mut printer) = (settings.connect().await?, settings.printer);
         if call.flag("count-only") && printer.format() != Format::Fields {
             return Err(Failure::bad_args("--count-only is only for `--write-out=fields`"));
         }
@@ -51,11 +56,26 @@ fn run(call: &Call) -> Pending<'_> {
             printer = printer.values_only();
         }
         let response = match call.flag("stream") {
-            true => connection.range_stream(request).await?,
-            false => connection.range(request).await?,
+            true => settings.in_time(in_parts(&client, &request)).await?,
+            false => client.raw().call(&request).await?,
         };
         printer.print(&Answer::Range(response))
     })
+}
+
+/// The parts of a range put together.
+async fn in_parts(client: &Client, request: &RangeRequest) -> Result<RangeResponse> {
+    let mut parts = client.raw().range_stream(request).await?;
+    let mut whole = RangeResponse::default();
+    while let Some(part) = parts.next().await {
+        let part = part?.range_response.unwrap_or_default();
+        whole.kvs.extend(part.kvs);
+        // Only the last part has these.
+        whole.header = part.header.or(whole.header);
+        whole.more |= part.more;
+        whole.count = whole.count.max(part.count);
+    }
+    Ok(whole)
 }
 
 /// What the words ask for.

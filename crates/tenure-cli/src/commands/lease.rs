@@ -5,14 +5,9 @@ use crate::{
     command_line::{Call, Flag, Group, Kind, Pending, Spec},
     exit::{Exit, Failure},
     go::number::{self, lease_id},
-    output::{self, Answer, Format, TimeToLive},
+    output::{self, Answer, Format, TimeToLive, wire},
 };
-use std::time::{Duration, Instant};
-use tenure_api::{error::EtcdError, etcdserverpb as pb};
-use tokio::time::{sleep, sleep_until};
-
-/// How long to wait before a renewal that failed is tried again.
-const RENEWAL_BACKOFF: Duration = Duration::from_millis(500);
+use tenure_client::{LeaseId, raw::etcdserverpb as pb};
 
 /// `lease`.
 pub static SPEC: Spec = Spec {
@@ -66,20 +61,23 @@ fn grant(call: &Call) -> Pending<'_> {
         };
         let ttl = number::parse_int(&lossy(ttl), 10)
             .map_err(|reason| Failure::bad_args(format!("bad TTL ({reason})")))?;
-        let (connection, printer) = call.connect().await?;
-        let granted = connection.lease_grant(ttl).await;
+        let (client, printer) = call.connect().await?;
+        let granted = client.raw().call(&pb::LeaseGrantRequest { ttl, id: 0 }).await;
         let words = |reason: String| format!("failed to grant lease ({reason})");
-        printer.print(&Answer::LeaseGrant(granted.map_err(|failure| failure.map_message(words))?))
+        printer.print(&Answer::LeaseGrant(granted.map_err(|error| Failure::from(error).map_message(words))?))
     })
 }
 
 fn revoke(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let id = lease(call, "lease revoke command needs 1 argument")?;
-        let (connection, printer) = call.connect().await?;
-        let revoked = connection.lease_revoke(id).await;
+        let (client, printer) = call.connect().await?;
+        let revoked = client.raw().call(&pb::LeaseRevokeRequest { id }).await;
         let words = |reason: String| format!("failed to revoke lease ({reason})");
-        printer.print(&Answer::LeaseRevoke(id, revoked.map_err(|failure| failure.map_message(words))?))
+        printer.print(&Answer::LeaseRevoke(
+            id,
+            revoked.map_err(|error| Failure::from(error).map_message(words))?,
+        ))
     })
 }
 
@@ -87,10 +85,10 @@ fn time_to_live(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let id = lease(call, "lease timetolive command needs lease ID as argument")?;
         let keys = call.flag("keys");
-        let (connection, printer) = call.connect().await?;
+        let (client, printer) = call.connect().await?;
         let request = pb::LeaseTimeToLiveRequest { id, keys };
-        let left = connection.lease_time_to_live(request).await;
-        let left = left.map_err(|failure| failure.with_exit(Exit::BadConnection))?;
+        let left = client.raw().call(&request).await;
+        let left = left.map_err(|error| Failure::from(error).with_exit(Exit::BadConnection))?;
         let keys = if keys { TimeToLive::WithKeys } else { TimeToLive::Bare };
         printer.print(&Answer::LeaseTimeToLive(left, keys))
     })
@@ -98,9 +96,9 @@ fn time_to_live(call: &Call) -> Pending<'_> {
 
 fn list(call: &Call) -> Pending<'_> {
     Box::pin(async {
-        let (connection, printer) = call.connect().await?;
-        let leases = connection.lease_leases().await;
-        let leases = leases.map_err(|failure| failure.with_exit(Exit::BadConnection))?;
+        let (client, printer) = call.connect().await?;
+        let leases = client.raw().call(&pb::LeaseLeasesRequest {}).await;
+        let leases = leases.map_err(|error| Failure::from(error).with_exit(Exit::BadConnection))?;
         printer.print(&Answer::LeaseLeases(leases))
     })
 }
@@ -108,32 +106,18 @@ fn list(call: &Call) -> Pending<'_> {
 fn keep_alive(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let id = lease(call, "lease keep-alive command needs lease ID as argument")?;
-        let (connection, printer) = call.connect().await?;
+        let settings = call.settings()?;
+        let (client, printer) = (settings.connect().await?, settings.printer);
         if call.flag("once") {
-            let renewed = connection.lease_keep_alive_once(id).await;
-            let renewed = renewed.map_err(|failure| failure.with_exit(Exit::BadConnection))?;
-            if renewed.ttl <= 0 {
-                return Err(Failure::new(Exit::BadConnection, EtcdError::LeaseNotFound));
-            }
-            return printer.print(&Answer::LeaseKeepAlive(renewed));
+            let renewed = client.lease().keep_alive_once(LeaseId(id)).await;
+            let renewed = renewed.map_err(|error| Failure::from(error).with_exit(Exit::BadConnection))?;
+            return printer.print(&Answer::LeaseKeepAlive(wire::renewal(&renewed)));
         }
-        // Nothing is known of the lease at first: it is as old as a command may take.
-        let mut end = Instant::now() + connection.command_timeout();
-        loop {
-            let pause = tokio::select! {
-                () = sleep_until(end.into()) => break,
-                renewed = connection.lease_keep_alive_once(id) => match renewed {
-                    Ok(renewed) if renewed.ttl <= 0 => break,
-                    Ok(renewed) => {
-                        let ttl = Duration::from_secs(u64::try_from(renewed.ttl).unwrap_or_default());
-                        printer.print(&Answer::LeaseKeepAlive(renewed))?;
-                        end = Instant::now() + ttl;
-                        ttl / 3
-                    }
-                    Err(_) => RENEWAL_BACKOFF,
-                },
-            };
-            sleep(pause).await;
+        // A lease of which nothing is known is as old as a command may take.
+        if let Ok(mut keeper) = settings.in_time(client.lease().keep_alive(LeaseId(id))).await {
+            while let Some(renewed) = keeper.next().await {
+                printer.print(&Answer::LeaseKeepAlive(wire::renewal(&renewed)))?;
+            }
         }
         match printer.format() {
             Format::Simple => output::write(format!("lease {} expired or revoked.\n", lease_id(id))),

@@ -5,16 +5,18 @@ use crate::{
     command_line::{Call, Flag, Group, Kind, Pending, Spec},
     exit::{Exit, Failure},
     output::Answer,
-    session::{First, Place, Session},
 };
 use std::{
     ffi::OsString,
     io,
     os::unix::{ffi::OsStringExt, process::ExitStatusExt},
     process::{Command, ExitStatus},
-    sync::Arc,
 };
-use tenure_api::error::UnlistedError;
+use tenure_client::{
+    Ttl,
+    concurrency::{Mutex, MutexGuard, Session},
+    raw::etcdserverpb::RangeRequest,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// `lock`.
@@ -35,40 +37,42 @@ fn run(call: &Call) -> Pending<'_> {
             let message = "lock takes a lock name argument and an optional command to execute";
             return Err(Failure::bad_args(message));
         };
-        let (connection, printer) = call.connect().await?;
+        let (client, printer) = call.connect().await?;
         let ttl = call.int("ttl");
-        let ttl = if ttl > 0 { ttl } else { 60 };
-        let session = Session::start(Arc::new(connection), ttl).await?;
-        let (place, first) = acquire(&session, name).await?;
+        let session = Session::builder(&client).ttl(Ttl::seconds(ttl)).open().await?;
+        let guard = until_interrupted(&session, Mutex::new(&session, name).lock()).await?;
         if let Some((program, arguments)) = command.split_first() {
-            let outcome = execute(program, arguments, &place, first.revision).await;
+            let outcome = execute(program, arguments, &guard).await;
             // The lock is free when this program ends; why the command failed matters more.
-            let end = session.end().await;
-            return outcome.and(end);
+            let end = session.close().await;
+            return outcome.and(end.map_err(Failure::from));
         }
-        printer.print(&Answer::Range(first.pairs))?;
+        printer.print(&Answer::Range(client.raw().call(&key(guard.key())).await?))?;
         tokio::select! {
             signal = interrupted() => signal?,
-            () = session.lost() => return Err(Failure::new(Exit::Error, "session expired")),
+            () = session.expired() => return Err(Failure::new(Exit::Error, "session expired")),
         }
-        session.end().await
+        Ok(session.close().await?)
     })
 }
 
-/// Waits for the lock. Answers the place in line that holds it.
-async fn acquire(session: &Session, name: &[u8]) -> Result<(Place, First), Failure> {
-    let place = session.line_up(name, b"").await?;
-    let first = tokio::select! {
-        first = session.wait_first(&place) => first?,
+/// A read of one key.
+pub(super) fn key(key: &[u8]) -> RangeRequest {
+    RangeRequest { key: key.to_vec().into(), ..Default::default() }
+}
+
+/// Waits for a place in line to become the first. A signal gives up the place, and all that the session holds.
+pub(super) async fn until_interrupted<T>(
+    session: &Session,
+    waiting: impl Future<Output = tenure_client::Result<T>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        first = waiting => Ok(first?),
         signal = interrupted() => {
             signal?;
-            session.end().await?;
-            return Err(Failure::new(Exit::Error, UnlistedError::ContextCanceled));
+            session.clone().close().await?;
+            Err(Failure::new(Exit::Error, "context canceled"))
         }
-    };
-    match first.pairs.kvs.is_empty() {
-        true => Err(Failure::new(Exit::Error, UnlistedError::MutexSessionExpired)),
-        false => Ok((place, first)),
     }
 }
 
@@ -85,11 +89,11 @@ pub(super) async fn interrupted() -> Result<(), Failure> {
 }
 
 /// Runs the user's command and waits for its end.
-async fn execute(program: &[u8], arguments: &[Vec<u8>], place: &Place, revision: i64) -> Result<(), Failure> {
+async fn execute(program: &[u8], arguments: &[Vec<u8>], guard: &MutexGuard) -> Result<(), Failure> {
     let os = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     let mut command = Command::new(os(program));
     command.args(arguments.iter().map(|argument| os(argument)));
-    command.env("ETCD_LOCK_KEY", os(&place.key)).env("ETCD_LOCK_REV", revision.to_string());
+    command.env("ETCD_LOCK_KEY", os(guard.key())).env("ETCD_LOCK_REV", guard.held_revision().to_string());
     let waited = tokio::task::spawn_blocking(move || command.status()).await;
     match waited.map_err(|error| Failure::new(Exit::Io, error))? {
         Ok(status) if status.success() => Ok(()),

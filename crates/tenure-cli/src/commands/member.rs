@@ -5,6 +5,7 @@ use crate::{
     command_line::{Call, Flag, Group, Kind, Pending, Spec},
     output::Answer,
 };
+use tenure_client::raw::etcdserverpb::MemberListRequest;
 
 /// `member`.
 pub static SPEC: Spec = Spec {
@@ -28,7 +29,7 @@ static LIST: Spec = Spec {
 fn list(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let linearizable = !is_serializable(call)?;
-        let (connection, printer) = call.connect().await?;
-        printer.print(&Answer::Members(connection.member_list(linearizable).await?))
+        let (client, printer) = call.connect().await?;
+        printer.print(&Answer::Members(client.raw().call(&MemberListRequest { linearizable }).await?))
     })
 }

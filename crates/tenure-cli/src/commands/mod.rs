@@ -24,7 +24,6 @@ mod watch;
 
 use crate::{
     command_line::{Call, Spec},
-    connection::Connection,
     exit::{Exit, Failure},
     go::quote::quote,
     settings::Settings,
@@ -94,7 +93,7 @@ fn key_range(call: &Call, key: &[u8], end: Option<&[u8]>) -> Result<(Vec<u8>, Ve
     Ok(match end {
         Some(end) => (key.to_vec(), end.to_vec()),
         None if (prefix || from_key) && key.is_empty() => every(),
-        None if prefix => (key.to_vec(), crate::session::prefix_end(key)),
+        None if prefix => (key.to_vec(), tenure_client::prefix_end(key).to_vec()),
         None if from_key => (key.to_vec(), vec![0]),
         None => (key.to_vec(), Vec::new()),
     })
@@ -105,11 +104,10 @@ async fn endpoints(call: &Call, settings: &Settings) -> Result<Vec<String>, Fail
     if !call.flag("cluster") {
         return Ok(settings.endpoints.clone());
     }
-    let connection = Connection::new(&settings.endpoints, settings)?;
-    let list = connection.member_list(true).await.map_err(|failure| {
-        failure.map_message(|reason| {
-            format!("failed to fetch endpoints from etcd cluster member list: {reason}")
-        })
+    let members = settings.connect().await?.cluster().member_list().await.map_err(|error| {
+        let words =
+            |reason: String| format!("failed to fetch endpoints from etcd cluster member list: {reason}");
+        Failure::from(error).map_message(words)
     })?;
-    Ok(list.members.into_iter().flat_map(|member| member.client_ur_ls).collect())
+    Ok(members.members.into_iter().flat_map(|member| member.client_urls).collect())
 }

@@ -7,7 +7,7 @@ use crate::{
     output::Answer,
 };
 use std::io::{self, Read};
-use tenure_api::etcdserverpb::PutRequest;
+use tenure_client::raw::etcdserverpb::PutRequest;
 
 /// `put`.
 pub static SPEC: Spec = Spec {
@@ -37,8 +37,8 @@ $ cat file | put <key>",
 fn run(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let request = request(call, Unnamed::FromInput)?;
-        let (connection, printer) = call.connect().await?;
-        printer.print(&Answer::Put(connection.put(request).await?))
+        let (client, printer) = call.connect().await?;
+        printer.print(&Answer::Put(client.raw().call(&request).await?))
     })
 }
 

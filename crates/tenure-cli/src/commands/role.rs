@@ -5,11 +5,13 @@ use crate::{
     command_line::{Call, Flag, Group, Kind, Pending, Spec},
     exit::Failure,
     output::{Answer, AuthAnswer},
-    session::prefix_end,
 };
-use tenure_api::{
-    authpb::{Permission, permission::Type},
-    etcdserverpb as pb,
+use tenure_client::{
+    prefix_end,
+    raw::{
+        authpb::{Permission, permission::Type},
+        etcdserverpb as pb,
+    },
 };
 
 /// `role`.
@@ -63,8 +65,8 @@ fn name_of(call: &Call, command: &str) -> Result<String, Failure> {
 fn add(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let name = name_of(call, "add")?;
-        let (connection, printer) = call.connect().await?;
-        let header = connection.role_add(pb::AuthRoleAddRequest { name: name.clone() }).await?.header;
+        let (client, printer) = call.connect().await?;
+        let header = client.raw().call(&pb::AuthRoleAddRequest { name: name.clone() }).await?.header;
         printer.changed(format!("Role {name} created"), header)
     })
 }
@@ -72,8 +74,8 @@ fn add(call: &Call) -> Pending<'_> {
 fn delete(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let role = name_of(call, "delete")?;
-        let (connection, printer) = call.connect().await?;
-        let header = connection.role_delete(pb::AuthRoleDeleteRequest { role: role.clone() }).await?.header;
+        let (client, printer) = call.connect().await?;
+        let header = client.raw().call(&pb::AuthRoleDeleteRequest { role: role.clone() }).await?.header;
         printer.changed(format!("Role {role} deleted"), header)
     })
 }
@@ -81,8 +83,8 @@ fn delete(call: &Call) -> Pending<'_> {
 fn role(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let role = name_of(call, "get")?;
-        let (connection, printer) = call.connect().await?;
-        let answer = connection.role_get(pb::AuthRoleGetRequest { role: role.clone() }).await?;
+        let (client, printer) = call.connect().await?;
+        let answer = client.raw().call(&pb::AuthRoleGetRequest { role: role.clone() }).await?;
         printer.print(&Answer::Auth(AuthAnswer::Role(role, answer)))
     })
 }
@@ -92,8 +94,8 @@ fn list(call: &Call) -> Pending<'_> {
         if !call.arguments().is_empty() {
             return Err(Failure::bad_args("role list command requires no arguments"));
         }
-        let (connection, printer) = call.connect().await?;
-        printer.print(&Answer::Auth(AuthAnswer::Roles(connection.role_list().await?)))
+        let (client, printer) = call.connect().await?;
+        printer.print(&Answer::Auth(AuthAnswer::Roles(client.raw().call(&pb::AuthRoleListRequest {}).await?)))
     })
 }
 
@@ -112,7 +114,7 @@ fn range(call: &Call, key: &[u8], end: Option<&[u8]>) -> Result<(Vec<u8>, Vec<u8
             return Err(Failure::bad_args("unexpected endkey argument with --from-key flag"));
         }
         Some(end) => end.to_vec(),
-        None if prefix => prefix_end(key),
+        None if prefix => prefix_end(key).to_vec(),
         None if from_key => vec![0],
         None => Vec::new(),
     };
@@ -131,11 +133,11 @@ fn grant(call: &Call) -> Pending<'_> {
         let perm_type = Type::from_str_name(&kind.to_uppercase())
             .ok_or_else(|| Failure::bad_args(format!("invalid permission type: {kind}")))?;
         let (key, range_end) = range(call, key, rest.first().map(Vec::as_slice))?;
-        let (connection, printer) = call.connect().await?;
+        let (client, printer) = call.connect().await?;
         let perm = Permission { perm_type: perm_type.into(), key: key.into(), range_end: range_end.into() };
         let name = lossy(role);
         let request = pb::AuthRoleGrantPermissionRequest { name: name.clone(), perm: Some(perm) };
-        let header = connection.role_grant_permission(request).await?.header;
+        let header = client.raw().call(&request).await?.header;
         printer.changed(format!("Role {name} updated"), header)
     })
 }
@@ -149,14 +151,14 @@ fn revoke(call: &Call) -> Pending<'_> {
             return Err(Failure::bad_args(message));
         };
         let (key, end) = range(call, given, rest.first().map(Vec::as_slice))?;
-        let (connection, printer) = call.connect().await?;
+        let (client, printer) = call.connect().await?;
         let role = lossy(role);
         let request = pb::AuthRoleRevokePermissionRequest {
             role: role.clone(),
             key: key.into(),
             range_end: end.clone().into(),
         };
-        let header = connection.role_revoke_permission(request).await?.header;
+        let header = client.raw().call(&request).await?.header;
         let of = match &end[..] {
             [] => [b"key ", &given[..]].concat(),
             [0] => [b"range [", &given[..], b", <open ended>"].concat(),

@@ -11,7 +11,7 @@ use crate::{
     output::{self, Answer},
 };
 use std::{ffi::OsString, io::BufRead, os::unix::ffi::OsStringExt};
-use tenure_api::etcdserverpb::{
+use tenure_client::raw::etcdserverpb::{
     Compare, RequestOp, TxnRequest,
     compare::{CompareResult, CompareTarget, TargetUnion},
     request_op::Request,
@@ -48,7 +48,7 @@ fn run(call: &Call) -> Pending<'_> {
         if !call.arguments().is_empty() {
             return Err(Failure::bad_args("txn command does not accept argument"));
         }
-        let (connection, printer) = call.connect().await?;
+        let (client, printer) = call.connect().await?;
         let ask = |question: &str| match call.flag("interactive") {
             true => output::write(format!("{question}\n")),
             false => Ok(()),
@@ -62,7 +62,7 @@ fn run(call: &Call) -> Pending<'_> {
         let success = operations().await?;
         ask("failure requests (get, put, del):")?;
         let failure = operations().await?;
-        let response = connection.txn(TxnRequest { compare: conditions, success, failure }).await?;
+        let response = client.raw().call(&TxnRequest { compare: conditions, success, failure }).await?;
         printer.print(&Answer::Txn(response))
     })
 }

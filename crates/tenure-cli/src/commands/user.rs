@@ -7,7 +7,7 @@ use crate::{
     output::{self, Answer, AuthAnswer},
     password,
 };
-use tenure_api::{authpb::UserAddOptions, etcdserverpb as pb};
+use tenure_client::raw::{authpb::UserAddOptions, etcdserverpb as pb};
 
 /// `user`.
 pub static SPEC: Spec = Spec {
@@ -100,14 +100,14 @@ fn add(call: &Call) -> Pending<'_> {
                 (argument, password)
             }
         };
-        let (connection, printer) = call.connect().await?;
+        let (client, printer) = call.connect().await?;
         let request = pb::AuthUserAddRequest {
             name: name.clone(),
             password,
             options: Some(UserAddOptions { no_password }),
             hashed_password: String::new(),
         };
-        let header = connection.user_add(request).await?.header;
+        let header = client.raw().call(&request).await?.header;
         printer.changed(format!("User {name} created"), header)
     })
 }
@@ -115,9 +115,9 @@ fn add(call: &Call) -> Pending<'_> {
 fn delete(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let name = name_of(call, "delete")?;
-        let (connection, printer) = call.connect().await?;
+        let (client, printer) = call.connect().await?;
         let request = pb::AuthUserDeleteRequest { name: name.clone() };
-        let header = connection.user_delete(request).await?.header;
+        let header = client.raw().call(&request).await?.header;
         printer.changed(format!("User {name} deleted"), header)
     })
 }
@@ -125,15 +125,15 @@ fn delete(call: &Call) -> Pending<'_> {
 fn user(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let name = name_of(call, "get")?;
-        let (connection, printer) = call.connect().await?;
-        let user = connection.user_get(pb::AuthUserGetRequest { name: name.clone() }).await?;
+        let (client, printer) = call.connect().await?;
+        let user = client.raw().call(&pb::AuthUserGetRequest { name: name.clone() }).await?;
         if !call.flag("detail") {
             return printer.print(&Answer::Auth(AuthAnswer::User(name, user)));
         }
         output::write(format!("User: {name}\n"))?;
         for role in user.roles {
             output::write("\n")?;
-            let answer = connection.role_get(pb::AuthRoleGetRequest { role: role.clone() }).await?;
+            let answer = client.raw().call(&pb::AuthRoleGetRequest { role: role.clone() }).await?;
             printer.print(&Answer::Auth(AuthAnswer::Role(role, answer)))?;
         }
         Ok(())
@@ -145,8 +145,8 @@ fn list(call: &Call) -> Pending<'_> {
         if !call.arguments().is_empty() {
             return Err(Failure::bad_args("user list command requires no arguments"));
         }
-        let (connection, printer) = call.connect().await?;
-        printer.print(&Answer::Auth(AuthAnswer::Users(connection.user_list().await?)))
+        let (client, printer) = call.connect().await?;
+        printer.print(&Answer::Auth(AuthAnswer::Users(client.raw().call(&pb::AuthUserListRequest {}).await?)))
     })
 }
 
@@ -154,9 +154,9 @@ fn passwd(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let name = name_of(call, "passwd")?;
         let password = typed(call, &name)?;
-        let (connection, printer) = call.connect().await?;
+        let (client, printer) = call.connect().await?;
         let request = pb::AuthUserChangePasswordRequest { name, password, hashed_password: String::new() };
-        let header = connection.user_change_password(request).await?.header;
+        let header = client.raw().call(&request).await?.header;
         printer.changed("Password updated", header)
     })
 }
@@ -173,9 +173,9 @@ fn grant_role(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let missing = "user grant command requires user name and role name as its argument";
         let (user, role) = user_and_role(call, missing)?;
-        let (connection, printer) = call.connect().await?;
+        let (client, printer) = call.connect().await?;
         let request = pb::AuthUserGrantRoleRequest { user: user.clone(), role: role.clone() };
-        let header = connection.user_grant_role(request).await?.header;
+        let header = client.raw().call(&request).await?.header;
         printer.changed(format!("Role {role} is granted to user {user}"), header)
     })
 }
@@ -184,9 +184,9 @@ fn revoke_role(call: &Call) -> Pending<'_> {
     Box::pin(async {
         let missing = "user revoke-role requires user name and role name as its argument";
         let (user, role) = user_and_role(call, missing)?;
-        let (connection, printer) = call.connect().await?;
+        let (client, printer) = call.connect().await?;
         let request = pb::AuthUserRevokeRoleRequest { name: user.clone(), role: role.clone() };
-        let header = connection.user_revoke_role(request).await?.header;
+        let header = client.raw().call(&request).await?.header;
         printer.changed(format!("Role {role} is revoked from user {user}"), header)
     })
 }

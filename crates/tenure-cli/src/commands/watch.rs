@@ -3,30 +3,23 @@
 use super::{lock::status_words, txn};
 use crate::{
     command_line::{Call, Flag, Group, Kind, Pending, Spec},
-    connection::Connection,
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, error_text},
     go::quote::quote,
-    output::{self, Answer, Printer},
-    session::prefix_end,
-    watcher::{Told, Watcher},
+    output::{self, Answer, Printer, wire},
 };
 use std::{
     ffi::OsString,
     io::BufRead,
     os::unix::ffi::{OsStrExt, OsStringExt},
     process::Command,
-    sync::Arc,
 };
-use tenure_api::{
-    etcdserverpb::{WatchCreateRequest, WatchResponse},
-    mvccpb::Event,
+use tenure_client::{
+    Client, Error, KeyRange, ResponseHeader, WatchStream,
+    raw::{etcdserverpb::WatchResponse, mvccpb::Event},
 };
-use tokio::{
-    sync::{broadcast, mpsc},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 
-/// Lines of standard input that wait to be understood, and requests for progress that wait to be sent.
+/// Lines of standard input that wait to be understood.
 const QUEUE_MAX: usize = 16;
 
 /// `watch`.
@@ -53,9 +46,10 @@ fn run(call: &Call) -> Pending<'_> {
             return interactive(call, default).await;
         }
         let watch = Watch::of(call, &default)?;
-        let (connection, printer) = call.connect().await?;
-        let (_progress, requests) = broadcast::channel(1);
-        watch.follow(Arc::new(connection), printer, requests).await?;
+        let (client, printer) = call.connect_patiently().await?;
+        if let Some(watching) = watch.start(&client, &printer).await? {
+            watching.follow(&printer).await?;
+        }
         Err(Failure::new(Exit::Interrupted, "watch is canceled by the server"))
     })
 }
@@ -83,7 +77,10 @@ impl DefaultRange {
 /// A range to watch, and what to run for each event.
 #[derive(Clone, Debug)]
 struct Watch {
-    create: WatchCreateRequest,
+    range: KeyRange,
+    start_revision: i64,
+    prev_kv: bool,
+    progress_notify: bool,
     command: Vec<OsString>,
 }
 
@@ -108,57 +105,87 @@ impl Watch {
             [key, end] => (key.as_bytes(), Some(end.as_bytes())),
             _ => return Err(Failure::bad_args("bad number of arguments")),
         };
-        let prefix = call.flag("prefix");
-        let (key, range_end) = match (prefix, end) {
+        let range = match (call.flag("prefix"), end) {
             (true, Some(_)) => {
                 return Err(Failure::bad_args("`range_end` and `--prefix` are mutually exclusive"));
             }
-            (true, None) if key.is_empty() => (b"\0".as_slice(), vec![0]),
-            (true, None) => (key, prefix_end(key)),
-            (false, end) => (key, end.unwrap_or_default().to_vec()),
+            (true, None) => KeyRange::prefix(key),
+            (false, end) => KeyRange::between(key, end.unwrap_or_default()),
         };
-        let create = WatchCreateRequest {
-            key: key.to_vec().into(),
-            range_end: range_end.into(),
-            start_revision: call.int("rev"),
+        let start_revision = call.int("rev");
+        if start_revision < 0 {
+            let message =
+                format!("bad revision {start_revision}: revisions count from 1, 0 means from now on");
+            return Err(Failure::bad_args(message));
+        }
+        Ok(Watch {
+            range,
+            start_revision,
             prev_kv: call.flag("prev-kv"),
             progress_notify: call.flag("progress-notify"),
-            ..Default::default()
-        };
-        Ok(Watch { create, command: command.unwrap_or_default() })
+            command: command.unwrap_or_default(),
+        })
     }
 
-    /// Shows what the watcher is told until the server ends it. Asks for progress whenever `requests` says so.
-    async fn follow(
-        self,
-        connection: Arc<Connection>,
-        printer: Printer,
-        mut requests: broadcast::Receiver<()>,
-    ) -> Result<(), Failure> {
-        let mut watcher = Watcher::new(connection, self.create);
-        let mut asks = true;
-        loop {
-            let told = tokio::select! {
-                told = watcher.next() => told,
-                ask = requests.recv(), if asks => {
-                    match ask {
-                        Ok(()) => watcher.request_progress().await,
-                        // One answer serves all that were missed.
-                        Err(broadcast::error::RecvError::Lagged(_)) => watcher.request_progress().await,
-                        Err(broadcast::error::RecvError::Closed) => asks = false,
-                    }
-                    continue;
-                }
-            };
-            match told {
-                Told::End(reason, response) => {
-                    eprintln!("watch was canceled ({reason})");
-                    return printer.print(&Answer::Watch(response));
-                }
-                Told::News(response) => show(response, &printer, &self.command).await?,
+    /// Begins to watch; nothing if the server refuses, which is shown.
+    async fn start(self, client: &Client, printer: &Printer) -> Result<Option<Watching>, Failure> {
+        let KeyRange { key, end } = self.range;
+        let watch = client.watch(key).range_end(end).start_revision(self.start_revision).created_notify();
+        let watch = if self.prev_kv { watch.prev_kv() } else { watch };
+        let watch = if self.progress_notify { watch.progress_notify() } else { watch };
+        match watch.await {
+            Ok(stream) => {
+                Ok(Some(Watching { stream, command: self.command, header: ResponseHeader::default() }))
+            }
+            Err(error) => {
+                let reason = match &error {
+                    // A refusal that is no status of gRPC is told as it came.
+                    Error::Rpc { message, .. } => message.clone(),
+                    error => error_text(error),
+                };
+                ended(&reason, WatchResponse { canceled: true, ..Default::default() }, printer).map(|()| None)
             }
         }
     }
+}
+
+/// A watch that has begun.
+struct Watching {
+    stream: WatchStream,
+    command: Vec<OsString>,
+    /// Of the last answer.
+    header: ResponseHeader,
+}
+
+impl Watching {
+    /// Shows what the watcher is told until the server ends it.
+    async fn follow(mut self, printer: &Printer) -> Result<(), Failure> {
+        let mut end = WatchResponse { canceled: true, ..Default::default() };
+        while let Some(told) = self.stream.next().await {
+            let response = match told {
+                Ok(response) => response,
+                Err(error) => {
+                    if let Error::Compacted { compact_revision } = error {
+                        end.compact_revision = compact_revision;
+                    }
+                    // Who asked, without a revision: nothing was told up to one.
+                    end.header = Some(wire::header(&ResponseHeader { revision: 0, ..self.header }));
+                    return ended(&error_text(&error), end, printer);
+                }
+            };
+            self.header = response.header;
+            if !response.created {
+                show(wire::watch(&response), printer, &self.command).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shows why there is nothing more to come.
+fn ended(reason: &str, response: WatchResponse, printer: &Printer) -> Result<(), Failure> {
+    eprintln!("watch was canceled ({reason})");
+    printer.print(&Answer::Watch(response))
 }
 
 async fn show(response: WatchResponse, printer: &Printer, command: &[OsString]) -> Result<(), Failure> {
@@ -197,10 +224,8 @@ async fn execute(words: Vec<OsString>, revision: i64, event: Event) -> Result<()
 
 /// Starts a watcher for each line `watch ...`, asks all of them for their progress for each line `progress`.
 async fn interactive(call: &Call, default: DefaultRange) -> Result<(), Failure> {
-    let (connection, printer) = call.connect().await?;
-    let connection = Arc::new(connection);
+    let (client, printer) = call.connect_patiently().await?;
     let mut lines = input_lines();
-    let (progress, _) = broadcast::channel(QUEUE_MAX);
     let mut watchers = JoinSet::new();
     loop {
         let line = tokio::select! {
@@ -216,10 +241,12 @@ async fn interactive(call: &Call, default: DefaultRange) -> Result<(), Failure> 
         };
         match understand(&line, &default)? {
             Some(Request::Watch(watch)) => {
-                watchers.spawn(watch.follow(connection.clone(), printer, progress.subscribe()));
+                if let Some(watching) = watch.start(&client, &printer).await? {
+                    watchers.spawn(async move { watching.follow(&printer).await });
+                }
             }
             // Nobody watches: nobody is asked.
-            Some(Request::Progress) => drop(progress.send(())),
+            Some(Request::Progress) => client.watcher().request_progress().await,
             None => {}
         }
     }

@@ -1,11 +1,14 @@
 //! Answers about users and roles.
 
 use super::{Format, Text, header_of, json};
-use crate::{exit::Failure, go::quote::quote, session::prefix_end};
+use crate::{exit::Failure, go::quote::quote};
 use prost::Message;
-use tenure_api::{
-    authpb::{Permission, permission::Type},
-    etcdserverpb as pb,
+use tenure_client::{
+    prefix_end,
+    raw::{
+        authpb::{Permission, permission::Type},
+        etcdserverpb as pb,
+    },
 };
 
 /// What is printed of users and roles.

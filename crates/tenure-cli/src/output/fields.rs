@@ -4,7 +4,7 @@ use super::{Answer, AuthAnswer, Text, alarm_name, auth, event_name, header_of};
 use crate::exit::Failure;
 use crate::go::{duration, number::lease_id, quote::quote};
 use std::fmt::Display;
-use tenure_api::{etcdserverpb as pb, mvccpb::KeyValue};
+use tenure_client::raw::{etcdserverpb as pb, mvccpb::KeyValue};
 
 pub(super) fn render(answer: &Answer, hex: bool) -> Result<Text, Failure> {
     let mut fields = Fields { text: Text::default(), hex };

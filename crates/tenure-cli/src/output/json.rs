@@ -8,7 +8,7 @@ use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use std::io;
-use tenure_api::{authpb, etcdserverpb as pb, mvccpb};
+use tenure_client::raw::{authpb, etcdserverpb as pb, mvccpb};
 
 pub(super) fn render(answer: &Answer, hex: bool) -> Text {
     let out = match answer {

@@ -6,6 +6,7 @@ pub mod json;
 mod protobuf;
 mod simple;
 mod table;
+pub mod wire;
 
 pub use auth::AuthAnswer;
 
@@ -14,7 +15,7 @@ use std::{
     io::{self, Write},
     time::Duration,
 };
-use tenure_api::etcdserverpb as pb;
+use tenure_client::raw::etcdserverpb as pb;
 
 /// The values of `--write-out`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -311,6 +312,6 @@ fn alarm_name(alarm: i32) -> String {
 
 /// The name of an event's kind in the protocol; its number if it has none.
 fn event_name(kind: i32) -> String {
-    use tenure_api::mvccpb::event::EventType;
+    use tenure_client::raw::mvccpb::event::EventType;
     EventType::try_from(kind).map_or_else(|_| kind.to_string(), |kind| kind.as_str_name().to_owned())
 }

@@ -3,7 +3,7 @@
 use super::{Answer, Format, Text, auth, header_of};
 use crate::exit::{Exit, Failure};
 use prost::Message;
-use tenure_api::etcdserverpb as pb;
+use tenure_client::raw::etcdserverpb as pb;
 
 pub(super) fn render(answer: &Answer) -> Result<Text, Failure> {
     let out = match answer {

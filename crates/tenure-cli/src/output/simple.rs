@@ -3,7 +3,7 @@
 use super::{Answer, Columns, EndpointHealth, Text, TimeToLive, alarm_name, auth, event_name};
 use super::{hash_columns, member_columns, status_columns};
 use crate::go::{duration, number::lease_id};
-use tenure_api::{etcdserverpb as pb, mvccpb::KeyValue};
+use tenure_client::raw::{etcdserverpb as pb, mvccpb::KeyValue};
 
 pub(super) fn render(answer: &Answer, hex: bool, values_only: bool) -> Text {
     let mut simple = Simple { text: Text::default(), hex, values_only };

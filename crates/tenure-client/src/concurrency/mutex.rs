@@ -189,6 +189,20 @@ impl MutexGuard {
         self.hold.place().key()
     }
 
+    /// The revision of the store at which the lock was found to be held: that of the key, or a later one if others had to go first.
+    /// Go's `Header().Revision`.
+    ///
+    /// ```no_run
+    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) -> tenure_client::Result<()> {
+    /// println!("held since revision {}, in line since {}", guard.held_revision(), guard.revision());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn held_revision(&self) -> Revision {
+        self.hold.place().seen()
+    }
+
     /// The fencing token: the revision at which the key was created. A later holder has a higher one.
     ///
     /// ```no_run

@@ -30,7 +30,7 @@ use std::{
     time::Duration,
 };
 use token::Token;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_stream::Stream;
 use tonic::{
     Request, Status, Streaming,
@@ -126,10 +126,11 @@ impl Rpc {
         R: Message + Default + 'static,
     {
         let request = self.encoded(request)?;
+        let end = self.end();
         self.in_time(async {
             let mut retries = Retries::new(&self.retry, self.pool.len());
             loop {
-                let connection = self.pool.connection().await?;
+                let connection = self.pool.connection_before(end).await?;
                 let token = self.token.current();
                 let failed = match self.attempt(connection, method, request.clone(), &token, options).await {
                     Ok(answer) => return Ok(answer),
@@ -160,10 +161,11 @@ impl Rpc {
         R: Message + Default + 'static,
     {
         let request = self.encoded(request)?;
+        let end = self.end();
         self.in_time(async {
             let (mut is_renewed, mut is_repeated) = (false, false);
             loop {
-                let (connection, _driven) = self.pool.connection_to(endpoint).await?;
+                let (connection, _driven) = self.pool.connection_to(endpoint, end).await?;
                 let (token, options) = (self.token.current(), CallOptions::default());
                 match self.attempt(connection, method, request.clone(), &token, options).await {
                     Ok(answer) => return Ok(answer),
@@ -220,7 +222,7 @@ impl Rpc {
         R: Message + Default + 'static,
     {
         let request = self.encoded(request)?;
-        let (connection, driven) = self.pool.connection_to(endpoint).await?;
+        let (connection, driven) = self.pool.connection_to(endpoint, None).await?;
         let token = self.token.current();
         let opened = self.open_stream(connection.clone(), method, request.clone(), &token).await;
         let opened = match opened {
@@ -378,6 +380,12 @@ impl Rpc {
     /// The request as one frame.
     fn encoded(&self, request: &impl Message) -> Result<Bytes> {
         Ok(unary::frame(request, self.check_size(request)?))
+    }
+
+    /// When a call that begins now must have its connection. It is before [`Rpc::in_time`] gives up the call, so that a call which
+    /// found no endpoint says so.
+    fn end(&self) -> Option<Instant> {
+        self.request_timeout.and_then(|limit| Instant::now().checked_add(limit))
     }
 
     /// Keeps a call within the request timeout.

@@ -16,18 +16,29 @@ use tokio_rustls::TlsConnector;
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     dial_timeout: Duration,
+    connection_wait: Duration,
     keep_alive: Option<(Duration, Duration)>,
     tls: Option<TlsConfig>,
 }
 
 impl Dialer {
     pub(crate) fn new(config: &ClientConfig) -> Self {
-        Dialer { dial_timeout: config.dial_timeout, keep_alive: config.keep_alive, tls: config.tls.clone() }
+        Dialer {
+            dial_timeout: config.dial_timeout,
+            connection_wait: config.connection_wait.unwrap_or(config.dial_timeout),
+            keep_alive: config.keep_alive,
+            tls: config.tls.clone(),
+        }
     }
 
     /// How long a server may take to answer.
     pub(crate) fn dial_timeout(&self) -> Duration {
         self.dial_timeout
+    }
+
+    /// How long to wait for a connection.
+    pub(super) fn connection_wait(&self) -> Duration {
+        self.connection_wait
     }
 
     /// Whether `endpoint` can be dialled at all: its certificates can be read, its name can be in one.

@@ -28,6 +28,9 @@ const REDIAL_BACKOFF_MAX: Duration = Duration::from_secs(3);
 /// The longest pause while somebody waits for a connection.
 const REDIAL_PAUSE_WANTED_MAX: Duration = Duration::from_millis(200);
 
+/// What is longer cannot be waited for.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// The connection to one endpoint, and why there is none.
 struct Link {
     endpoint: Endpoint,
@@ -174,11 +177,16 @@ impl Pool {
         })
     }
 
-    /// The next open connection; waits for one as long as the dial timeout.
+    /// The next open connection; waits for one as long as the configuration says.
     pub(crate) async fn connection(&self) -> Result<Connection> {
+        self.connection_before(None).await
+    }
+
+    /// [`Pool::connection`], given up at `end`.
+    pub(crate) async fn connection_before(&self, end: Option<Instant>) -> Result<Connection> {
         match self.open() {
             Some(connection) => Ok(connection),
-            None => self.wait(|pool| pool.open(), |_| true).await,
+            None => self.wait(end, |pool| pool.open(), |_| true).await,
         }
     }
 
@@ -191,8 +199,12 @@ impl Pool {
         }
     }
 
-    /// The connection to this endpoint, which is connected to for this purpose if it is not one of the pool's.
-    pub(crate) async fn connection_to(&self, endpoint: &Endpoint) -> Result<(Connection, Option<Driven>)> {
+    /// The connection to this endpoint, which is connected to for this purpose if it is not one of the pool's. Given up at `end`.
+    pub(crate) async fn connection_to(
+        &self,
+        endpoint: &Endpoint,
+        end: Option<Instant>,
+    ) -> Result<(Connection, Option<Driven>)> {
         if self.is_closed() {
             return Err(Error::Closed);
         }
@@ -207,7 +219,7 @@ impl Pool {
             };
             let connection = match open(self) {
                 Some(connection) => connection,
-                None => self.wait(open, |link| self.dialer.is_same(&link.endpoint, endpoint)).await?,
+                None => self.wait(end, open, |link| self.dialer.is_same(&link.endpoint, endpoint)).await?,
             };
             return Ok((connection, None));
         }
@@ -220,14 +232,16 @@ impl Pool {
         Ok((connection, Some(driven)))
     }
 
-    /// Waits until `found` finds a connection, as long as the dial timeout.
+    /// Waits until `found` finds a connection, as long as the configuration says, but not after `end`.
     async fn wait(
         &self,
+        end: Option<Instant>,
         found: impl Fn(&Pool) -> Option<Connection>,
         is_concerned: impl Fn(&Link) -> bool,
     ) -> Result<Connection> {
         let started = Instant::now();
-        let deadline = started + self.dialer.dial_timeout();
+        let limit = started.checked_add(self.dialer.connection_wait()).unwrap_or(started + FOR_EVER);
+        let deadline = end.map_or(limit, |end| end.min(limit));
         let mut changes = self.changes.subscribe();
         loop {
             if self.is_closed() {

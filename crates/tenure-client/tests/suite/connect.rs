@@ -25,6 +25,39 @@ async fn who_accepts_connections_and_says_nothing_is_nobody() {
 }
 
 #[tokio::test]
+async fn a_lazy_client_waits_with_its_first_call() {
+    let mut server = TestServer::start().await;
+    server.stop().await;
+    let refused = config(server.endpoint()).reject_old_cluster();
+    assert!(matches!(Client::connect_lazy(refused), Err(Error::Invalid(_))));
+    let lazy = config(server.endpoint()).dial_timeout(Duration::from_millis(100)).connection_wait(PATIENCE);
+    let client = Client::connect_lazy(lazy).unwrap();
+    let written = tokio::spawn({
+        let client = client.clone();
+        async move { client.put("k", "v").await }
+    });
+    // Longer than the dial timeout, so it has failed to connect at least once.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!written.is_finished());
+    server.start_again().await;
+    soon(written).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_found_no_endpoint_until_its_time_was_over_says_so() {
+    let nobody =
+        config("127.0.0.1:1").connection_wait(Duration::MAX).request_timeout(Duration::from_millis(100));
+    let client = Client::connect_lazy(nobody).unwrap();
+    for error in [
+        soon(client.put("k", "v")).await.unwrap_err(),
+        soon(client.maintenance().status("127.0.0.1:1")).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Unreachable { .. }) && !error.may_have_taken_effect(), "{error}");
+        assert!(error.to_string().contains("Connection refused"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn one_endpoint_of_several_is_enough() {
     let server = TestServer::start().await;
     let endpoints = ["127.0.0.1:1".to_owned(), server.endpoint(), "127.0.0.1:2".to_owned()];

@@ -15,6 +15,7 @@ mod mirror;
 mod naming;
 mod nonsense;
 mod ordering;
+mod raw;
 mod security;
 mod support;
 mod watch;

@@ -10,7 +10,9 @@ use super::{
     Session,
     line::{self, Ask, Hold, Patience, Place, Terms},
 };
-use crate::{Compare, Error, EtcdError, IntoBytes, KeyValue, Op, ResponseHeader, Result, Revision, kv::Get};
+use crate::{
+    Client, Compare, Error, EtcdError, IntoBytes, KeyValue, Op, ResponseHeader, Result, Revision, kv::Get,
+};
 use bytes::Bytes;
 use leaders::Led;
 pub use observe::LeaderStream;
@@ -205,6 +207,23 @@ impl Election {
         let answer = self.session.client().execute(Get::new(&self.prefix).first_created()).await?;
         let kv = answer.kvs.into_iter().next().ok_or(Error::NoLeader)?;
         Ok(LeaderResponse { header: answer.header, kv })
+    }
+
+    /// [`Election::observe`] for those who do not want to lead and have no session.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::concurrency::Election;
+    ///
+    /// let mut leaders = Election::observer(&client, "jobs");
+    /// while let Some(leader) = leaders.next().await {
+    ///     println!("{} leads", leader?.kv.value_text());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn observer(client: &Client, prefix: impl IntoBytes) -> LeaderStream {
+        LeaderStream::new(client.clone(), line::prefix_of(prefix))
     }
 
     /// Tells who leads, and who leads after him, until it is dropped. It begins when it is first asked, needs no candidacy,

@@ -100,6 +100,8 @@ async fn observing_begins_with_who_leads_and_waits_for_who_comes() {
     let mut leaders = one.observe();
     let told = soon(leaders.next()).await.unwrap().unwrap();
     assert_eq!((told.kv.value_text(), told.kv.create_revision), ("one again".into(), leadership.revision()));
+    let told_without_session = soon(Election::observer(&client, "e").next()).await.unwrap().unwrap();
+    assert_eq!(told_without_session.kv, told.kv);
     // A future that is dropped while it waits loses nothing.
     assert!(futures::poll!(std::pin::pin!(leaders.next())).is_pending());
     leadership.resign().await.unwrap();

@@ -37,6 +37,7 @@ async fn the_lock_goes_from_one_to_the_next_in_the_order_of_asking() {
     let pairs = line(&client, "lock/").await;
     assert!(pairs.iter().zip(&sessions).all(|(pair, session)| pair.lease == session.lease()));
     assert_eq!(first.revision(), pairs[0].create_revision);
+    assert_eq!(first.held_revision(), first.revision(), "nobody had to go first");
     assert!(first.is_held() && is_owner(&client, &first).await);
     assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
     let third = waiting.pop().unwrap();
@@ -44,6 +45,7 @@ async fn the_lock_goes_from_one_to_the_next_in_the_order_of_asking() {
     first.unlock().await.unwrap();
     let second = soon(second).await.unwrap();
     assert_eq!(second.revision(), pairs[1].create_revision);
+    assert!(second.held_revision() > pairs[2].create_revision, "the first went after all had come");
     assert!(is_owner(&client, &second).await && !third.is_finished());
     drop(second);
     let third = soon(third).await.unwrap();
