@@ -213,14 +213,17 @@ pub const PEER_POSTS_MAX: usize = 64;
 /// A message that is posted.
 pub const PEER_POST_BYTES_MAX: usize = 64 << 20;
 
+/// Members, beyond which none is taken at its word that it is one.
+pub const PEERS_MAX: usize = 128;
+
+/// The least `--raft-read-timeout` and `--raft-write-timeout`.
+pub const PEER_TIMEOUT_MIN: Duration = Duration::from_secs(5);
+
 /// An answer that is read whole from the peer port of another member.
 pub const PEER_ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// A request on the peer port that is not a message.
 pub const PEER_REQUEST_BYTES_MAX: usize = 64 << 10;
-
-/// The longest that nothing may come or go on a stream: `--raft-read-timeout` and `--raft-write-timeout` are not below.
-pub const PEER_SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// The pause before a stream is asked for again.
 pub const PEER_RETRY_PAUSE: Duration = Duration::from_millis(100);

@@ -125,6 +125,11 @@ pub struct ServerConfig {
     pub heartbeat_interval: Duration,
     /// Time without a heartbeat until an election. At most 50 s.
     pub election_timeout: Duration,
+    /// The silence after which a stream from another member is given up. A third of it is the time between signs of life, so it must not
+    /// be much less than what the other members have.
+    pub raft_read_timeout: Duration,
+    /// How long a write to another member may wait.
+    pub raft_write_timeout: Duration,
     /// Shorten the first election after a start.
     pub initial_election_tick_advance: bool,
     /// Ask whether an election could be won before it is begun.
@@ -207,6 +212,8 @@ impl Default for ServerConfig {
             force_new_cluster: false,
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1_000),
+            raft_read_timeout: Duration::from_secs(5),
+            raft_write_timeout: Duration::from_secs(5),
             initial_election_tick_advance: true,
             pre_vote: true,
             strict_reconfig_check: true,

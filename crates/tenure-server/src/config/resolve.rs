@@ -354,6 +354,15 @@ fn progress_interval(span: Span, notices: &mut Vec<Notice>) -> Duration {
     interval.max(limits::WATCH_PROGRESS_INTERVAL_MIN)
 }
 
+/// Members of before cannot be asked for more signs of life than they give: not below etcd's bound.
+fn peer_timeout(name: &str, span: Span, notices: &mut Vec<Notice>) -> Duration {
+    let min = limits::PEER_TIMEOUT_MIN;
+    if span < Span::of(min) {
+        notices.push(Notice::info(&format!("{name} increased to minimum value: {}", format_duration(min))));
+    }
+    span.duration().max(min)
+}
+
 fn server_config(
     settings: &Settings,
     auto_compaction: AutoCompaction,
@@ -393,6 +402,8 @@ fn server_config(
         force_new_cluster: settings.force_new_cluster,
         heartbeat_interval: Duration::from_millis(settings.heartbeat_interval_ms),
         election_timeout: Duration::from_millis(settings.election_timeout_ms),
+        raft_read_timeout: peer_timeout("raft-read-timeout", settings.raft_read_timeout, notices),
+        raft_write_timeout: peer_timeout("raft-write-timeout", settings.raft_write_timeout, notices),
         initial_election_tick_advance: settings.initial_election_tick_advance,
         pre_vote: settings.pre_vote,
         strict_reconfig_check: settings.strict_reconfig_check,

@@ -136,10 +136,10 @@ flags! {
             "Set SO_REUSEADDR on listeners, so that an address in TIME_WAIT can be bound.";
         "enable-grpc-gateway" enable_grpc_gateway: bool = true, Full, "enable-grpc-gateway",
             "Serve the JSON gateway. This version has none yet: /v3/ answers 404.";
-        "raft-read-timeout" raft_read_timeout: Span = span(5 * SECONDS), NoEffect, "",
-            "How long a read from another member may take.";
-        "raft-write-timeout" raft_write_timeout: Span = span(5 * SECONDS), NoEffect, "",
-            "How long a write to another member may take.";
+        "raft-read-timeout" raft_read_timeout: Span = span(5 * SECONDS), Full, "",
+            "The silence after which a connection to another member is given up; a third of it is the time between signs of life.";
+        "raft-write-timeout" raft_write_timeout: Span = span(5 * SECONDS), Full, "",
+            "How long a write to another member may wait.";
         "feature-gates" feature_gates: FeatureGates = FeatureGates::default(), Full, "feature-gates",
             "Features to switch, as A=true,B=false. Options are:";
     }

@@ -214,6 +214,31 @@ fn what_this_version_cannot_do_is_refused_and_not_ignored() {
 }
 
 #[test]
+fn members_are_not_given_up_sooner_than_by_etcd() {
+    let given = start(&["--raft-read-timeout=7s", "--raft-write-timeout=1s"], &[]);
+    let seconds =
+        [given.server.raft_read_timeout, given.server.raft_write_timeout].map(|time| time.as_secs());
+    assert_eq!(seconds, [7, 5]);
+    let told = |text: &str| given.notices.iter().any(|notice| notice.message == text);
+    assert!(told("raft-write-timeout increased to minimum value: 5s"));
+    assert!(!told("raft-read-timeout increased to minimum value: 5s"));
+}
+
+#[test]
+fn a_file_says_where_the_registry_of_a_discovery_is() {
+    let yaml = "discovery-config:\n  token: tok\n  client:\n    endpoints: [\"https://h:1\", \"https://i:1\"]\n    \
+                dial-timeout: 3000000000\n    secure:\n      cacert: ca.crt\n      server-name: db\n    auth:\n      \
+                token: xyzzy\n";
+    let discovery = from_file(yaml).unwrap().server.discovery.unwrap();
+    assert_eq!(discovery.endpoints, ["https://h:1", "https://i:1"]);
+    assert_eq!((discovery.token.as_str(), discovery.dial_timeout.as_secs()), ("tok", 3));
+    let tls = discovery.tls.unwrap();
+    assert_eq!(tls.server_name.as_deref(), Some("db"));
+    assert_eq!(tls.authorities.as_deref(), Some(std::path::Path::new("ca.crt")));
+    assert_eq!(discovery.auth_token, Some("xyzzy".to_owned().into()));
+}
+
+#[test]
 fn an_initial_cluster_has_names_and_urls() {
     let own = "--initial-advertise-peer-urls=http://10.0.0.1:2380";
     let two = "--initial-cluster=a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,b=http://10.0.0.3:2380";

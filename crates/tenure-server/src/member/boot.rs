@@ -153,7 +153,7 @@ pub fn boot(
     if removed {
         return Err(BootError::Removed(metadata.member));
     }
-    let peers = peers(&config, &opened, network);
+    let peers = peers(&config, &opened, network, metrics.clone());
     let authenticator = Authenticator::new(&config, log_end)?;
     let shared = Arc::new_cyclic(|me| Shared {
         me: me.clone(),
@@ -304,14 +304,14 @@ fn lock(disk: &dyn Disk, config: &ServerConfig) -> Result<Box<dyn DiskLock>, Boo
 }
 
 /// The others, as far as they are known.
-fn peers(config: &ServerConfig, opened: &Opened, network: &Network) -> Peers {
+fn peers(config: &ServerConfig, opened: &Opened, network: &Network, metrics: Arc<Metrics>) -> Peers {
     let metadata = opened.wal.metadata();
     let identity = Identity {
         member: metadata.member,
         cluster: metadata.cluster,
         peer_urls: config.initial_advertise_peer_urls.iter().map(ToString::to_string).collect(),
     };
-    let peers = Peers::new(identity, network.clone());
+    let peers = Peers::new(identity, network.clone(), config.raft_read_timeout, metrics);
     for other in &opened.acquaintances {
         peers.add(other.id, &other.peer_urls);
     }

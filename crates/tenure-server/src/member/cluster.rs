@@ -124,6 +124,17 @@ impl Member {
     /// # Errors
     /// As [`Member::member_promote`], and `NotLeader`.
     pub async fn promote_here(&self, id: MemberId) -> Result<Vec<membership::Member>, EtcdError> {
+        let outcome = self.try_to_promote(id).await;
+        let metrics = &self.shared.metrics.handles;
+        match &outcome {
+            Ok(_) => metrics.learner_promote_successes.inc(),
+            Err(EtcdError::NotLeader) => {}
+            Err(error) => metrics.learner_promote_failures.with_label_values(&[error.text()]).inc(),
+        }
+        outcome
+    }
+
+    async fn try_to_promote(&self, id: MemberId) -> Result<Vec<membership::Member>, EtcdError> {
         self.linearize().await?;
         let status = self.shared.node_status.lock().clone();
         if status.leader != Some(self.shared.id) {

@@ -17,7 +17,7 @@ use tenure_core::node::{
     PersistToken, ReadTicket,
 };
 use tenure_core::state::Halt;
-use tenure_core::types::{ConfChange, LeaseId, LogEntry, MemberId, Moment};
+use tenure_core::types::{ConfChange, LeaseId, LogEntry, MemberId, Moment, RequestId};
 use tokio::sync::oneshot;
 
 /// What reaches the driver besides proposals and reads.
@@ -82,6 +82,11 @@ pub struct Driver {
     next_ticket: u64,
     reads: BTreeMap<ReadTicket, Vec<ReadReply>>,
     leases: BTreeMap<LeaseTicket, LeaseReply>,
+    /// When each member was sent the last heartbeat of this leadership.
+    heartbeats: BTreeMap<MemberId, Instant>,
+    /// The last proposal that was handed in, and the last one that went to a leader who has been lost.
+    last_proposed: RequestId,
+    lost_up_to: RequestId,
     stop_ready: bool,
     /// The snapshot that the message at hand is about.
     received: Option<Box<Received>>,
@@ -108,6 +113,9 @@ impl Driver {
             next_ticket: 0,
             reads: BTreeMap::new(),
             leases: BTreeMap::new(),
+            heartbeats: BTreeMap::new(),
+            last_proposed: RequestId(0),
+            lost_up_to: RequestId(0),
             stop_ready: false,
             received: None,
         }
@@ -146,6 +154,8 @@ impl Driver {
             self.take_event(event)?;
         }
         if !arrived.proposals.is_empty() {
+            self.last_proposed =
+                arrived.proposals.iter().map(|one| one.id).fold(self.last_proposed, RequestId::max);
             self.hand_in(Input::Propose(arrived.proposals))?;
         }
         if !arrived.reads.is_empty() {
@@ -239,6 +249,7 @@ impl Driver {
                 self.shared.applied.when(index, replies);
             }
             Output::ReadDropped(tickets) => {
+                self.shared.metrics.handles.slow_read_indexes.inc();
                 reads::answer(self.take_reads(tickets), Err(EtcdError::Timeout));
             }
             Output::Dropped { id, reason } => {
@@ -265,12 +276,16 @@ impl Driver {
                 let metrics = &self.shared.metrics.handles;
                 metrics.has_leader.set(i64::from(leader.is_some()));
                 metrics.is_leader.set(i64::from(leader == Some(self.shared.id)));
-                metrics.leader_changes_seen.inc();
+                if leader.is_some() && leader != self.shared.leader() {
+                    metrics.leader_changes_seen.inc();
+                }
+                self.heartbeats.clear();
                 tracing::info!(
                     term = term.0,
                     leader = format!("{:x}", leader.map_or(0, |id| id.0)),
                     "leader changed"
                 );
+                self.give_up_lost(leader);
                 self.shared.lead.send_replace(Lead::new(leader, term));
                 self.shared.changes.send_replace(());
             }
@@ -282,13 +297,58 @@ impl Driver {
     }
 
     /// What cannot be sent is lost, and the node told so in a later turn.
-    fn send(&self, message: Message) {
+    fn send(&mut self, message: Message) {
         if message.kind == MessageKind::InstallSnapshot {
             return self.shared.send_snapshot(message);
         }
         let to = message.to;
+        if message.kind == MessageKind::Heartbeat {
+            self.note_heartbeat(to);
+        }
         if self.shared.peers.send(message).is_err() {
             self.shared.inbox.send(Event::Unreachable(to));
+        }
+    }
+
+    /// What went to a leader that has a successor now was taken over by that one, or is most likely lost: once everything that was
+    /// taken over is applied here, and what was on its way has had time, it is waited for in vain.
+    fn give_up_lost(&mut self, leader: Option<MemberId>) {
+        if self.shared.leader().is_some() {
+            self.lost_up_to = self.last_proposed;
+        }
+        if leader.is_none() || self.shared.pending.len() == 0 {
+            return;
+        }
+        let (reply, applied) = oneshot::channel();
+        if self.shared.inbox.read(reply).is_err() {
+            return;
+        }
+        let (shared, last, grace) =
+            (self.shared.me.clone(), self.lost_up_to, self.shared.config.election_timeout);
+        self.shared.peers.spawn(async move {
+            if applied.await.is_ok_and(|outcome| outcome.is_ok()) {
+                tokio::time::sleep(grace).await;
+                if let Some(shared) = shared.upgrade() {
+                    shared.pending.give_up(last, EtcdError::TimeoutDueToLeaderFail);
+                }
+            }
+        });
+    }
+
+    /// A leader that lets two heartbeats pass is too busy, or waits for its disk.
+    fn note_heartbeat(&mut self, to: MemberId) {
+        let now = Instant::now();
+        let Some(last) = self.heartbeats.insert(to, now) else { return };
+        let (gap, expected) = (now - last, 2 * self.tick);
+        if gap > expected {
+            tracing::warn!(
+                to = format!("{:x}", to.0),
+                "heartbeat-interval" = ?self.tick,
+                "expected-duration" = ?expected,
+                "exceeded-duration" = ?(gap - expected),
+                "leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk"
+            );
+            self.shared.metrics.handles.heartbeat_send_failures.inc();
         }
     }
 

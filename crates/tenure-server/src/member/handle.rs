@@ -177,7 +177,12 @@ impl Member {
         let since = Instant::now();
         // The driver's clock ends the wait (`Pending::tick`).
         match answer.await.map_err(|_| EtcdError::Stopped)? {
-            Err(EtcdError::Timeout) => Err(self.why_late(since)),
+            Err(
+                error @ (EtcdError::Timeout | EtcdError::TimeoutDueToLeaderFail | EtcdError::LeaderChanged),
+            ) => {
+                self.shared.metrics.handles.proposals_failed.inc();
+                Err(if error == EtcdError::Timeout { self.why_late(since) } else { error })
+            }
             outcome => outcome,
         }
     }
@@ -221,7 +226,10 @@ impl Member {
             return if self.shared.is_stopping() { Err(EtcdError::Stopped) } else { Ok(()) };
         }
         let (reply, answer) = oneshot::channel();
-        self.shared.inbox.read(reply).map_err(|_| EtcdError::RequestTooManyRequests)?;
+        self.shared.inbox.read(reply).map_err(|_| {
+            self.shared.metrics.handles.read_indexes_failed.inc();
+            EtcdError::RequestTooManyRequests
+        })?;
         self.within_deadline(answer).await?
     }
 

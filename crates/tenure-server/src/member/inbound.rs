@@ -23,17 +23,20 @@ impl ToDriver {
         Self(Arc::downgrade(shared))
     }
 
-    fn send(&self, event: Event) {
-        let Some(shared) = self.0.upgrade() else { return };
-        if shared.inbox.try_send(event).is_err() {
+    /// Whether the driver takes it.
+    fn send(&self, event: Event) -> bool {
+        let Some(shared) = self.0.upgrade() else { return false };
+        let taken = shared.inbox.try_send(event).is_ok();
+        if !taken {
             tracing::debug!("dropped a message of another member: the driver is busy");
         }
+        taken
     }
 }
 
 impl Inbound for ToDriver {
-    fn receive(&self, message: Message) {
-        self.send(Event::Receive(Box::new(message)));
+    fn receive(&self, message: Message) -> bool {
+        self.send(Event::Receive(Box::new(message)))
     }
 
     fn unreachable(&self, member: MemberId) {

@@ -76,14 +76,14 @@ impl Member {
     /// Waits for a leader.
     ///
     /// # Errors
-    /// `Timeout` after `deadline`, `Stopped`.
+    /// `NoLeader` after `deadline`, `Stopped`.
     pub(super) async fn leader_by(&self, deadline: Instant) -> Result<MemberId, EtcdError> {
         let mut lead = self.lead();
         let found = lead.wait_for(|lead| lead.leader.is_some());
         match tokio::time::timeout_at(deadline.into(), found).await {
             Ok(Ok(lead)) => lead.leader.ok_or(EtcdError::NoLeader),
             Ok(Err(_)) => Err(EtcdError::Stopped),
-            Err(_) => Err(EtcdError::Timeout),
+            Err(_) => Err(EtcdError::NoLeader),
         }
     }
 

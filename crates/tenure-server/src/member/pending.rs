@@ -129,6 +129,17 @@ impl Pending {
         }
     }
 
+    /// Answers those made up to `last` with an error.
+    pub fn give_up(&self, last: RequestId, error: EtcdError) {
+        let waiters: Vec<Waiter> = {
+            let mut waiting = self.waiting.lock();
+            waiting.replies.extract_if(|id, _| *id <= last).map(|(_, waiter)| waiter).collect()
+        };
+        for waiter in waiters {
+            waiter.reply.send(Err(error)).ok();
+        }
+    }
+
     /// How many proposals wait.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -163,7 +174,11 @@ mod tests {
         assert_eq!(early.try_recv(), Ok(Err(EtcdError::Timeout)));
         assert!(late.try_recv().is_err() && pending.len() == 1);
         assert!(admission.admit(60).is_some());
+        let mut later = pending.wait(RequestId(3), admission.admit(1).expect("room")).expect("waits");
+        pending.give_up(RequestId(2), EtcdError::TimeoutDueToLeaderFail);
+        assert_eq!(late.try_recv(), Ok(Err(EtcdError::TimeoutDueToLeaderFail)));
+        assert!(later.try_recv().is_err());
         pending.close();
-        assert_eq!(late.try_recv(), Ok(Err(EtcdError::Stopped)));
+        assert_eq!(later.try_recv(), Ok(Err(EtcdError::Stopped)));
     }
 }

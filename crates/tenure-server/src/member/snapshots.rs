@@ -11,6 +11,7 @@ use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 use tenure_core::command::AuthCommand;
 use tenure_core::membership::conf_state_to_json;
 use tenure_core::mvcc::Mvcc;
@@ -96,6 +97,7 @@ fn receive(
     snapshot: &Snapshot,
     mut chunks: mpsc::Receiver<Result<Bytes, String>>,
 ) -> Result<Received, ReceiveError> {
+    let began = Instant::now();
     let file = nameless_file(shared)?;
     let mut bytes = 0;
     while let Some(chunk) = chunks.blocking_recv() {
@@ -104,6 +106,7 @@ fn receive(
         bytes += chunk.len() as u64;
     }
     tracing::info!(bytes, "snapshot-index" = snapshot.position.index.0, "received a database snapshot");
+    shared.metrics.handles.snap_db_save.observe(began.elapsed().as_secs_f64());
     take_up(shared, snapshot, file)
 }
 
@@ -167,6 +170,7 @@ pub fn install(
     let cluster_version = state.membership.cluster_version().map(str::to_owned);
     let applied = Applied::snapshot(&state);
     let compaction = state.mvcc.compacted() > Mvcc::NEVER_COMPACTED;
+    shared.metrics.handles.snapshot_apply_in_progress.set(1);
     {
         let _applying = shared.applying.lock();
         // Readers wait for the few moments in which store and state do not belong together.
@@ -189,6 +193,7 @@ pub fn install(
         shared.compacted.send_replace(Mvcc::NEVER_COMPACTED);
         shared.upkeep_bell.ring();
     }
+    shared.metrics.handles.snapshot_apply_in_progress.set(0);
     tracing::info!("snapshot-index" = position.index.0, revision = revision.0, "installed a snapshot");
     Ok(applied)
 }

@@ -217,6 +217,37 @@ metrics! {
         "The total number of bytes received from grpc clients.";
     counter client_sent_bytes = "etcd_network_client_grpc_sent_bytes_total" [] (),
         "The total number of bytes sent to grpc clients.";
+    gauges active_peers = "etcd_network_active_peers" ["Local", "Remote"] (),
+        "The current number of active peer connections.";
+    counters disconnected_peers = "etcd_network_disconnected_peers_total" ["Local", "Remote"] (),
+        "The total number of disconnected peers.";
+    counters peer_sent_bytes = "etcd_network_peer_sent_bytes_total" ["To"] (),
+        "The total number of bytes sent to peers.";
+    counters peer_received_bytes = "etcd_network_peer_received_bytes_total" ["From"] (),
+        "The total number of bytes received from peers.";
+    counters peer_sent_failures = "etcd_network_peer_sent_failures_total" ["To"] (),
+        "The total number of send failures from peers.";
+    counters peer_received_failures = "etcd_network_peer_received_failures_total" ["From"] (),
+        "The total number of receive failures from peers.";
+    histograms peer_round_trip = "etcd_network_peer_round_trip_time_seconds" ["To"] (0.0001, 2.0, 16),
+        "Round-Trip-Time histogram between peers";
+    counters snapshot_send_success = "etcd_network_snapshot_send_success" ["To"] (),
+        "Total number of successful snapshot sends";
+    gauges snapshot_send_inflights = "etcd_network_snapshot_send_inflights_total" ["To"] (),
+        "Total number of inflight snapshot sends";
+    counters snapshot_send_failures = "etcd_network_snapshot_send_failures" ["To"] (),
+        "Total number of snapshot send failures";
+    histograms snapshot_send_seconds = "etcd_network_snapshot_send_total_duration_seconds" ["To"] (0.1, 2.0, 10),
+        "Total latency distributions of v3 snapshot sends";
+    counters snapshot_receive_success = "etcd_network_snapshot_receive_success" ["From"] (),
+        "Total number of successful snapshot receives";
+    gauges snapshot_receive_inflights = "etcd_network_snapshot_receive_inflights_total" ["From"] (),
+        "Total number of inflight snapshot receives";
+    counters snapshot_receive_failures = "etcd_network_snapshot_receive_failures" ["From"] (),
+        "Total number of snapshot receive failures";
+    histograms snapshot_receive_seconds =
+        "etcd_network_snapshot_receive_total_duration_seconds" ["From"] (0.1, 2.0, 10),
+        "Total latency distributions of v3 snapshot receives";
     gauges known_peers = "etcd_network_known_peers" ["Local", "Remote"] (), "The current number of known peers.";
     counters stream_failures = "etcd_network_server_stream_failures_total" ["Type", "API"] (),
         "The total number of stream failures from the local server.";
@@ -444,7 +475,7 @@ impl Metrics {
     pub fn identify(&self, member: MemberId, features: &FeatureGates) {
         self.handles.server_id.with_label_values(&[&format!("{:x}", member.0)]).set(1);
         let id = format!("{:x}", member.0);
-        self.handles.known_peers.with_label_values(&[&id, &id]).set(0);
+        self.handles.known_peers.with_label_values(&[&id, &id]).set(1);
         for feature in Feature::ALL {
             let stage = feature.stage().as_str();
             let on = i64::from(features.enabled(*feature));

@@ -90,7 +90,7 @@ impl Dialer {
     pub fn new(config: &ServerConfig, tls: Arc<TlsConnector>) -> Self {
         Self {
             connect_timeout: Duration::from_secs(1) + config.election_timeout,
-            write_timeout: limits::PEER_SILENCE_MAX,
+            write_timeout: config.raft_write_timeout,
             tls,
         }
     }

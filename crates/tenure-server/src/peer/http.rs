@@ -1,6 +1,7 @@
 //! What the peer port answers.
 
 use super::Peers;
+use super::counts::SnapshotCount;
 use super::frames::{StreamKind, decode_single};
 use super::hashes;
 use super::identity::{CLUSTER_ID, RAFT_TO, Refusal, hex, parse_id, sender};
@@ -90,7 +91,11 @@ async fn message(State(served): State<Served>, headers: HeaderMap, body: Bytes) 
         tracing::warn!(reason = refusal.text, "refused a message of another member");
         return refusal.into_response();
     }
+    let bytes = body.len() as u64;
     let Ok(message) = decode_single(body) else {
+        if let Some(counts) = sender(&headers).and_then(|(from, _)| served.peers.counts(from)) {
+            counts.received_failures.inc();
+        }
         return plain(StatusCode::BAD_REQUEST, "error unmarshalling raft message");
     };
     if served.peers.is_removed(message.from) {
@@ -102,8 +107,14 @@ async fn message(State(served): State<Served>, headers: HeaderMap, body: Bytes) 
     if let Some((from, urls)) = sender(&headers) {
         served.peers.add_stranger(from, &urls);
     }
-    if let Some(inbound) = served.peers.inbound() {
-        inbound.receive(message);
+    let counts = served.peers.counts(message.from);
+    if let Some(counts) = &counts {
+        counts.received_bytes.inc_by(bytes);
+    }
+    if served.peers.inbound().is_some_and(|inbound| !inbound.receive(message))
+        && let Some(counts) = counts
+    {
+        counts.received_failures.inc();
     }
     StatusCode::NO_CONTENT.into_response()
 }
@@ -133,11 +144,16 @@ async fn snapshot(State(served): State<Served>, request: Request) -> Response {
     if let Some((from, urls)) = sender(&parts.headers) {
         served.peers.add_stranger(from, &urls);
     }
+    let count = SnapshotCount::received(&served.member.metrics().handles, message.from);
+    let counts = served.peers.counts(message.from);
     let (pieces, received) = mpsc::channel(limits::PEER_SNAPSHOT_PIECES_MAX);
     let reading = async move {
         let mut piece = Ok(first);
         loop {
             let has_failed = piece.is_err();
+            if let (Ok(bytes), Some(counts)) = (&piece, &counts) {
+                counts.received_bytes.inc_by(bytes.len() as u64);
+            }
             if pieces.send(piece).await.is_err() || has_failed {
                 return;
             }
@@ -149,7 +165,10 @@ async fn snapshot(State(served): State<Served>, request: Request) -> Response {
     };
     let (outcome, ()) = futures::join!(served.member.receive_snapshot(message, received), reading);
     match outcome {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Ok(()) => {
+            count.arrived();
+            StatusCode::NO_CONTENT.into_response()
+        }
         Err(error) => {
             tracing::warn!(%error, "failed to save a snapshot of another member");
             let text = format!("failed to save KV snapshot ({error})");

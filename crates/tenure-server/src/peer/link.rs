@@ -1,11 +1,13 @@
 //! One other member: where it is, and the queues of what it is to be told.
 
+use super::counts::PeerCounts;
 use super::frames::{FrameEncoder, StreamKind};
 use crate::config::EndpointUrl;
 use crate::limits;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
 use parking_lot::{Mutex, RwLock};
+use prometheus::IntCounter;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,9 +20,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// A third of the silence that ends a stream.
-const LINK_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(1_666);
-
 /// Another member.
 #[derive(Debug)]
 pub struct Peer {
@@ -28,6 +27,10 @@ pub struct Peer {
     pub id: MemberId,
     /// Cancelled when it is gone or this member stops.
     pub stop: CancellationToken,
+    /// What is counted of it.
+    pub counts: PeerCounts,
+    /// The time between signs of life on a stream that has nothing else to say.
+    heartbeat_interval: Duration,
     urls: RwLock<Urls>,
     messages: Slot,
     appends: Slot,
@@ -65,12 +68,20 @@ pub struct NotQueued;
 impl Peer {
     /// A member at these URLs. Nothing is dialed yet.
     #[must_use]
-    pub fn new(id: MemberId, urls: Vec<EndpointUrl>, stop: CancellationToken) -> (Arc<Self>, PostQueues) {
+    pub fn new(
+        id: MemberId,
+        urls: Vec<EndpointUrl>,
+        stop: CancellationToken,
+        counts: PeerCounts,
+        heartbeat_interval: Duration,
+    ) -> (Arc<Self>, PostQueues) {
         let (posts, posted) = mpsc::channel(limits::PEER_POSTS_MAX);
         let (append_posts, appends_posted) = mpsc::channel(limits::PEER_POSTS_MAX);
         let peer = Self {
             id,
             stop,
+            counts,
+            heartbeat_interval,
             urls: RwLock::new(Urls { all: urls, picked: 0 }),
             messages: Slot::default(),
             appends: Slot::default(),
@@ -116,6 +127,10 @@ impl Peer {
     /// # Errors
     /// [`NotQueued`]: it is dropped.
     pub fn send(&self, message: Message) -> Result<(), NotQueued> {
+        self.queue(message).inspect_err(|_| self.counts.sent_failures.inc())
+    }
+
+    fn queue(&self, message: Message) -> Result<(), NotQueued> {
         let is_append = message.kind == MessageKind::Append;
         let slot = if is_append { &self.appends } else { &self.messages };
         match slot.send(message) {
@@ -132,7 +147,7 @@ impl Peer {
     #[must_use]
     pub fn attach(&self, kind: StreamKind) -> StreamBody {
         let slot = if kind == StreamKind::Append { &self.appends } else { &self.messages };
-        slot.attach(kind)
+        slot.attach(kind, self.heartbeat_interval, self.counts.sent_bytes.clone())
     }
 
     /// The member was heard of.
@@ -140,6 +155,7 @@ impl Peer {
         let mut activity = self.activity.lock();
         if activity.since.is_none() {
             activity.since = Some(Instant::now());
+            self.counts.active.set(1);
             tracing::info!("peer-id" = format!("{:x}", self.id.0), "peer became active");
         }
     }
@@ -147,6 +163,8 @@ impl Peer {
     /// The member cannot be reached.
     pub fn is_lost(&self, error: &dyn std::fmt::Display) {
         if self.activity.lock().since.take().is_some() {
+            self.counts.active.set(0);
+            self.counts.disconnected.inc();
             tracing::warn!("peer-id" = format!("{:x}", self.id.0), %error, "peer became inactive (message send to peer failed)");
         } else {
             tracing::debug!("peer-id" = format!("{:x}", self.id.0), %error, "peer is still inactive");
@@ -176,13 +194,14 @@ enum Unsent {
 }
 
 impl Slot {
-    fn attach(&self, kind: StreamKind) -> StreamBody {
+    fn attach(&self, kind: StreamKind, heartbeat_interval: Duration, sent_bytes: IntCounter) -> StreamBody {
         let (queue, messages) = mpsc::channel(limits::PEER_STREAM_MESSAGES_MAX);
         let waiting_bytes = Arc::new(AtomicUsize::new(0));
         *self.0.lock() = Some(Attached { queue, waiting_bytes: waiting_bytes.clone() });
-        let mut heartbeat = interval(LINK_HEARTBEAT_INTERVAL);
+        let mut heartbeat = interval(heartbeat_interval);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        StreamBody { messages, waiting_bytes, encoder: FrameEncoder::new(kind), heartbeat, batch: Vec::new() }
+        let encoder = FrameEncoder::new(kind);
+        StreamBody { messages, waiting_bytes, encoder, heartbeat, sent_bytes, batch: Vec::new() }
     }
 
     fn send(&self, message: Message) -> Result<(), Unsent> {
@@ -218,6 +237,7 @@ pub struct StreamBody {
     waiting_bytes: Arc<AtomicUsize>,
     encoder: FrameEncoder,
     heartbeat: Interval,
+    sent_bytes: IntCounter,
     batch: Vec<Message>,
 }
 
@@ -257,6 +277,7 @@ impl Body for StreamBody {
         } else {
             this.heartbeat.reset();
         }
+        this.sent_bytes.inc_by(out.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(out.freeze()))))
     }
 }
@@ -264,12 +285,16 @@ impl Body for StreamBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::MetricsDetail;
+    use crate::metrics::Metrics;
     use http_body_util::BodyExt;
     use tenure_core::types::{EntryKind, LogEntry, LogIndex, Term};
 
     fn peer() -> (Arc<Peer>, PostQueues) {
         let urls = vec!["http://127.0.0.1:1".parse().unwrap(), "http://127.0.0.1:2".parse().unwrap()];
-        Peer::new(MemberId(2), urls, CancellationToken::new())
+        let metrics = Metrics::new(MetricsDetail::Basic).unwrap();
+        let counts = PeerCounts::new(&metrics.handles, MemberId(1), MemberId(2));
+        Peer::new(MemberId(2), urls, CancellationToken::new(), counts, Duration::from_secs(1))
     }
 
     fn message(kind: MessageKind, data_bytes: usize) -> Message {
@@ -291,6 +316,7 @@ mod tests {
         assert_eq!(peer.send(message(MessageKind::Append, 10)), Ok(()));
         let frame = appends.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(frame[0], 2, "a whole append");
+        assert_eq!(peer.counts.sent_bytes.get(), frame.len() as u64);
         assert!(queues.appends.try_recv().is_err());
         drop(appends);
         assert_eq!(peer.send(message(MessageKind::Append, 10)), Ok(()), "posted: the stream is gone");
@@ -304,9 +330,24 @@ mod tests {
         let big = message(MessageKind::Append, limits::PEER_STREAM_BYTES_MAX / 2);
         assert_eq!((peer.send(big.clone()), peer.send(big.clone())), (Ok(()), Ok(())));
         assert_eq!(peer.send(message(MessageKind::Append, 1)), Err(NotQueued));
+        assert_eq!(peer.counts.sent_failures.get(), 1);
         let _messages = peer.attach(StreamKind::Message);
         let sent = (0..).take_while(|_| peer.send(message(MessageKind::Heartbeat, 0)).is_ok()).count();
         assert_eq!(sent, limits::PEER_STREAM_MESSAGES_MAX);
+    }
+
+    #[test]
+    fn a_member_that_comes_and_goes_is_counted() {
+        let (peer, _queues) = peer();
+        let counted = || (peer.counts.active.get(), peer.counts.disconnected.get());
+        peer.is_lost(&"never there");
+        assert_eq!(counted(), (0, 0));
+        peer.is_heard();
+        peer.is_heard();
+        assert_eq!(counted(), (1, 0));
+        peer.is_lost(&"gone");
+        peer.is_lost(&"still gone");
+        assert_eq!(counted(), (0, 1));
     }
 
     #[test]

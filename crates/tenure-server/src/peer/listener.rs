@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Debug)]
 pub struct PeerListeners {
     listeners: Vec<Listener>,
+    write_timeout: Duration,
 }
 
 /// A served peer port. It stops when it is dropped.
@@ -40,7 +42,7 @@ impl PeerListeners {
         for url in &config.listen_peer_urls {
             listeners.push(Listener::bind(url, Role::Http, config.socket, tls.acceptor.as_ref()).await?);
         }
-        Ok(Self { listeners })
+        Ok(Self { listeners, write_timeout: config.raft_write_timeout })
     }
 
     /// What is bound, with the ports that the system chose.
@@ -59,6 +61,7 @@ impl PeerListeners {
             let accepting = Accepting {
                 router: router(member.clone(), peers.clone()),
                 admission: admission.clone(),
+                write_timeout: self.write_timeout,
                 stop: serving.stop.clone(),
                 tasks: serving.tasks.clone(),
             };
@@ -86,6 +89,7 @@ impl Drop for PeerServing {
 struct Accepting {
     router: Router,
     admission: Arc<Semaphore>,
+    write_timeout: Duration,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -99,11 +103,12 @@ impl Accepting {
                 match listener.accept().await {
                     Ok((transport, remote)) => {
                         let (router, tls) = (self.router.clone(), listener.tls().cloned());
-                        let stop = self.stop.clone();
+                        let (stop, write_timeout) = (self.stop.clone(), self.write_timeout);
                         self.tasks.spawn(async move {
                             let admitting = admit(transport, remote, tls.as_ref());
                             if let Some(Some(admitted)) = stop.run_until_cancelled(admitting).await {
-                                serve_connection(router, admitted.transport, stop).await;
+                                let io = Timed::new(admitted.transport, write_timeout);
+                                serve_connection(router, io, stop).await;
                             }
                             drop(permit);
                         });
@@ -119,11 +124,10 @@ impl Accepting {
     }
 }
 
-async fn serve_connection(router: Router, transport: Transport, stop: CancellationToken) {
+async fn serve_connection(router: Router, io: Timed<Transport>, stop: CancellationToken) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits::HEADER_READ_TIMEOUT);
-    let io = TokioIo::new(Timed::new(transport, limits::PEER_SILENCE_MAX));
-    let serving = builder.serve_connection(io, TowerToHyperService::new(router));
+    let serving = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
     if let Some(Err(error)) = stop.run_until_cancelled(serving).await {
         tracing::debug!(%error, "connection of another member ended");
     }

@@ -6,12 +6,14 @@
 //!
 //! * `identity`: the headers that say who talks to whom.
 //! * `frames`: the bytes of the streams.
+//! * `counts`: what is counted of another member.
 //! * `link`: another member and its queues.
-//! * `dial`, `reader`, `post`: this member's requests to others.
+//! * `dial`, `reader`, `post`, `probe`: this member's requests to others.
 //! * `listener`, `http`: the requests of others to this member.
 //! * `snapshot`: the state of this member for one that is too far behind.
 //! * `join`, `versions`, `hashes`: what is asked of others beside Raft.
 
+mod counts;
 mod dial;
 mod frames;
 mod hashes;
@@ -21,11 +23,13 @@ pub mod join;
 mod link;
 mod listener;
 mod post;
+mod probe;
 mod reader;
 mod snapshot;
 mod timed;
 mod versions;
 
+pub use counts::SnapshotCount;
 pub use dial::{Answer, DialError, Dialer};
 pub use hashes::{HashError, PeerHash};
 pub use identity::Identity;
@@ -35,8 +39,10 @@ pub use versions::watch_versions;
 
 use crate::config::EndpointUrl;
 use crate::limits;
+use crate::metrics::Metrics;
 use ::http::Method;
 use axum::body::Body;
+use counts::PeerCounts;
 use dial::request;
 use frames::StreamKind;
 use link::{Peer, StreamBody};
@@ -52,8 +58,8 @@ use tokio_util::sync::CancellationToken;
 
 /// What the others say to this member. Nothing here waits.
 pub trait Inbound: Send + Sync + 'static {
-    /// A message of another member. What does not fit is dropped.
-    fn receive(&self, message: Message);
+    /// A message of another member. Whether it was taken: what does not fit is dropped.
+    fn receive(&self, message: Message) -> bool;
 
     /// The last message to another member was not sent.
     fn unreachable(&self, member: MemberId);
@@ -82,6 +88,7 @@ pub struct Peers {
 struct Shared {
     identity: Identity,
     dialer: Dialer,
+    metrics: Arc<Metrics>,
     read_timeout: Duration,
     peers: RwLock<BTreeMap<MemberId, Arc<Peer>>>,
     /// Those who have left: they are told so, and never come back.
@@ -101,13 +108,15 @@ impl Peers {
     /// Nobody yet.
     ///
     /// * `network`: how requests are made.
+    /// * `read_timeout`: the silence that ends a stream.
     #[must_use]
-    pub fn new(identity: Identity, network: Network) -> Self {
+    pub fn new(identity: Identity, network: Network, read_timeout: Duration, metrics: Arc<Metrics>) -> Self {
         let Network { runtime, dialer, .. } = network;
         let shared = Shared {
             identity,
             dialer,
-            read_timeout: limits::PEER_SILENCE_MAX,
+            metrics,
+            read_timeout,
             peers: RwLock::default(),
             removed: RwLock::default(),
             inbound: OnceLock::new(),
@@ -138,10 +147,12 @@ impl Peers {
         members: impl Iterator<Item = &'a Member>,
         removed: impl Iterator<Item = MemberId>,
     ) {
-        for member in members.filter(|member| member.id != self.shared.identity.member) {
+        for member in members {
+            self.is_known(member.id, true);
             self.add(member.id, &member.peer_urls);
         }
         for id in removed {
+            self.is_known(id, false);
             if self.shared.removed.write().insert(id)
                 && let Some(peer) = self.shared.peers.write().remove(&id)
             {
@@ -151,12 +162,19 @@ impl Peers {
         }
     }
 
+    fn is_known(&self, id: MemberId, known: bool) {
+        let labels = [self.shared.identity.member, id].map(|id| format!("{:x}", id.0));
+        let gauge = &self.shared.metrics.handles.known_peers;
+        gauge.with_label_values(&[&labels[0], &labels[1]]).set(i64::from(known));
+    }
+
     /// What is queued for a member that has left may still be told to it: its own removal, above all.
     fn let_go(&self, peer: &Arc<Peer>) {
-        let stop = peer.stop.clone();
+        let (stop, counts) = (peer.stop.clone(), peer.counts.clone());
         self.shared.runtime.spawn(async move {
             tokio::time::sleep(limits::PEER_LET_GO).await;
             stop.cancel();
+            counts.active.set(0);
         });
     }
 
@@ -170,7 +188,9 @@ impl Peers {
         if let Some(peer) = peers.get(&id) {
             return peer.moved(urls);
         }
-        let (peer, queues) = Peer::new(id, urls, self.shared.stop.child_token());
+        let shared = &self.shared;
+        let counts = PeerCounts::new(&shared.metrics.handles, shared.identity.member, id);
+        let (peer, queues) = Peer::new(id, urls, shared.stop.child_token(), counts, shared.read_timeout / 3);
         tracing::info!("remote-peer-id" = format!("{:x}", id.0), "started remote peer");
         peers.insert(id, peer.clone());
         drop(peers);
@@ -181,9 +201,14 @@ impl Peers {
         }
     }
 
-    /// A sender whose membership this member has not applied yet: it can be answered all the same.
+    /// A sender whose membership this member has not applied yet: it can be answered all the same. Whoever knows the id of the cluster
+    /// can say so, so their number has a bound.
     fn add_stranger(&self, id: MemberId, urls: &[String]) {
-        if !self.shared.peers.read().contains_key(&id) {
+        let is_new = {
+            let peers = self.shared.peers.read();
+            !peers.contains_key(&id) && peers.len() < limits::PEERS_MAX
+        };
+        if is_new {
             self.add(id, urls);
         }
     }
@@ -192,6 +217,7 @@ impl Peers {
         for kind in [StreamKind::Message, StreamKind::Append] {
             self.shared.runtime.spawn(reader::run(self.clone(), peer.clone(), kind));
         }
+        self.shared.runtime.spawn(probe::run(self.clone(), peer.clone()));
     }
 
     /// Sends a message, at once or not at all. A snapshot goes with [`Peers::send_snapshot`].
@@ -259,8 +285,14 @@ impl Peers {
         Some(peer.attach(kind))
     }
 
+    /// What is counted of a member, if it is known.
+    fn counts(&self, id: MemberId) -> Option<PeerCounts> {
+        Some(self.shared.peers.read().get(&id)?.counts.clone())
+    }
+
     /// Tells the node that a message to a member was lost.
     fn lost(&self, peer: &Peer, error: &dyn std::fmt::Display) {
+        peer.counts.sent_failures.inc();
         peer.is_lost(error);
         if let Some(inbound) = self.inbound() {
             inbound.unreachable(peer.id);

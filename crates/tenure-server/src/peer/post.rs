@@ -54,6 +54,7 @@ async fn post(
 ) -> Result<(), PostError> {
     let url = peer.url().ok_or(DialError::NoUrl)?;
     let body = message.to_wire().encode_to_vec();
+    let bytes = body.len() as u64;
     let mut request = request(Method::POST, "/raft", Some(&peers.shared.identity), body)?;
     request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/protobuf"));
     let asking = async {
@@ -70,7 +71,10 @@ async fn post(
     let answer = timeout(within, asking).await.unwrap_or(Err(DialError::Timeout(within)));
     let answer = answer.inspect_err(|_| peer.pass_over(&url))?;
     match answer.status {
-        StatusCode::NO_CONTENT => Ok(()),
+        StatusCode::NO_CONTENT => {
+            peer.counts.sent_bytes.inc_by(bytes);
+            Ok(())
+        }
         // The same status says that the message is for somebody else, who was at that URL before.
         StatusCode::FORBIDDEN if answer.text().contains(REMOVED_SENDER) => Err(PostError::Removed),
         status => Err(PostError::Refused(status, answer.text())),

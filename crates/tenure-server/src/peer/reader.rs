@@ -64,10 +64,14 @@ async fn read(peers: &Peers, peer: &Peer, kind: StreamKind) -> Result<Infallible
         let frame = frame.map_err(|_| StreamEnd::Silent(shared.read_timeout))?.ok_or(StreamEnd::Closed)?;
         let frame = frame.map_err(DialError::Http)?;
         let Ok(data) = frame.into_data() else { continue };
+        peer.counts.received_bytes.inc_by(data.len() as u64);
         decoder.push(&data);
-        while let Some(message) = decoder.next_message()? {
-            if let Some(inbound) = peers.inbound() {
-                inbound.receive(message);
+        let next = |decoder: &mut FrameDecoder| {
+            decoder.next_message().inspect_err(|_| peer.counts.received_failures.inc())
+        };
+        while let Some(message) = next(&mut decoder)? {
+            if peers.inbound().is_some_and(|inbound| !inbound.receive(message)) {
+                peer.counts.received_failures.inc();
             }
         }
     }

@@ -1,5 +1,6 @@
 //! A snapshot on its way to another member: the message, then the database, in one request.
 
+use super::counts::SnapshotCount;
 use super::dial::{DialError, read_whole, request};
 use super::frames::put_sized;
 use super::link::Peer;
@@ -48,9 +49,12 @@ impl Peers {
         let peer = self.shared.peers.read().get(&message.to).cloned().ok_or(NotSent)?;
         let bytes = file.database_bytes();
         tracing::info!("remote-peer-id" = format!("{:x}", peer.id.0), bytes, "sending database snapshot");
+        let count = SnapshotCount::sent(&self.shared.metrics.handles, peer.id);
         let stop = peer.stop.clone();
         let sent = stop.run_until_cancelled(self.post_snapshot(&peer, &message, file)).await;
-        sent.unwrap_or(Err(SnapshotSendError::Gone))?;
+        sent.unwrap_or(Err(SnapshotSendError::Gone)).inspect_err(|_| peer.counts.sent_failures.inc())?;
+        count.arrived();
+        peer.counts.sent_bytes.inc_by(bytes);
         peer.is_heard();
         tracing::info!("remote-peer-id" = format!("{:x}", peer.id.0), bytes, "sent database snapshot");
         Ok(())

@@ -1,0 +1,237 @@
+//! What clients are told, and what is counted, when a cluster has lost its leader, its majority or a member. The errors are
+//! compared with those of a real etcd.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tenure_api::etcdserverpb::{
+    LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberPromoteRequest, PutRequest, RangeRequest,
+    cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
+};
+use tenure_harness::cluster::{Cluster, until};
+use tenure_harness::http;
+use tenure_harness::process::Target;
+use tonic::{Code, Status};
+
+fn programs() -> Vec<(Target, PathBuf)> {
+    let tenured = (Target::Tenured, PathBuf::from(env!("CARGO_BIN_EXE_tenured")));
+    let etcd = Target::Etcd35.directory().map(|directory| (Target::Etcd35, directory.join("etcd")));
+    [Some(tenured), etcd].into_iter().flatten().collect()
+}
+
+fn put_request(key: &str) -> PutRequest {
+    PutRequest { key: key.to_owned().into(), value: vec![b'v'; 100].into(), ..PutRequest::default() }
+}
+
+async fn kv(cluster: &Cluster, at: usize) -> KvClient<tonic::transport::Channel> {
+    KvClient::new(cluster.channel(at).await.expect("a connection"))
+}
+
+async fn fill(cluster: &Cluster, at: usize, prefix: &str, keys: usize) {
+    let mut kv = kv(cluster, at).await;
+    for key in 0..keys {
+        kv.put(put_request(&format!("{prefix}-{key:05}"))).await.expect("put");
+    }
+}
+
+/// All samples of a member, by name and labels.
+async fn samples(cluster: &Cluster, at: usize) -> BTreeMap<String, f64> {
+    let answer = http::request(&cluster.members[at].address(), "GET", "/metrics").await.expect("metrics");
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect()
+}
+
+/// What a query sums up: all samples of a name whose labels hold `label`.
+fn sum(samples: &BTreeMap<String, f64>, name: &str, label: &str) -> f64 {
+    let is_meant = |key: &str| key.split('{').next() == Some(name) && key.contains(label);
+    samples.iter().filter(|(key, _)| is_meant(key)).map(|(_, value)| value).sum()
+}
+
+async fn until_counted(
+    cluster: &Cluster,
+    at: usize,
+    what: &str,
+    is_so: impl Fn(&BTreeMap<String, f64>) -> bool,
+) {
+    let counted = until(what, || async { Ok(is_so(&samples(cluster, at).await).then_some(())) });
+    if let Err(error) = counted.await {
+        let all = samples(cluster, at).await;
+        let network: Vec<_> = all.iter().filter(|(name, _)| name.contains("network")).collect();
+        panic!("{error}: {network:#?}");
+    }
+}
+
+async fn ids(cluster: &Cluster) -> Vec<String> {
+    let mut ids = Vec::new();
+    for at in 0..cluster.members.len() {
+        let status = cluster.status(at).await.expect("a status");
+        ids.push(format!("{:x}", status.header.expect("a header").member_id));
+    }
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_counts_what_its_members_say() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let flags = ["--snapshot-count=50", "--snapshot-catchup-entries=20"];
+    let program = Path::new(env!("CARGO_BIN_EXE_tenured"));
+    let mut cluster = Cluster::start(program, directory.path(), 3, &flags).await.expect("a cluster");
+    fill(&cluster, 0, "early", 50).await;
+    let ids = ids(&cluster).await;
+    let leader = cluster.leader().await.expect("a leader");
+    for at in 0..3 {
+        until_counted(&cluster, at, "every member reaches every other", |found| {
+            (0..3).filter(|other| *other != at).all(|other| {
+                let (own, id) = (&ids[at], &ids[other]);
+                let pair = format!("Local=\"{own}\",Remote=\"{id}\"");
+                sum(found, "etcd_network_active_peers", &pair) == 1.0
+                    && sum(found, "etcd_network_disconnected_peers_total", &pair) == 0.0
+                    && sum(found, "etcd_network_peer_sent_bytes_total", &format!("To=\"{id}\"")) > 0.0
+                    && sum(found, "etcd_network_peer_received_bytes_total", &format!("From=\"{id}\"")) > 0.0
+                    && sum(found, "etcd_network_peer_round_trip_time_seconds_count", id) >= 1.0
+                    && sum(found, "etcd_network_peer_round_trip_time_seconds_sum", id) < 5.0
+            })
+        })
+        .await;
+        let found = samples(&cluster, at).await;
+        for id in &ids {
+            assert_eq!(sum(&found, "etcd_network_known_peers", &format!("Remote=\"{id}\"")), 1.0);
+        }
+        assert_eq!(sum(&found, "etcd_server_has_leader", ""), 1.0);
+        assert_eq!(sum(&found, "etcd_server_is_leader", ""), f64::from(u8::from(at == leader)));
+        assert_eq!(sum(&found, "etcd_server_leader_changes_seen_total", ""), 1.0);
+        assert!(sum(&found, "etcd_server_proposals_committed_total", "") >= 50.0);
+        assert!(sum(&found, "etcd_server_proposals_applied_total", "") >= 50.0);
+        assert_eq!(sum(&found, "etcd_server_proposals_pending", ""), 0.0);
+        assert_eq!(sum(&found, "etcd_server_proposals_failed_total", ""), 0.0);
+    }
+
+    // One goes, is missed, and comes back by a snapshot.
+    let away = (leader + 1) % 3;
+    cluster.members[away].kill().expect("it ran");
+    fill(&cluster, leader, "meanwhile", 300).await;
+    until_counted(&cluster, leader, "the other one is missed", |found| {
+        let pair = format!("Local=\"{}\",Remote=\"{}\"", ids[leader], ids[away]);
+        sum(found, "etcd_network_active_peers", &pair) == 0.0
+            && sum(found, "etcd_network_disconnected_peers_total", &pair) >= 1.0
+            && sum(found, "etcd_network_peer_sent_failures_total", &ids[away]) >= 1.0
+    })
+    .await;
+    cluster.members[away].launch().expect("it starts again");
+    cluster.ready(away).await.expect("it is back");
+    cluster.equal().await.expect("all equal");
+    until_counted(&cluster, leader, "a snapshot was sent", |found| {
+        sum(found, "etcd_network_snapshot_send_success", &ids[away]) == 1.0
+            && sum(found, "etcd_network_snapshot_send_total_duration_seconds_count", &ids[away]) == 1.0
+            && sum(found, "etcd_network_snapshot_send_inflights_total", &ids[away]) == 0.0
+    })
+    .await;
+    until_counted(&cluster, away, "a snapshot was received", |found| {
+        sum(found, "etcd_network_snapshot_receive_success", &ids[leader]) == 1.0
+            && sum(found, "etcd_network_snapshot_receive_total_duration_seconds_count", &ids[leader]) == 1.0
+            && sum(found, "etcd_network_snapshot_receive_failures", "") == 0.0
+            && sum(found, "etcd_server_snapshot_apply_in_progress_total", "") == 0.0
+    })
+    .await;
+
+    let mut members = ClusterClient::new(cluster.channel(leader).await.expect("a connection"));
+    let refused = members.member_promote(MemberPromoteRequest { id: 1234 }).await.expect_err("nobody");
+    assert_eq!(refused.message(), "etcdserver: member not found");
+    let found = samples(&cluster, leader).await;
+    assert_eq!(sum(&found, "etcd_server_learner_promote_failures", "member not found"), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_to_a_leader_that_hangs_is_answered_when_another_leads() {
+    for (target, program) in programs() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let cluster = Cluster::start(&program, directory.path(), 3, &[]).await.expect("a cluster");
+        let leader = cluster.leader().await.expect("a leader");
+        let follower = (leader + 1) % 3;
+        let mut kv = kv(&cluster, follower).await;
+        kv.put(put_request("before")).await.expect("put");
+        cluster.members[leader].freeze().expect("it stands still");
+        let asked = Instant::now();
+        let lost = kv.put(put_request("lost")).await.expect_err("it went to the leader that hangs");
+        let took = asked.elapsed();
+        let late = "etcdserver: request timed out";
+        assert!(lost.code() == Code::Unavailable && lost.message().starts_with(late), "{target}: {lost:?}");
+        if target == Target::Tenured {
+            assert_eq!(lost.message(), format!("{late}, possibly due to previous leader failure"));
+            assert!(took < Duration::from_millis(6_500), "{took:?}: etcd waits for 7 s");
+            let found = samples(&cluster, follower).await;
+            assert_eq!(sum(&found, "etcd_server_proposals_failed_total", ""), 1.0);
+        }
+        kv.put(put_request("after")).await.expect("another one leads");
+        cluster.members[leader].thaw().expect("it goes on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_without_a_majority_says_so() {
+    let mut told: BTreeMap<String, Vec<(Code, String)>> = BTreeMap::new();
+    for (target, program) in programs() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut cluster = Cluster::start(&program, directory.path(), 3, &[]).await.expect("a cluster");
+        let left = cluster.leader().await.expect("a leader");
+        for at in (0..3).filter(|at| *at != left) {
+            cluster.members[at].kill().expect("it ran");
+        }
+        let leaderless = until("it knows no leader", || async {
+            let found = cluster.status(left).await?;
+            Ok((found.leader == 0).then_some(()))
+        });
+        leaderless.await.expect("it steps down");
+        let range = RangeRequest { key: "a".into(), ..RangeRequest::default() };
+        let mut with_leader = tonic::Request::new(range.clone());
+        with_leader.metadata_mut().insert("hasleader", "true".parse().expect("a value"));
+        let (mut first, mut second, mut third) =
+            (kv(&cluster, left).await, kv(&cluster, left).await, kv(&cluster, left).await);
+        let channel = cluster.channel(left).await.expect("a connection");
+        let (mut lease, mut renewing) = (LeaseClient::new(channel.clone()), LeaseClient::new(channel));
+        let renewals = async {
+            let requests = tokio_stream::iter([LeaseKeepAliveRequest { id: 7 }]);
+            let mut answers = renewing.lease_keep_alive(requests).await?.into_inner();
+            answers.message().await
+        };
+        let life = lease.lease_time_to_live(LeaseTimeToLiveRequest { id: 7, keys: false });
+        let (read, put, refused, renewal, life) = tokio::join!(
+            first.range(range),
+            second.put(put_request("a")),
+            third.range(with_leader),
+            renewals,
+            life
+        );
+        let statuses: [Status; 5] = [
+            read.expect_err("a read"),
+            put.expect_err("a put"),
+            refused.expect_err("a read that wants a leader"),
+            renewal.expect_err("a renewal"),
+            life.expect_err("a life"),
+        ];
+        let texts = statuses.iter().map(|status| (status.code(), status.message().to_owned())).collect();
+        told.insert(target.to_string(), texts);
+        if target == Target::Tenured {
+            let found = samples(&cluster, left).await;
+            assert_eq!(sum(&found, "etcd_server_has_leader", ""), 0.0);
+            assert!(sum(&found, "etcd_server_slow_read_indexes_total", "") >= 1.0);
+            assert!(sum(&found, "etcd_server_proposals_failed_total", "") >= 1.0);
+        }
+    }
+    let unavailable = |text: &str| (Code::Unavailable, format!("etcdserver: {text}"));
+    let (timed_out, no_leader) = (unavailable("request timed out"), unavailable("no leader"));
+    for (target, texts) in told {
+        // etcd answers a put with its own deadline, which looks like the client's.
+        let put = if target == "tenured" {
+            timed_out.clone()
+        } else {
+            (Code::Unknown, "context deadline exceeded".to_owned())
+        };
+        let expected = [timed_out.clone(), put, no_leader.clone(), no_leader.clone(), no_leader.clone()];
+        assert_eq!(texts, expected, "{target}");
+    }
+}
