@@ -392,11 +392,7 @@ fn server_config(
         advertise_client_urls: settings.advertise_client_urls.clone(),
         initial_advertise_peer_urls: settings.initial_advertise_peer_urls.clone(),
         initial_cluster: initial_cluster(settings)?,
-        initial_cluster_token: if discovery.is_some() {
-            settings.discovery_token.clone()
-        } else {
-            settings.initial_cluster_token.clone()
-        },
+        initial_cluster_token: cluster_token(settings).to_owned(),
         discovery,
         initial_cluster_state: settings.initial_cluster_state,
         force_new_cluster: settings.force_new_cluster,
@@ -444,6 +440,13 @@ fn server_config(
         peer_tls: tls.peer,
         self_signed_cert_validity_years: tls.validity_years,
     })
+}
+
+fn cluster_token(settings: &Settings) -> &str {
+    match settings.discovery_endpoints.0.is_empty() {
+        true => &settings.initial_cluster_token,
+        false => &settings.discovery_token,
+    }
 }
 
 fn keepalive(settings: &Settings) -> Keepalive {
