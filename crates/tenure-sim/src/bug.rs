@@ -15,16 +15,25 @@ pub enum Bug {
     LosesEventAtCompaction,
     /// The clock of leases of who leads no more runs on, and he revokes what it says is over.
     OldLeaderRevokes,
+    /// A read is answered though users or roles have changed since its client was let in.
+    IgnoresAuthRevision,
+    /// A command is applied in the name of somebody whose authentication is outdated.
+    AppliesOutdatedIdentity,
+    /// Another member's state is taken over without its leases.
+    InstallsWithoutLeases,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 6] = [
+    pub const ALL: [Bug; 9] = [
         Bug::SkipsFsync,
         Bug::AcknowledgesBeforeQuorum,
         Bug::ReadsWithoutReadIndex,
         Bug::AppliesTwiceAfterRestart,
         Bug::LosesEventAtCompaction,
         Bug::OldLeaderRevokes,
+        Bug::IgnoresAuthRevision,
+        Bug::AppliesOutdatedIdentity,
+        Bug::InstallsWithoutLeases,
     ];
 }

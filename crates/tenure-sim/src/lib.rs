@@ -6,7 +6,9 @@
 //!
 //! What is checked: every answer and every read; after every restart that the log holds all that was acknowledged, entry by entry, and
 //! that applying it again gives the same answers; HashKV, all keys, revisions, compaction and leases against the model; that no lease
-//! ends early or lives for ever; that nothing is applied that nobody asked for, or twice.
+//! ends early or lives for ever; that nothing is applied that nobody asked for, or twice. In a cluster also: who is refused and why, by his
+//! roles or by an alarm, and that no read is answered that its client may not see; which changes of members are refused; that whoever
+//! is removed is needed no more.
 
 pub mod bug;
 pub mod cluster;

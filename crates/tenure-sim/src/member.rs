@@ -505,8 +505,11 @@ impl Member {
     /// Puts another member's state, which has been received, in the place of this one's.
     fn take_over(&mut self, position: LogPosition) -> Result<(), Failure> {
         let incoming = self.incoming.remove(&position);
-        let Incoming { installation, tables } =
+        let Incoming { installation, mut tables } =
             incoming.ok_or_else(|| format!("the snapshot at {position:?} was never received"))?;
+        if self.bug == Some(Bug::InstallsWithoutLeases) {
+            tables.retain(|row| !matches!(row, TableChange::LeasePut(_)));
+        }
         let restored = installation.finish(position, tables).map_err(text)?;
         let mut state = StateMachine::default();
         store::restore(&self.store, &restored, &mut state).map_err(text)?;
@@ -577,8 +580,13 @@ impl Member {
             }
             EntryKind::Normal => {
                 let request = Request::decode(entry.data.clone()).map_err(text)?;
+                let mut applied = request.clone();
+                let identity = &mut applied.header.identity;
+                if self.bug == Some(Bug::AppliesOutdatedIdentity) && identity.auth_revision > 0 {
+                    identity.auth_revision = u64::MAX;
+                }
                 let effects =
-                    self.state.apply(&self.store, entry.index, entry.term, &request).map_err(text)?;
+                    self.state.apply(&self.store, entry.index, entry.term, &applied).map_err(text)?;
                 Ok((Some(request), effects))
             }
             EntryKind::ConfChange | EntryKind::ConfChangeV2 => {

@@ -2,11 +2,14 @@
 
 use crate::random::Random;
 use bytes::Bytes;
+use std::collections::VecDeque;
 use tenure_core::command::{
-    Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseGrant, LeaseRevoke, Op, Put,
-    RangeQuery, SortOrder, SortTarget, Txn,
+    AlarmAction, AlarmCommand, AlarmType, AuthCommand, Authenticate, Command, Compact, Compare,
+    CompareResult, CompareTarget, DeleteRange, LeaseGrant, LeaseRevoke, Op, Permission, PermissionKind, Put,
+    RangeQuery, RoleGrantPermission, RoleRevokePermission, SortOrder, SortTarget, Txn, UserAdd,
+    UserChangePassword, UserRole,
 };
-use tenure_core::types::{Key, KeyRange, LeaseId, RangeEnd, Revision};
+use tenure_core::types::{Key, KeyRange, LeaseId, MemberId, RangeEnd, Revision, Secret};
 
 /// Leases that a client may name.
 pub const LEASES: i64 = 5;
@@ -23,7 +26,13 @@ pub struct Workload {
     leases: Vec<LeaseId>,
     /// Whether a lease that is granted never had its id before.
     grants_new_ids: bool,
+    /// What switches authentication on, as far as that is still to be asked for.
+    setup: VecDeque<AuthCommand>,
 }
+
+/// Users that clients are.
+pub const USERS: [&str; 4] = ["root", "ann", "bob", "cid"];
+const ROLES: [&str; 3] = ["root", "reader", "writer"];
 
 /// What a request can refer to.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +48,7 @@ impl Workload {
     #[must_use]
     pub fn new(random: Random) -> Self {
         let leases = (1..=LEASES).map(LeaseId).collect();
-        Self { random, serial: 0, leases, grants_new_ids: false }
+        Self { random, serial: 0, leases, grants_new_ids: false, setup: VecDeque::new() }
     }
 
     /// From now on each lease that is granted has another id, so that whatever is said of a lease is said of this one.
@@ -72,6 +81,97 @@ impl Workload {
                 let revision = self.random.between(current.compacted.max(0) - 1, current.revision + 1);
                 Command::Compact(Compact { revision: Revision(revision), physical: self.random.chance(20) })
             }
+        }
+    }
+
+    /// From now on whoever administers first makes users and roles and switches authentication on.
+    pub fn use_auth(&mut self) {
+        self.setup.extend(USERS.iter().take(3).map(|user| user_add(user)));
+        self.setup.extend(ROLES.iter().skip(1).map(|role| AuthCommand::RoleAdd((*role).into())));
+        let everything = KeyRange::everything();
+        for (role, kind, range) in [
+            ("reader", PermissionKind::Read, everything.clone()),
+            ("writer", PermissionKind::ReadWrite, everything),
+        ] {
+            let permission = Some(Permission { kind, range });
+            self.setup.push_back(AuthCommand::RoleGrantPermission(RoleGrantPermission {
+                role: role.into(),
+                permission,
+            }));
+        }
+        for (user, role) in [("root", "root"), ("ann", "writer"), ("bob", "reader")] {
+            self.setup.push_back(AuthCommand::UserGrantRole(user_role(user, role)));
+        }
+        self.setup.push_back(AuthCommand::Enable);
+    }
+
+    /// Whether authentication is still to be switched on.
+    #[must_use]
+    pub fn is_setting_up(&self) -> bool {
+        !self.setup.is_empty()
+    }
+
+    /// A command has been applied.
+    pub fn note_applied(&mut self, command: &AuthCommand) {
+        self.setup.pop_front_if(|next| next == command);
+    }
+
+    /// What somebody asks who may do everything.
+    pub fn administer(&mut self, with_auth: bool, members: &[MemberId]) -> Command {
+        if let Some(command) = self.setup.front() {
+            return Command::Auth(command.clone());
+        }
+        if !with_auth || self.random.chance(10) {
+            return Command::Alarm(self.alarm(members));
+        }
+        Command::Auth(self.auth_command())
+    }
+
+    /// More is cleared than raised: nothing happens meanwhile.
+    fn alarm(&mut self, members: &[MemberId]) -> AlarmCommand {
+        let (get, raise, clear) = (AlarmAction::Get, AlarmAction::Activate, AlarmAction::Deactivate);
+        let (nospace, corrupt) = (Some(AlarmType::NoSpace), Some(AlarmType::Corrupt));
+        AlarmCommand {
+            action: *self.random.pick(&[get, get, raise, clear, clear, clear, clear, clear]),
+            member: *self.random.pick(members),
+            alarm: *self.random.pick(&[nospace, nospace, nospace, corrupt, None]),
+        }
+    }
+
+    fn auth_command(&mut self) -> AuthCommand {
+        let user: String = (*self.random.pick(&USERS)).into();
+        let role: String = (*self.random.pick(&ROLES)).into();
+        match self.random.below(100) {
+            0..8 => user_add(&user),
+            8..12 => AuthCommand::UserDelete(user),
+            12..17 => {
+                let hashed_password = Secret("aGFzaA==".into());
+                AuthCommand::UserChangePassword(UserChangePassword { name: user, hashed_password })
+            }
+            17..35 => AuthCommand::UserGrantRole(UserRole { user, role }),
+            35..43 => AuthCommand::UserRevokeRole(UserRole { user, role }),
+            43..48 => AuthCommand::RoleAdd(role),
+            48..50 => AuthCommand::RoleDelete(role),
+            50..70 => {
+                let kind = *self.random.pick(&[
+                    PermissionKind::Read,
+                    PermissionKind::Write,
+                    PermissionKind::ReadWrite,
+                    PermissionKind::ReadWrite,
+                ]);
+                let range = self.range();
+                let permission = self.random.chance(95).then_some(Permission { kind, range });
+                AuthCommand::RoleGrantPermission(RoleGrantPermission { role, permission })
+            }
+            70..80 => {
+                let range = if self.random.chance(50) { KeyRange::everything() } else { self.range() };
+                AuthCommand::RoleRevokePermission(RoleRevokePermission { role, range })
+            }
+            80..88 => {
+                AuthCommand::Authenticate(Authenticate { name: user, simple_token: Secret("token".into()) })
+            }
+            88..90 => AuthCommand::Disable,
+            _ => AuthCommand::Enable,
         }
     }
 
@@ -195,4 +295,17 @@ impl Workload {
             _ => Op::Range(self.query(current)),
         }
     }
+}
+
+fn user_add(name: &str) -> AuthCommand {
+    let no_password = name == "cid";
+    AuthCommand::UserAdd(UserAdd {
+        name: name.into(),
+        hashed_password: Secret("aGFzaA==".into()),
+        no_password,
+    })
+}
+
+fn user_role(user: &str, role: &str) -> UserRole {
+    UserRole { user: user.into(), role: role.into() }
 }

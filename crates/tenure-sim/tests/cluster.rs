@@ -19,12 +19,7 @@ fn seeds_come_right() {
     let mut all = Story::default();
     for seed in first..first + number("TENURE_SIM_SEEDS", 24) {
         match run_cluster(seed, members(seed), None, false) {
-            Ok(story) => {
-                all.entries += story.entries;
-                all.elections += story.elections;
-                all.changes += story.changes;
-                all.installed += story.installed;
-            }
+            Ok(story) => all.add(&story),
             Err(report) => panic!(
                 "{report}\nrun `cargo run -p tenure-sim -- --members {} --first {seed} --seeds 1 --verbose` for all of it",
                 members(seed)
@@ -33,6 +28,7 @@ fn seeds_come_right() {
     }
     // What does not happen proves nothing.
     assert!(all.entries > 2_000 && all.elections > 40 && all.changes > 40 && all.installed > 20, "{all:?}");
+    assert!(all.forbidden > 20 && all.alarmed > 20, "{all:?}");
 }
 
 #[test]
@@ -85,4 +81,22 @@ fn an_event_that_is_lost_at_a_compaction_is_found() {
 fn a_revocation_by_an_old_leader_is_found() {
     let (_, failure) = find(Bug::OldLeaderRevokes, 40);
     assert!(failure.contains("but lives until"), "{failure}");
+}
+
+#[test]
+fn a_read_that_is_answered_at_another_auth_revision_is_found() {
+    let (_, failure) = find(Bug::IgnoresAuthRevision, 200);
+    assert!(failure.contains("tells"), "{failure}");
+}
+
+#[test]
+fn a_command_in_the_name_of_an_outdated_identity_is_found() {
+    let (_, failure) = find(Bug::AppliesOutdatedIdentity, 40);
+    assert!(failure.contains("must be Err(AuthOldRevision)"), "{failure}");
+}
+
+#[test]
+fn a_snapshot_that_is_installed_without_its_leases_is_found() {
+    let (_, failure) = find(Bug::InstallsWithoutLeases, 8);
+    assert!(failure.contains("one member has"), "{failure}");
 }

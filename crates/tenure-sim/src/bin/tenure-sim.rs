@@ -65,12 +65,7 @@ struct Total {
 
 impl Total {
     fn add(&mut self, seed: u64, story: &Story) {
-        self.story.trace ^= story.trace.rotate_left((seed % 64) as u32);
-        self.story.entries += story.entries;
-        self.story.answered += story.answered;
-        self.story.installed += story.installed;
-        self.story.elections += story.elections;
-        self.story.changes += story.changes;
+        self.story.add(&Story { trace: story.trace.rotate_left((seed % 64) as u32), ..*story });
     }
 }
 
@@ -115,10 +110,11 @@ fn main() -> ExitCode {
         }
     });
     let Total { failures, story } = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Story { trace, entries, answered, installed, elections, changes } = story;
+    let Story { trace, entries, answered, installed, elections, changes, forbidden, alarmed } = story;
     if options.members != [1] {
         println!(
-            "{entries} entries, {answered} answers, {elections} leaders, {changes} changes of members, {installed} snapshots installed"
+            "{entries} entries, {answered} answers, {elections} leaders, {changes} changes of members, {installed} snapshots installed, \
+             {forbidden} refusals by authentication and {alarmed} by alarms"
         );
     }
     println!(

@@ -2,7 +2,7 @@
 
 use crate::check::{Change, History, Lease, LeaseEvent};
 use crate::member::Failure;
-use crate::model::Model;
+use crate::model::{Auth, Members, Model};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -38,6 +38,9 @@ pub struct Agreed {
     /// Entry n is at place n-1.
     done: Vec<Done>,
     pub model: Model,
+    members: Members,
+    /// Users and roles from each entry on that has changed them.
+    auths: BTreeMap<LogIndex, Auth>,
     /// What clients asked for, and what is not applied of it.
     issued: BTreeMap<RequestId, Command>,
     refused: BTreeSet<RequestId>,
@@ -100,11 +103,21 @@ impl Agreed {
         }
         let by = request.as_ref().map(|request| request.header.id);
         let by = by.filter(|id| self.issued.contains_key(id));
+        if done.entry.kind == EntryKind::ConfChange {
+            self.check_conf_change(&done)?;
+        }
         if let Some(Request { header, command }) = request {
             self.check_asked(header.id, &command)?;
-            let expected = self.model.execute(&command);
+            let expected = self.model.execute_as(&header.identity, done.entry.index, &command);
+            if matches!(command, Command::Auth(_)) {
+                self.auths.insert(done.entry.index, self.model.auth().clone());
+            }
             if done.outcome != expected {
-                return Err(format!("{command:?} must be {expected:?}, but is {:?}", done.outcome));
+                let who = header.identity;
+                return Err(format!(
+                    "{command:?} of {who:?} must be {expected:?}, but is {:?}",
+                    done.outcome
+                ));
             }
             self.note_lease(now, &command, &done.outcome, by.is_some());
         }
@@ -117,6 +130,22 @@ impl Agreed {
         let news = done.news();
         self.done.push(done);
         Ok(news)
+    }
+
+    fn check_conf_change(&mut self, done: &Done) -> Result<(), Failure> {
+        let change = ConfChange::decode(done.entry.data.clone()).map_err(|error| error.to_string())?;
+        let expected = self.members.change(&change);
+        let found = done.outcome.as_ref().map(|_| ()).map_err(|error| *error);
+        if found == expected {
+            Ok(())
+        } else {
+            Err(format!("{change:?} must be {expected:?}, but is {found:?}"))
+        }
+    }
+
+    /// Users and roles as a member has them that has applied everything up to `index`.
+    pub fn auth_at(&self, index: LogIndex) -> Auth {
+        self.auths.range(..=index).next_back().map(|(_, auth)| auth.clone()).unwrap_or_default()
     }
 
     /// An entry is what a client asked for, once, or what a leader does by itself.

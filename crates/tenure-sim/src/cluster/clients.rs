@@ -5,16 +5,21 @@ use super::network::HostAt;
 use super::{Cluster, Event, Watcher};
 use crate::bug::Bug;
 use crate::check::{
-    Answer, KeyRange as Watched, LeaseEvent, Operation as Seen, RangeEnd as WatchedEnd, WatchStep, What,
+    Answer, KeyRange as Watched, LeaseEvent, Operation as Seen, RangeEnd as WatchedEnd, Watch, WatchStep,
+    What,
 };
 use crate::member::{Failure, Member};
 use crate::workload::Current;
 use std::time::Duration;
-use tenure_core::command::{Command, RangeQuery, Request, RequestHeader};
+use tenure_core::command::{
+    AlarmAction, AlarmCommand, AlarmType, Command, Identity, RangeQuery, Request, RequestHeader,
+};
 use tenure_core::mvcc;
 use tenure_core::node::{Input, LeaseRefusal, Proposal, ReadTicket};
-use tenure_core::state::{OpOutcome, Outcome, Response, TxnOutcome, txn_is_read_only};
-use tenure_core::types::{KeyRange, KvView, LeaseId, RangeEnd, RecordRevision, Revision};
+use tenure_core::state::{
+    self, Access, AlarmEntry, OpOutcome, Outcome, Response, TxnOutcome, txn_is_read_only,
+};
+use tenure_core::types::{KeyRange, KvView, LeaseId, MemberId, RangeEnd, RecordRevision, Revision};
 
 /// A client waits so long for an answer.
 const PATIENCE_MICROS: u64 = 7_000_000;
@@ -29,6 +34,13 @@ pub struct Client {
     pub think_micros_max: u64,
     /// Whether it keeps leases alive and does little else.
     pub keeps_leases: bool,
+    /// Whether it is also who administers the cluster.
+    pub administers: bool,
+    /// Who it is, if anybody asks.
+    pub user: &'static str,
+    /// Whether its token says since when it is known, and if so, since which auth revision.
+    pub has_signed_token: bool,
+    pub known_since: Option<u64>,
 }
 
 /// What a client waits for.
@@ -65,8 +77,16 @@ impl Cluster {
             self.clients[at].host = *self.random.pick(&running);
         }
         let host = self.clients[at].host;
-        let keeps_leases = self.clients[at].keeps_leases && self.random.chance(80);
-        let ask = if keeps_leases { Ask::Renew(self.workload.lease()) } else { self.ask() };
+        let administers = self.clients[at].administers;
+        let ask = if administers && (self.workload.is_setting_up() || self.random.chance(30)) {
+            let members: Vec<MemberId> = self.hosts.iter().map(|host| host.id).collect();
+            let command = self.workload.administer(self.has_auth, &members);
+            Ask::Write { command, place: None }
+        } else if self.clients[at].keeps_leases && self.random.chance(80) {
+            Ask::Renew(self.workload.lease())
+        } else {
+            self.ask()
+        };
         let op = self.next_operation;
         self.next_operation += 1;
         let (called, run) = (self.next_moment(), self.hosts[host].run);
@@ -135,8 +155,25 @@ impl Cluster {
         !leads_alone && self.bug != Some(Bug::ReadsWithoutReadIndex)
     }
 
+    /// In whose name a client asks a member.
+    fn identify(&mut self, host: HostAt, client: usize) -> Identity {
+        let auth = self.hosts[host].member.as_ref().map(|member| &member.state.auth);
+        let Some(auth) = auth.filter(|auth| auth.is_enabled()) else { return Identity::default() };
+        let client = &mut self.clients[client];
+        let known_since = *client.known_since.get_or_insert(auth.revision());
+        let auth_revision = if client.has_signed_token { known_since } else { auth.revision() };
+        Identity { username: client.user.to_owned(), auth_revision }
+    }
+
     fn propose(&mut self, host: HostAt, op: usize, command: Command) -> Result<(), Failure> {
+        let Some(client) = self.operations.get(&op).map(|operation| operation.client) else { return Ok(()) };
+        let identity = self.identify(host, client);
         let Some(member) = &mut self.hosts[host].member else { return Ok(()) };
+        let cost = state::cost(&command);
+        if cost > 0 && self.quota_bytes.is_some_and(|quota| member.store.sizes().live_bytes + cost >= quota) {
+            self.end(op);
+            return self.raise_quota_alarm(host);
+        }
         let id = member.request_ids.next_id();
         self.hosts[host].proposals.insert(id, op);
         self.note(|| format!("m{} proposes {id:x?} {command:?}", host + 1));
@@ -148,17 +185,50 @@ impl Cluster {
             let what = What::Write { id: id.0, answer: Answer::Unknown };
             self.agreed.history.operations.push(Seen { called: *called, returned: None, what });
         }
+        self.hand_in_command(host, RequestHeader { id, identity }, command)
+    }
+
+    /// Proposes something that nobody waits for, in the name of a member.
+    pub(super) fn propose_by_member(&mut self, host: HostAt, command: Command) -> Result<(), Failure> {
+        let Some(member) = &mut self.hosts[host].member else { return Ok(()) };
+        let header = RequestHeader { id: member.request_ids.next_id(), identity: Identity::of_cluster() };
+        self.hand_in_command(host, header, command)
+    }
+
+    fn hand_in_command(
+        &mut self,
+        host: HostAt,
+        header: RequestHeader,
+        command: Command,
+    ) -> Result<(), Failure> {
+        let id = header.id;
         self.agreed.issue(id, command.clone());
-        let header = RequestHeader { id, ..RequestHeader::default() };
         let proposal = Proposal { id, data: Request { header, command }.encode() };
         self.with(host, |member, clock| member.hand_in(clock, Input::Propose(vec![proposal]))).map(drop)
+    }
+
+    /// What a write would take over the quota is refused, and everybody hears of it (Q2).
+    fn raise_quota_alarm(&mut self, host: HostAt) -> Result<(), Failure> {
+        let Some(member) = &self.hosts[host].member else { return Ok(()) };
+        let (member, alarms) = (self.hosts[host].id, &member.state.alarms);
+        if alarms.contains(AlarmEntry { member, alarm: AlarmType::NoSpace }) {
+            return Ok(());
+        }
+        let (action, alarm) = (AlarmAction::Activate, Some(AlarmType::NoSpace));
+        self.propose_by_member(host, Command::Alarm(AlarmCommand { action, member, alarm }))
     }
 
     /// Ends an operation, whose client goes on.
     fn end(&mut self, op: usize) -> Option<Operation> {
         let operation = self.operations.remove(&op)?;
         let client = operation.client;
-        let delay = self.random.below(self.clients[client].think_micros_max);
+        let Client { administers, think_micros_max, .. } = self.clients[client];
+        let think_micros_max = match administers && self.has_auth {
+            true if self.workload.is_setting_up() => 10_000,
+            true => think_micros_max.min(100_000),
+            false => think_micros_max,
+        };
+        let delay = self.random.below(think_micros_max);
         self.schedule(delay, Event::Client(client));
         Some(operation)
     }
@@ -183,9 +253,14 @@ impl Cluster {
     }
 
     fn write_ended(&mut self, op: usize, answered: Answer) {
-        let Some(Operation { ask: Ask::Write { place: Some(place), .. }, .. }) = self.end(op) else { return };
+        let Some(Operation { client, ask: Ask::Write { place: Some(place), .. }, .. }) = self.end(op) else {
+            return;
+        };
         let returned = self.next_moment();
         self.story.answered += 1;
+        if matches!(answered, Answer::Refused) {
+            self.log_in_again(client);
+        }
         let seen = &mut self.agreed.history.operations[place];
         seen.returned = Some(returned);
         if let What::Write { answer, .. } = &mut seen.what {
@@ -211,12 +286,74 @@ impl Cluster {
         Ok(())
     }
 
-    /// Serves a read from what the member has.
+    /// A client that was refused gets another token, sometimes.
+    fn log_in_again(&mut self, client: usize) {
+        if self.random.chance(70) {
+            self.clients[client].known_since = None;
+        }
+    }
+
+    /// A read may be served from what the member has, if its client may read that.
     pub(super) fn serve(&mut self, at: HostAt, op: usize) -> Result<(), Failure> {
+        let Some(Operation { client, run, ask: Ask::Read { query, .. }, .. }) = self.operations.get(&op)
+        else {
+            return Ok(());
+        };
+        let (client, run, range) = (*client, *run, query.range.clone());
+        let identity = self.identify(at, client);
+        let Some(Member { state, .. }) = &self.hosts[at].member else { return Ok(()) };
+        let found = state.authorize(&identity, Access::Read(&range));
+        let expected = self.agreed.auth_at(state.applied()).check_read(&identity, &range);
+        if found != expected {
+            return Err(format!("m{}: {identity:?} reads {range:?}: {found:?}, not {expected:?}", at + 1));
+        }
+        if found.is_err() {
+            self.end(op);
+            self.story.forbidden += 1;
+            self.log_in_again(client);
+            return Ok(());
+        }
+        let auth_revision = identity.auth_revision;
+        if auth_revision == 0 {
+            return self.tell(at, op, 0);
+        }
+        // Between the permission and the answer something can be applied.
+        let range = *self.random.pick(&[1, 3_000, 60_000]);
+        let delay = self.random.below(range);
+        self.schedule(delay, Event::Tell { host: at, run, op, auth_revision });
+        Ok(())
+    }
+
+    /// A read that was let in at an auth revision is answered. 0 is that of whom nobody asked who he is.
+    pub(super) fn told(
+        &mut self,
+        host: HostAt,
+        run: u64,
+        op: usize,
+        auth_revision: u64,
+    ) -> Result<(), Failure> {
+        if self.hosts[host].run != run || self.hosts[host].member.is_none() {
+            self.break_off(op);
+            return Ok(());
+        }
+        self.tell(host, op, auth_revision)
+    }
+
+    fn tell(&mut self, at: HostAt, op: usize, auth_revision: u64) -> Result<(), Failure> {
         let Some(operation) = self.end(op) else { return Ok(()) };
-        let Operation { called, run, host, ask, .. } = operation;
+        let Operation { client, called, run, host, ask, .. } = operation;
         let Ask::Read { query, is_plain, is_linearizable } = ask else { return Ok(()) };
         let Some(Member { state, store, .. }) = &self.hosts[at].member else { return Ok(()) };
+        let is_outdated = auth_revision > 0 && state.auth.revision() != auth_revision;
+        if is_outdated && self.bug != Some(Bug::IgnoresAuthRevision) {
+            return Ok(());
+        }
+        let user = self.clients[client].user;
+        let newest = Identity { username: user.to_owned(), auth_revision: u64::MAX };
+        let allowed = self.agreed.auth_at(state.applied()).check_read(&newest, &query.range);
+        if auth_revision > 0 && allowed.is_err() {
+            return Err(format!("m{} tells {user} of {:?}: {allowed:?}", at + 1, query.range));
+        }
         let (revision, compacted) = (state.mvcc.revision().0, state.mvcc.compacted().0);
         let found = mvcc::range(&state.mvcc, store, &query).map_err(|error| error.to_string());
         let expected = self.agreed.model.range_at(&query, revision, compacted);
@@ -235,10 +372,24 @@ impl Cluster {
         Ok(())
     }
 
+    /// A watcher ends and another begins, somewhere in the past or not far in the future.
+    fn watch_anew(&mut self, at: usize) {
+        let next = self.random.between(1, self.agreed.model.revision() + 3);
+        let range = watched(self.workload.range());
+        let seen = Watch { range, from: next, steps: Vec::new(), is_complete: false };
+        let watcher = &mut self.watchers[at];
+        watcher.next = next;
+        let ended = std::mem::replace(&mut watcher.seen, seen);
+        self.agreed.history.watches.push(ended);
+    }
+
     /// A watcher looks for what is new, at the member that it is connected to.
     pub(super) fn watch(&mut self, at: usize) -> Result<(), Failure> {
         let delay = 2_000 + self.random.below(200_000);
         self.schedule(delay, Event::Watch(at));
+        if self.random.chance(2) && !self.is_quiet {
+            self.watch_anew(at);
+        }
         let host = self.watchers[at].host;
         let is_frozen = self.hosts[host].frozen_until > self.now;
         if self.hosts[host].member.is_none() || is_frozen || self.random.chance(5) {

@@ -111,7 +111,7 @@ impl Cluster {
     }
 
     /// A member that believes that it leads.
-    fn leader(&self) -> Option<HostAt> {
+    pub(super) fn leader(&self) -> Option<HostAt> {
         let leads =
             |host: &Host| host.member.as_ref().is_some_and(|member| member.status().role == Role::Leader);
         self.hosts.iter().position(leads)
@@ -145,7 +145,7 @@ impl Cluster {
     fn change_members(&mut self, at: HostAt) -> Result<(), Failure> {
         let Some(ConfState { voters, learners, .. }) = self.conf_state() else { return Ok(()) };
         let count = voters.len() + learners.len();
-        let change = match self.random.below(10) {
+        let change = match self.random.below(13) {
             0..4 if count < MEMBERS_MAX && self.hosts.len() < HOSTS_MAX => Some(self.addition()),
             4..7 if !learners.is_empty() => {
                 Some((ConfChangeKind::AddVoter, *self.random.pick(&learners), true))
@@ -154,12 +154,29 @@ impl Cluster {
                 let all: Vec<MemberId> = voters.iter().chain(&learners).copied().collect();
                 Some((ConfChangeKind::Remove, *self.random.pick(&all), false))
             }
+            10 | 11 if !voters.is_empty() => {
+                Some((ConfChangeKind::Update, *self.random.pick(&voters), false))
+            }
+            // As likely as not it makes no sense.
+            12 => {
+                let kinds = [ConfChangeKind::AddVoter, ConfChangeKind::AddLearner, ConfChangeKind::Remove];
+                let about = id_of(self.random.place(self.hosts.len()));
+                Some((*self.random.pick(&kinds), about, self.random.chance(50)))
+            }
             _ => None,
         };
         let Some((kind, about, is_promote)) = change else { return Ok(()) };
+        let mut described = description(about.0 as usize - 1);
+        if kind == ConfChangeKind::Update {
+            // Sometimes to where another is.
+            described.peer_urls = match self.random.chance(20) {
+                true => description(self.random.place(self.hosts.len())).peer_urls,
+                false => vec![format!("http://m{about}:{}", self.random.between(1, 9_999))],
+            };
+        }
         let context = match kind {
             ConfChangeKind::Remove => bytes::Bytes::new(),
-            _ => description(about.0 as usize - 1).to_change_context(is_promote).into(),
+            _ => described.to_change_context(is_promote).into(),
         };
         self.note(|| format!("m{} proposes {kind:?} of m{about}", at + 1));
         self.with(at, |member, clock| {

@@ -6,6 +6,8 @@ use crate::check::{self, LeaseEvent};
 use crate::member::Failure;
 use crate::workload::TTL_SECONDS_MAX;
 use std::time::Duration;
+use tenure_core::command::{AlarmAction, AlarmCommand, Command};
+use tenure_core::state::AlarmEntry;
 
 /// A cluster in which nothing goes wrong any more comes right within this time.
 const COME_RIGHT_MICROS: u64 = 40_000_000;
@@ -33,7 +35,12 @@ impl Cluster {
         self.is_quiet = true;
         loop {
             self.run_until(self.now + STEP_MICROS)?;
-            if self.are_equal() && self.operations.is_empty() && self.are_watchers_current() {
+            self.clear_alarms()?;
+            if !self.agreed.model.has_alarm()
+                && self.are_equal()
+                && self.operations.is_empty()
+                && self.are_watchers_current()
+            {
                 break;
             }
             if self.now > end {
@@ -49,6 +56,18 @@ impl Cluster {
             }
         }
         if are_members == 0 { Err("nobody is left".into()) } else { Ok(()) }
+    }
+
+    /// Whoever leads is asked to clear every alarm, until none is left.
+    fn clear_alarms(&mut self) -> Result<(), Failure> {
+        let raised: Vec<_> = self.agreed.model.alarms().collect();
+        if let Some(leader) = self.leader().filter(|_| self.random.chance(30)) {
+            for AlarmEntry { member, alarm } in raised {
+                let (action, alarm) = (AlarmAction::Deactivate, Some(alarm));
+                self.propose_by_member(leader, Command::Alarm(AlarmCommand { action, member, alarm }))?;
+            }
+        }
+        Ok(())
     }
 
     fn are_equal(&self) -> bool {

@@ -99,7 +99,11 @@ impl Host {
             place,
             run: 0,
             booted: 0,
-            clock_micros: random.between(CLOCK_MICROS_MIN, CLOCK_MICROS_MAX) as u64,
+            clock_micros: match random.below(4) {
+                0 => CLOCK_MICROS_MIN as u64,
+                1 => CLOCK_MICROS_MAX as u64,
+                _ => random.between(CLOCK_MICROS_MIN, CLOCK_MICROS_MAX) as u64,
+            },
             frozen_until: 0,
             scheduled: [false; THREADS],
             sync_failed: false,

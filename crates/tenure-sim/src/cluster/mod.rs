@@ -18,14 +18,16 @@ use crate::check::{Bounds, Watch};
 use crate::member::{ELECTION_TICKS, Failure, MemberOptions, NodeBounds, TICK};
 use crate::random::Random;
 use crate::trace::Trace;
-use crate::workload::Workload;
+use crate::workload::{USERS, Workload};
 use agreed::Agreed;
 use clients::{Client, Operation, watched};
 use host::{Host, Place, description};
 use network::{HostAt, Network, Packet, Quality};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tenure_api::error::EtcdError;
 use tenure_core::node::Input;
+use tenure_core::state::Outcome;
 use tenure_core::types::{ClusterId, MemberId};
 
 /// How exact leases are in a cluster whose clocks run at most 3 % fast or slow. A renewal that was answered is kept by whoever leads
@@ -67,6 +69,13 @@ enum Event {
         to: MemberId,
         arrived: bool,
     },
+    /// A read that was let in is answered.
+    Tell {
+        host: HostAt,
+        run: u64,
+        op: usize,
+        auth_revision: u64,
+    },
     /// A client has nothing to do.
     Client(usize),
     GiveUp(usize),
@@ -97,8 +106,36 @@ pub struct Story {
     pub installed: u64,
     /// Elections that were won.
     pub elections: u64,
-    /// Members that were added, promoted or removed.
+    /// Members that were added, promoted, updated or removed.
     pub changes: u64,
+    /// What was refused because of who asked.
+    pub forbidden: u64,
+    /// What was refused because of an alarm.
+    pub alarmed: u64,
+}
+
+impl Story {
+    fn note(&mut self, outcome: &Outcome) {
+        match outcome {
+            Err(EtcdError::AuthOldRevision | EtcdError::PermissionDenied | EtcdError::UserEmpty) => {
+                self.forbidden += 1;
+            }
+            Err(EtcdError::NoSpace | EtcdError::Corrupt) => self.alarmed += 1,
+            _ => {}
+        }
+    }
+
+    /// Adds what another run came to.
+    pub fn add(&mut self, other: &Story) {
+        self.trace ^= other.trace;
+        self.entries += other.entries;
+        self.answered += other.answered;
+        self.installed += other.installed;
+        self.elections += other.elections;
+        self.changes += other.changes;
+        self.forbidden += other.forbidden;
+        self.alarmed += other.alarmed;
+    }
 }
 
 /// Everything.
@@ -124,6 +161,9 @@ pub struct Cluster {
     /// Clients call nothing any more.
     is_quiet: bool,
     slow_disks: u64,
+    /// Whether users and roles are used, and what a store may hold.
+    has_auth: bool,
+    quota_bytes: Option<u64>,
     bug: Option<Bug>,
     story: Story,
 }
@@ -154,9 +194,15 @@ impl Cluster {
             (0..members).map(|at| Host::new(at, options.clone(), Place::Inside, &mut random)).collect();
         let mut workload = Workload::new(random.fork());
         workload.grant_new_ids();
+        let has_auth = random.chance(40);
+        if has_auth {
+            workload.use_auth();
+        }
         Self {
             network: Network::new(random.fork()),
             slow_disks: *random.pick(&[1, 1, 1, 10]),
+            has_auth,
+            quota_bytes: random.chance(20).then(|| random.between(4_000, 40_000) as u64),
             random,
             trace,
             now: 0,
@@ -206,7 +252,15 @@ impl Cluster {
             let thinks =
                 if keeps_leases { [100_000, 1_000_000, 4_000_000] } else { [20_000, 100_000, 600_000] };
             let think_micros_max = *self.random.pick(&thinks);
-            self.clients.push(Client { host, think_micros_max, keeps_leases });
+            self.clients.push(Client {
+                host,
+                think_micros_max,
+                keeps_leases,
+                administers: at == 1,
+                user: USERS[[1, 0, 2, 1, 3][at % 5]],
+                has_signed_token: self.random.chance(40),
+                known_since: None,
+            });
             self.schedule(0, Event::Client(at));
         }
         for at in 0..WATCHERS {
@@ -242,6 +296,7 @@ impl Cluster {
             Event::Call { host, .. }
             | Event::Turn { host, .. }
             | Event::Tick { host, .. }
+            | Event::Tell { host, .. }
             | Event::SnapshotSent { host, .. } => Some(*host),
             _ => None,
         };
@@ -261,6 +316,7 @@ impl Cluster {
             }
             Event::Boot(host) => self.boot(host),
             Event::Retire(host) => self.retire(host),
+            Event::Tell { host, run, op, auth_revision } => self.told(host, run, op, auth_revision),
             Event::Client(client) => self.client_calls(client),
             Event::GiveUp(op) => self.give_up(op),
             Event::Watch(watcher) => self.watch(watcher),

@@ -1,14 +1,14 @@
 //! How members run: their threads, their messages, what is noticed of them.
 
 use super::agreed::News;
-use super::host::{Asker, Place, THREADS, UPKEEP};
+use super::host::{Asker, Host, Place, THREADS, UPKEEP};
 use super::network::{Cargo, HostAt, Packet};
 use super::{Cluster, Event};
 use crate::bug::Bug;
 use crate::disk::Crash;
 use crate::member::{ELECTION_TICKS, Failure, LEASE_CHECKPOINT_INTERVAL, Member, Seen, TICK};
 use std::sync::Arc;
-use tenure_core::command::{Command, LeaseRevoke, Request, RequestHeader};
+use tenure_core::command::{Command, Identity, LeaseRevoke, MemberAttributesSet, Request, RequestHeader};
 use tenure_core::lease::LeaseClock;
 use tenure_core::node::{Input, LeaseRefusal, LeaseTicket, Message, MessageKind, Proposal};
 use tenure_core::state::{Outcome, WriteBatch};
@@ -97,9 +97,20 @@ impl Cluster {
                 committed.into_iter().try_for_each(|entry| self.agreed.check_logged(entry))?;
                 self.schedule(0, Event::Tick { host: at, run });
                 self.wake(at, UPKEEP);
-                self.take_up(at)
+                self.take_up(at)?;
+                if self.random.chance(50) { self.publish(at) } else { Ok(()) }
             }
         }
+    }
+
+    /// A member says its name and where clients find it.
+    fn publish(&mut self, at: HostAt) -> Result<(), Failure> {
+        let Host { id: member, run, .. } = self.hosts[at];
+        let (name, client_urls) = (format!("m{}", at + 1), vec![format!("http://m{}:{run}", at + 1)]);
+        self.propose_by_member(
+            at,
+            Command::MemberAttributesSet(MemberAttributesSet { member, name, client_urls }),
+        )
     }
 
     /// A member that was removed is taken away. Whoever stays has to get on without it.
@@ -339,6 +350,12 @@ impl Cluster {
         if is_first {
             self.note(|| format!("m{} applied {index} {id:x?} {outcome:?}", at + 1));
         }
+        if is_first {
+            if let Some(Request { command: Command::Auth(command), .. }) = &request {
+                self.workload.note_applied(command);
+            }
+            self.story.note(&outcome);
+        }
         let answer = outcome.clone();
         let now = self.true_time();
         let news = self.agreed.applied(now, entry, request, outcome, batch);
@@ -428,7 +445,7 @@ impl Cluster {
         let now = host.clock(self.now);
         let (Some(clock), Some(member)) = (&mut host.stray_clock, &mut host.member) else { return Ok(()) };
         let proposals = clock.expired(now, 100).into_iter().map(|id| {
-            let header = RequestHeader { id: member.request_ids.next_id(), ..RequestHeader::default() };
+            let header = RequestHeader { id: member.request_ids.next_id(), identity: Identity::of_cluster() };
             let command = Command::LeaseRevoke(LeaseRevoke { id });
             Proposal { id: header.id, data: Request { header, command }.encode() }
         });

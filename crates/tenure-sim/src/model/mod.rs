@@ -2,17 +2,24 @@
 //!
 //! It keeps every version of every key for ever and shares no code with the core but the vocabulary of commands and answers.
 
+mod auth;
+mod members;
 mod read;
 mod txn;
+
+pub use auth::Auth;
+pub use members::Members;
 
 use bytes::Bytes;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use tenure_api::error::EtcdError;
 use tenure_api::mvccpb;
-use tenure_core::command::{Command, Compact, DeleteRange, LeaseGrant, Put};
-use tenure_core::state::{DeleteOutcome, LeaseEntry, Outcome, PutOutcome, Response};
-use tenure_core::types::{KeyRange, KvBytes, LeaseId, RangeEnd, Revision};
+use tenure_core::command::{
+    AlarmAction, AlarmCommand, AlarmType, Command, Compact, DeleteRange, Identity, LeaseGrant, Op, Put, Txn,
+};
+use tenure_core::state::{AlarmEntry, DeleteOutcome, LeaseEntry, Outcome, PutOutcome, Response};
+use tenure_core::types::{KeyRange, KvBytes, LeaseId, LogIndex, RangeEnd, Revision};
 
 /// What must be true of a store after some commands.
 #[derive(Clone, Debug)]
@@ -22,6 +29,8 @@ pub struct Model {
     revision: i64,
     compacted: i64,
     leases: BTreeMap<i64, Lease>,
+    alarms: BTreeSet<AlarmEntry>,
+    auth: Auth,
     /// Changes that the command that is being carried out has made.
     subs: u32,
 }
@@ -42,8 +51,15 @@ struct Lease {
 
 impl Default for Model {
     fn default() -> Self {
-        let (keys, leases) = (BTreeMap::new(), BTreeMap::new());
-        Self { keys, revision: 1, compacted: -1, leases, subs: 0 }
+        Self {
+            keys: BTreeMap::new(),
+            revision: 1,
+            compacted: -1,
+            leases: BTreeMap::new(),
+            alarms: BTreeSet::new(),
+            auth: Auth::default(),
+            subs: 0,
+        }
     }
 }
 
@@ -54,6 +70,15 @@ fn contains(range: &KeyRange, key: &[u8]) -> bool {
         RangeEnd::Open => key >= start,
         RangeEnd::Before(end) => start <= key && key < end.as_slice(),
     }
+}
+
+/// Whether a transaction sets a key in either branch.
+fn puts(txn: &Txn) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        Op::Put(_) => true,
+        Op::Txn(txn) => puts(txn),
+        Op::Range(_) | Op::DeleteRange(_) => false,
+    })
 }
 
 fn encode(pair: &mvccpb::KeyValue) -> KvBytes {
@@ -88,6 +113,75 @@ impl Model {
         let live =
             self.keys.iter().filter_map(|(key, versions)| Some((key, versions.last()?.pair.as_ref()?)));
         live.filter(|(_, pair)| lease != 0 && pair.lease == lease).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Users and roles.
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// Whether anything is wrong with anybody.
+    #[must_use]
+    pub fn has_alarm(&self) -> bool {
+        !self.alarms.is_empty()
+    }
+
+    /// What is wrong, and with whom.
+    pub fn alarms(&self) -> impl Iterator<Item = AlarmEntry> + '_ {
+        self.alarms.iter().copied()
+    }
+
+    /// Carries out a command in somebody's name, which is the entry at `index`, and says what the answer must be.
+    pub fn execute_as(&mut self, who: &Identity, index: LogIndex, command: &Command) -> Outcome {
+        self.check_alarms(command)?;
+        self.check_allowed(who, command)?;
+        match command {
+            Command::Auth(auth) => self.auth.execute(auth, index, Revision(self.revision)),
+            Command::Alarm(alarm) => Ok(Response::Alarm(self.alarm(*alarm), Revision(self.revision))),
+            _ => self.execute(command),
+        }
+    }
+
+    /// Q3, Q5.
+    fn check_alarms(&self, command: &Command) -> Result<(), EtcdError> {
+        let is_raised = |kind| self.alarms.iter().any(|entry| entry.alarm == kind);
+        let touches_data = matches!(
+            command,
+            Command::Put(_)
+                | Command::DeleteRange(_)
+                | Command::Txn(_)
+                | Command::Compact(_)
+                | Command::LeaseGrant(_)
+                | Command::LeaseRevoke(_)
+        );
+        if touches_data && is_raised(AlarmType::Corrupt) {
+            return Err(EtcdError::Corrupt);
+        }
+        let grows = match command {
+            Command::Put(_) | Command::LeaseGrant(_) => true,
+            Command::Txn(txn) => puts(txn),
+            _ => false,
+        };
+        if grows && is_raised(AlarmType::NoSpace) { Err(EtcdError::NoSpace) } else { Ok(()) }
+    }
+
+    /// Q6.
+    fn alarm(&mut self, command: AlarmCommand) -> Vec<AlarmEntry> {
+        let named = command.alarm.map(|alarm| AlarmEntry { member: command.member, alarm });
+        let is_done = match (command.action, named) {
+            (AlarmAction::Get, _) => {
+                let wanted = |entry: &&AlarmEntry| command.alarm.is_none_or(|alarm| alarm == entry.alarm);
+                return self.alarms.iter().filter(wanted).copied().collect();
+            }
+            (AlarmAction::Activate, Some(entry)) => {
+                self.alarms.insert(entry);
+                true
+            }
+            (AlarmAction::Deactivate, Some(entry)) => self.alarms.remove(&entry),
+            (_, None) => false,
+        };
+        named.into_iter().filter(|_| is_done).collect()
     }
 
     /// Carries out a command, and says what the answer must be. A refused one changes nothing.

@@ -277,15 +277,33 @@ impl<'a> OpenTables<'a> {
         Ok(())
     }
 
+    /// Names every table, so that one that is added is not forgotten here: what is left in it would come back at a restart.
     fn clear(&mut self) -> Result<(), redb::Error> {
-        self.compaction.retain(|_, _| false)?;
-        self.cluster.retain(|_, _| false)?;
-        self.lease.retain(|_, _| false)?;
-        self.alarm.retain(|_, _| false)?;
-        self.members.retain(|_, _| false)?;
-        self.members_removed.retain(|_, _| false)?;
-        self.segments.retain(|_, _| false)?;
-        Ok(self.dead.retain(|_, _| false)?)
+        let Self {
+            position: _,
+            compaction,
+            cluster,
+            lease,
+            alarm,
+            members,
+            members_removed,
+            auth,
+            auth_roles,
+            auth_users,
+            segments,
+            dead,
+        } = self;
+        compaction.retain(|_, _| false)?;
+        cluster.retain(|_, _| false)?;
+        lease.retain(|_, _| false)?;
+        alarm.retain(|_, _| false)?;
+        members.retain(|_, _| false)?;
+        members_removed.retain(|_, _| false)?;
+        auth.retain(|_, _| false)?;
+        auth_roles.retain(|_, _| false)?;
+        auth_users.retain(|_, _| false)?;
+        segments.retain(|_, _| false)?;
+        Ok(dead.retain(|_, _| false)?)
     }
 
     fn write_change(&mut self, change: &TableChange) -> Result<(), redb::Error> {

@@ -2,7 +2,7 @@
 
 use super::crash_disk::{CrashDisk, Random, after_crash};
 use super::*;
-use tenure_core::state::StateMachine;
+use tenure_core::state::{AlarmEntry, AuthRole, AuthUser, StateMachine};
 use tenure_core::types::LogPosition;
 
 /// Records of many segments, and the tables that go with them.
@@ -22,6 +22,28 @@ fn install(store: &Store, records: &[StoredRecord], tables: &[TableChange]) -> R
     installation.finish(position(900, 5), tables.to_vec())
 }
 
+/// A row of every table.
+fn rows() -> Vec<TableChange> {
+    let member = tenure_core::types::MemberId(8);
+    let alarm = tenure_core::command::AlarmType::NoSpace;
+    let user = AuthUser {
+        name: "old".into(),
+        password_hash: Default::default(),
+        roles: vec!["old".into()],
+        no_password: false,
+    };
+    vec![
+        TableChange::AlarmPut(AlarmEntry { member, alarm }),
+        TableChange::MemberPut(member, "{}".into()),
+        TableChange::MemberRemove(tenure_core::types::MemberId(9)),
+        TableChange::StorageVersion("3.5.0".into()),
+        TableChange::AuthEnabled(true),
+        TableChange::AuthRevision(7),
+        TableChange::AuthRolePut(AuthRole { name: "old".into(), permissions: Vec::new() }),
+        TableChange::AuthUserPut(user),
+    ]
+}
+
 /// A store with something in it, half of it in a checkpoint.
 fn used(disk: Arc<dyn Disk>) -> Result<Store, StoreError> {
     let (store, _) = try_open(disk, small())?;
@@ -32,7 +54,9 @@ fn used(disk: Arc<dyn Disk>) -> Result<Store, StoreError> {
             remaining_ttl_seconds: 0,
         };
         let records = vec![put(at(index as i64 + 1, 0), &format!("old{index}"), &[1; 80])];
-        store.append(&batch(index, records, vec![TableChange::LeasePut(lease)]))?;
+        let mut tables = vec![TableChange::LeasePut(lease)];
+        tables.extend(rows().into_iter().filter(|_| index == 10));
+        store.append(&batch(index, records, tables))?;
         if index == 20 {
             store.checkpoint_begin().run()?;
         }
@@ -40,6 +64,7 @@ fn used(disk: Arc<dyn Disk>) -> Result<Store, StoreError> {
     Ok(store)
 }
 
+/// Users that had been deleted were there again after a restart, once their tables were replaced by those of another member.
 #[test]
 fn everything_is_replaced_and_appends_go_on() {
     let disk = MemoryDisk::new();
