@@ -95,7 +95,9 @@ impl Failure {
     /// Writes a line with what is behind the message, if there is something.
     pub fn log_cause(&self) {
         if let Some(cause) = &self.cause {
-            log::line(Level::Warn, "no endpoint answered in time", &[("error", cause)]);
+            let advice = crate::secure::advice(cause).map(|advice| ("hint", advice));
+            let fields: Vec<_> = [("error", cause.as_str())].into_iter().chain(advice).collect();
+            log::line(Level::Warn, "no endpoint answered in time", &fields);
         }
     }
 

@@ -3,6 +3,7 @@
 //! * [`commands`]: one file a command: its words, and what it asks the server.
 //! * [`command_line`]: how words become a call; [`help`] prints them.
 //! * [`settings`]: the flags that all commands share, and the environment.
+//! * [`secure`]: how connections are secured.
 //! * [`output`]: one file a format.
 //! * [`go`]: the notations of Go's standard library, of which etcdctl's output is made.
 //! * [`exit`]: exit codes.
@@ -17,6 +18,7 @@ pub mod help;
 pub mod log;
 pub mod output;
 pub mod password;
+pub mod secure;
 pub mod settings;
 
 use std::{ffi::OsString, process::ExitCode};

@@ -7,6 +7,7 @@ use crate::{
     log::{self, Level},
     output::{Format, Printer},
     password,
+    secure::Secure,
 };
 use std::{ffi::OsString, fmt, time::Duration};
 use tenure_client::{Client, ClientConfig, Error};
@@ -88,8 +89,8 @@ pub struct Settings {
     pub dial_timeout: Duration,
     /// How long a command may take.
     pub command_timeout: Duration,
-    /// How long to wait for a server.
-    pub connection_wait: Duration,
+    /// Servers are waited for, and their answers, as long as it takes.
+    pub is_patient: bool,
     /// How long a silent connection is trusted.
     pub keepalive_time: Duration,
     /// How long a probe may stay without answer.
@@ -102,6 +103,8 @@ pub struct Settings {
     pub printer: Printer,
     /// Who asks, if it is said.
     pub credentials: Option<Credentials>,
+    /// TLS.
+    pub secure: Secure,
 }
 
 /// Flags whose values `--debug` does not show, or only in part.
@@ -131,13 +134,14 @@ impl Settings {
             endpoints: values.endpoints()?,
             dial_timeout: values.duration("dial-timeout")?,
             command_timeout: values.duration("command-timeout")?,
-            connection_wait: values.duration("command-timeout")?,
+            is_patient: false,
             keepalive_time: values.duration("keepalive-time")?,
             keepalive_timeout: values.duration("keepalive-timeout")?,
             request_bytes_max: values.bytes("max-request-bytes", 2 * 1024 * 1024)?,
             response_bytes_max: values.bytes("max-recv-bytes", i32::MAX as usize)?,
             printer: Printer::new(Format::parse(&values.text("write-out")?)?, values.flag("hex")?),
             credentials: values.credentials()?,
+            secure: values.secure()?,
         };
         if values.flag("debug")? {
             for flag in FLAGS {
@@ -147,10 +151,10 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The same, but a server is waited for without end.
+    /// The same without `--command-timeout`.
     #[must_use]
     pub fn patient(self) -> Self {
-        Settings { connection_wait: Duration::MAX, ..self }
+        Settings { is_patient: true, ..self }
     }
 
     /// The same for one of the endpoints.
@@ -179,13 +183,16 @@ impl Settings {
         if self.endpoints.is_empty() {
             return Err(Failure::new(Exit::BadConnection, "etcdclient: no available endpoints"));
         }
-        let config = ClientConfig::new(self.endpoints.iter().map(String::as_str))
+        let config = ClientConfig::new(self.endpoints.iter().map(|name| self.secure.endpoint(name)))
             .dial_timeout(self.dial_timeout)
-            .connection_wait(self.connection_wait)
-            .request_timeout(self.command_timeout)
+            .tls(self.secure.config()?)
             .keep_alive(self.keepalive_time, self.keepalive_timeout)
             .request_bytes_max(self.request_bytes_max)
             .response_bytes_max(self.response_bytes_max);
+        let config = match self.is_patient {
+            true => config.connection_wait(Duration::MAX),
+            false => config.connection_wait(self.command_timeout).request_timeout(self.command_timeout),
+        };
         let config = match &self.credentials {
             Some(Credentials::Token(token)) => config.token(token),
             // etcdctl sends no user without a password.
@@ -316,29 +323,30 @@ impl Values<'_> {
         Ok(Some(Credentials::Password { user, password }))
     }
 
-    /// What is read but cannot be served yet: TLS and discovery must not be left out silently.
-    fn refuse_unsupported(&self) -> Result<(), Failure> {
+    /// An empty name of a file on the command line is a slip of a script.
+    fn secure(&self) -> Result<Secure, Failure> {
         for name in ["cert", "key", "cacert"] {
             if self.call.is_set(name) && self.call.text(name).is_empty() {
                 return Err(Failure::bad_args(format!("empty string is passed to --{name} option")));
             }
         }
-        let texts = [
-            ("TLS", ["cert", "key", "cacert"].as_slice()),
-            ("discovery by SRV records", ["discovery-srv", "discovery-srv-name"].as_slice()),
-        ];
-        for (what, names) in texts {
-            for name in names {
-                if !self.text(name)?.is_empty() {
-                    return Err(unsupported(name, what));
-                }
+        Ok(Secure {
+            cert: self.text("cert")?,
+            key: self.text("key")?,
+            cacert: self.text("cacert")?,
+            insecure_transport: self.flag("insecure-transport")?,
+            skip_verify: self.flag("insecure-skip-tls-verify")?,
+        })
+    }
+
+    /// What cannot be served must not be left out silently.
+    fn refuse_unsupported(&self) -> Result<(), Failure> {
+        for name in ["discovery-srv", "discovery-srv-name"] {
+            if !self.text(name)?.is_empty() {
+                let message =
+                    "SRV records are not supported by this version: name the servers with --endpoints";
+                return Err(Failure::bad_args(format!("--{name}: {message}")));
             }
-        }
-        if !self.flag("insecure-transport")? {
-            return Err(unsupported("insecure-transport", "TLS"));
-        }
-        if self.flag("insecure-skip-tls-verify")? {
-            return Err(unsupported("insecure-skip-tls-verify", "TLS"));
         }
         Ok(())
     }
@@ -362,8 +370,4 @@ impl Values<'_> {
             Kind::Duration => duration::format(self.duration(flag.name)?),
         })
     }
-}
-
-fn unsupported(name: &str, what: &str) -> Failure {
-    Failure::bad_args(format!("--{name}: {what} is not supported by this version"))
 }

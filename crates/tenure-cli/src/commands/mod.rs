@@ -6,6 +6,7 @@ mod compaction;
 mod completion;
 mod defrag;
 mod del;
+mod downgrade;
 mod elect;
 mod endpoint;
 mod get;
@@ -13,6 +14,7 @@ mod help;
 mod lease;
 mod lock;
 mod member;
+mod move_leader;
 mod options;
 mod put;
 mod role;
@@ -40,6 +42,7 @@ pub static ROOT: Spec = Spec {
         &completion::SPEC,
         &defrag::SPEC,
         &del::SPEC,
+        &downgrade::SPEC,
         &elect::SPEC,
         &endpoint::SPEC,
         &get::SPEC,
@@ -47,6 +50,7 @@ pub static ROOT: Spec = Spec {
         &lease::SPEC,
         &lock::SPEC,
         &member::SPEC,
+        &move_leader::SPEC,
         &options::SPEC,
         &put::SPEC,
         &role::SPEC,

@@ -22,6 +22,18 @@ pub fn parse_int(text: &str, radix: u32) -> Result<i64, String> {
     i64::try_from(value).map_err(|_| wrong("value out of range"))
 }
 
+/// Reads an integer of 64 bits without sign, in hexadecimal.
+///
+/// # Errors
+/// The reason, as `strconv.ParseUint: parsing "x": invalid syntax`.
+pub fn parse_hex(text: &str) -> Result<u64, String> {
+    let wrong = |reason: &str| format!("strconv.ParseUint: parsing {}: {reason}", quote(text.as_bytes()));
+    if text.is_empty() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(wrong("invalid syntax"));
+    }
+    u64::from_str_radix(text, 16).map_err(|_| wrong("value out of range"))
+}
+
 fn split_radix(digits: &str) -> (u32, &str) {
     let lower = digits.get(..2).map(str::to_ascii_lowercase);
     match lower.as_deref() {
@@ -73,6 +85,16 @@ mod tests {
         for text in ["9223372036854775808", "99999999999999999999999999999999999999999999"] {
             assert_eq!(parse_int(text, 10), range(text));
         }
+    }
+
+    #[test]
+    fn ids() {
+        assert_eq!(parse_hex("8e9e05c52164694D"), Ok(0x8e9e_05c5_2164_694d));
+        let wrong = |text: &str, reason| Err(format!("strconv.ParseUint: parsing \"{text}\": {reason}"));
+        for text in ["", "zz", "-1", "+1", "0x1"] {
+            assert_eq!(parse_hex(text), wrong(text, "invalid syntax"));
+        }
+        assert_eq!(parse_hex("10000000000000000"), wrong("10000000000000000", "value out of range"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `--write-out=fields`: one fact a line, `"Name" : value`.
 
-use super::{Answer, AuthAnswer, Text, alarm_name, auth, event_name, header_of};
+use super::{Answer, AuthAnswer, Format, Text, alarm_name, auth, event_name, header_of};
 use crate::exit::Failure;
 use crate::go::{duration, number::lease_id, quote::quote};
 use std::fmt::Display;
@@ -10,6 +10,7 @@ pub(super) fn render(answer: &Answer, hex: bool) -> Result<Text, Failure> {
     let mut fields = Fields { text: Text::default(), hex };
     match answer {
         Answer::Auth(answer) => fields.auth(answer)?,
+        Answer::Cluster(_) => return Err(Format::Fields.unsupported()),
         answer => fields.answer(answer),
     }
     Ok(fields.text)
@@ -57,7 +58,7 @@ impl Fields {
                 endpoints.iter().for_each(|(endpoint, status)| self.status(endpoint, status));
             }
             // See `render`: of some of it there is nothing to print.
-            Answer::Auth(_) => {}
+            Answer::Auth(_) | Answer::Cluster(_) => {}
             Answer::HashKv(endpoints) => endpoints.iter().for_each(|(endpoint, hash)| {
                 self.header(&hash.header);
                 self.field("Endpoint", quote(endpoint.as_bytes()));

@@ -2,7 +2,7 @@
 //! names of their fields in the protocol and leave out what is zero; bytes are base64, enums are numbers. Answers about
 //! leases and watches are structures of the library's own, with names of their own.
 
-use super::{Answer, EndpointHealth, Text, auth as auth_answer};
+use super::{Answer, EndpointHealth, Text, auth as auth_answer, cluster};
 use crate::go::duration;
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
@@ -23,7 +23,7 @@ pub(super) fn render(answer: &Answer, hex: bool) -> Text {
             ttl: response.ttl,
             error: &response.error,
         }),
-        Answer::LeaseRevoke(_, response) => line(&OnlyHeader { header: Header::of(&response.header) }),
+        Answer::LeaseRevoke(_, response) => only_header(&response.header),
         Answer::LeaseKeepAlive(response) => {
             line(&LeaseKeepAlive { header: Header::of(&response.header), id: response.id, ttl: response.ttl })
         }
@@ -33,18 +33,39 @@ pub(super) fn render(answer: &Answer, hex: bool) -> Text {
             leases: response.leases.iter().map(|lease| LeaseId { id: lease.id }).collect(),
         }),
         Answer::Members(response) if hex => line(&HexMembers::from(response)),
-        Answer::Members(response) => line(&Members::from(response)),
+        Answer::Members(response) => members(response),
         Answer::Alarms(response) => line(&Alarms::from(response)),
         Answer::Health(endpoints) => line(&list(endpoints.iter().map(Health::from))),
         Answer::Status(endpoints) => line(&list(
             endpoints.iter().map(|(endpoint, status)| EndpointStatus { endpoint, status: status.into() }),
         )),
         Answer::Auth(answer) => auth_answer::json(answer),
+        Answer::Cluster(answer) => cluster::json(answer),
         Answer::HashKv(endpoints) => {
             line(&list(endpoints.iter().map(|(endpoint, hash)| EndpointHash { endpoint, hash: hash.into() })))
         }
     };
     Text { out, err: Vec::new() }
+}
+
+pub(super) fn only_header(header: &Option<pb::ResponseHeader>) -> Vec<u8> {
+    line(&OnlyHeader { header: Header::of(header) })
+}
+
+pub(super) fn members(response: &pb::MemberListResponse) -> Vec<u8> {
+    line(&Members::from(response))
+}
+
+pub(super) fn member_added(response: &pb::MemberAddResponse) -> Vec<u8> {
+    line(&MemberAdded {
+        header: Header::of(&response.header),
+        member: response.member.as_ref().map(Member::from),
+        members: response.members.iter().map(Member::from).collect(),
+    })
+}
+
+pub(super) fn downgrade(response: &pb::DowngradeResponse) -> Vec<u8> {
+    line(&DowngradeAnswer { header: Header::of(&response.header), version: &response.version })
 }
 
 /// A text as JSON, in quotes.
@@ -474,12 +495,35 @@ impl<'a> From<&'a pb::Member> for MemberFacts<'a> {
 
 impl<'a> From<&'a pb::MemberListResponse> for Members<'a> {
     fn from(response: &'a pb::MemberListResponse) -> Self {
-        let member = |member: &'a pb::Member| Member { id: member.id, facts: member.into() };
         Members {
             header: Header::of(&response.header),
-            members: response.members.iter().map(member).collect(),
+            members: response.members.iter().map(Member::from).collect(),
         }
     }
+}
+
+impl<'a> From<&'a pb::Member> for Member<'a> {
+    fn from(member: &'a pb::Member) -> Self {
+        Member { id: member.id, facts: member.into() }
+    }
+}
+
+#[derive(Serialize)]
+struct MemberAdded<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header: Option<Header>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<Member<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    members: Vec<Member<'a>>,
+}
+
+#[derive(Serialize)]
+struct DowngradeAnswer<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header: Option<Header>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'a str,
 }
 
 /// Members with `--hex`, which nothing else heeds: ids are texts.

@@ -1,6 +1,7 @@
 //! Answers as text: one file a format.
 
 mod auth;
+mod cluster;
 mod fields;
 pub mod json;
 mod protobuf;
@@ -9,6 +10,7 @@ mod table;
 pub mod wire;
 
 pub use auth::AuthAnswer;
+pub use cluster::ClusterAnswer;
 
 use crate::exit::{Exit, Failure};
 use std::{
@@ -105,6 +107,8 @@ pub enum Answer {
     Status(Vec<(String, pb::StatusResponse)>),
     /// Users and roles.
     Auth(AuthAnswer),
+    /// Changes of the cluster.
+    Cluster(ClusterAnswer),
     /// The checksums of endpoints.
     HashKv(Vec<(String, pb::HashKvResponse)>),
 }

@@ -1,6 +1,6 @@
 //! `--write-out=protobuf`: the bytes of the message, without anything between or after them.
 
-use super::{Answer, Format, Text, auth, header_of};
+use super::{Answer, Format, Text, auth, cluster, header_of};
 use crate::exit::{Exit, Failure};
 use prost::Message;
 use tenure_client::raw::etcdserverpb as pb;
@@ -24,6 +24,7 @@ pub(super) fn render(answer: &Answer) -> Result<Text, Failure> {
             return Err(Failure::new(Exit::BadFeature, message));
         }
         Answer::Auth(answer) => auth::protobuf(answer),
+        Answer::Cluster(answer) => cluster::protobuf(answer),
         Answer::Health(_) | Answer::Status(_) | Answer::HashKv(_) => {
             return Err(Format::Protobuf.unsupported());
         }

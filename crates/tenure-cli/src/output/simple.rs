@@ -1,6 +1,6 @@
 //! `--write-out=simple`: what people read.
 
-use super::{Answer, Columns, EndpointHealth, Text, TimeToLive, alarm_name, auth, event_name};
+use super::{Answer, Columns, EndpointHealth, Text, TimeToLive, alarm_name, auth, cluster, event_name};
 use super::{hash_columns, member_columns, status_columns};
 use crate::go::{duration, number::lease_id};
 use tenure_client::raw::{etcdserverpb as pb, mvccpb::KeyValue};
@@ -44,6 +44,7 @@ impl Simple {
             Answer::Health(endpoints) => endpoints.iter().for_each(|endpoint| self.health(endpoint)),
             Answer::Status(endpoints) => self.rows(status_columns(endpoints)),
             Answer::Auth(answer) => auth::simple(answer, &mut self.text),
+            Answer::Cluster(answer) => cluster::simple(answer, &mut self.text),
             Answer::HashKv(endpoints) => self.rows(hash_columns(endpoints)),
         }
     }

@@ -1,7 +1,7 @@
 //! What the client library tells in its own words, as messages of the protocol, in which answers are printed.
 
 use tenure_client::{
-    KeyValue, LeaseKeepAliveResponse, ResponseHeader, WatchResponse,
+    KeyValue, LeaseKeepAliveResponse, Member, MembersResponse, ResponseHeader, WatchResponse,
     raw::{etcdserverpb as pb, mvccpb},
 };
 
@@ -56,5 +56,26 @@ pub fn renewal(renewed: &LeaseKeepAliveResponse) -> pb::LeaseKeepAliveResponse {
         header: Some(header(&renewed.header)),
         id: renewed.id.0,
         ttl: renewed.ttl_seconds,
+    }
+}
+
+/// A member.
+#[must_use]
+pub fn member(member: &Member) -> pb::Member {
+    pb::Member {
+        id: member.id.0,
+        name: member.name.clone(),
+        peer_ur_ls: member.peer_urls.clone(),
+        client_ur_ls: member.client_urls.clone(),
+        is_learner: member.is_learner,
+    }
+}
+
+/// All members, after a change of one.
+#[must_use]
+pub fn members(response: &MembersResponse) -> pb::MemberListResponse {
+    pb::MemberListResponse {
+        header: Some(header(&response.header)),
+        members: response.members.iter().map(member).collect(),
     }
 }

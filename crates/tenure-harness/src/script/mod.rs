@@ -5,6 +5,8 @@
 //! #! flags --max-txn-ops=4                         flags for the server
 //! #! flags-on tenured --log-level=debug            flags for one of them
 //! #! only etcd-3.5, tenured: 3.4 has no RPC for it
+//! #! members 3                                 a cluster; `{client}` is the first's, `{client-2}` another's
+//! #! tls --client-cert-auth                    listens with TLS too, at `{tls}`, with these flags more
 //!
 //! $ grpc KV/Put key: "a"                           a command
 //! + value: "1"                                     more of it
@@ -20,6 +22,7 @@
 
 mod normalise;
 mod run;
+mod servers;
 
 pub use run::{Options, Outcome, run_directory, run_file};
 
@@ -89,6 +92,23 @@ impl Script {
             .chain(own)
             .flat_map(|rest| rest.split_whitespace().map(str::to_owned))
             .collect()
+    }
+
+    /// How many members the cluster has: what stands after `#! members`.
+    ///
+    /// # Errors
+    /// It is no number.
+    pub fn members(&self) -> Result<usize> {
+        self.directives("members")
+            .next()
+            .map_or(Ok(1), |count| count.trim().parse().context(count.to_owned()))
+    }
+
+    /// The flags after `#! tls`; nothing without it.
+    #[must_use]
+    pub fn tls(&self) -> Option<Vec<String>> {
+        let flags = self.directives("tls").next()?;
+        Some(flags.split_whitespace().map(str::to_owned).collect())
     }
 
     /// Whether each `#! only` names the server or the client it is run with.

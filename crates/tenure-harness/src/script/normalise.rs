@@ -15,6 +15,12 @@ pub struct Volatile {
     pub directory: String,
     /// Ids of leases in the order of their first appearance.
     pub leases: Vec<i64>,
+    /// Ids of members that were added, in their order.
+    pub added: Vec<u64>,
+    /// The ids of the other members, and their addresses for clients and for peers.
+    pub others: Vec<(u64, [String; 2])>,
+    /// `127.0.0.1:PORT` for clients with TLS.
+    pub tls: Option<String>,
 }
 
 macro_rules! pattern {
@@ -33,6 +39,12 @@ impl Volatile {
         }
         for found in pattern!(r#""ID":(-?\d{14,19}),"TTL""#).captures_iter(line) {
             self.learn_lease(found[1].parse().unwrap_or_default());
+        }
+        for found in pattern!(r"^Member +([0-9a-f]+) added ").captures_iter(line) {
+            self.added.extend(u64::from_str_radix(&found[1], 16));
+        }
+        for found in pattern!(r#""member":\{"ID":(\d+)"#).captures_iter(line) {
+            self.added.extend(found[1].parse::<u64>());
         }
     }
 
@@ -57,6 +69,20 @@ impl Volatile {
         ];
         for (id, name) in [(member, "<member>"), (cluster, "<cluster>")] {
             names.extend([(format!("{id:x}"), name.to_owned()), (id.to_string(), name.to_owned())]);
+        }
+        for (number, (id, [client, peer])) in self.others.iter().enumerate() {
+            let number = number + 2;
+            names.push((format!("http://{client}"), format!("<client-url-{number}>")));
+            names.push((format!("http://{peer}"), format!("<peer-url-{number}>")));
+            names.push((client.clone(), format!("<client-{number}>")));
+            let name = format!("<member-{number}>");
+            names.extend([(format!("{id:x}"), name.clone()), (id.to_string(), name)]);
+        }
+        names.extend(self.tls.iter().map(|tls| (tls.clone(), "<tls>".to_owned())));
+        for (number, id) in self.added.iter().enumerate() {
+            let name = format!("<added-{}>", number + 1);
+            names.extend([(format!("{id:16x}"), name.clone()), (format!("{id:x}"), name.clone())]);
+            names.push((id.to_string(), name));
         }
         for (number, id) in self.leases.iter().enumerate() {
             let name = format!("<lease-{}>", number + 1);
@@ -185,6 +211,7 @@ mod tests {
             addresses: ["127.0.0.1:4001".to_owned(), "127.0.0.1:4002".to_owned()],
             directory: "/tmp/x1".to_owned(),
             leases: vec![0x694d_7d3e_1f2a_0001],
+            ..Volatile::default()
         }
     }
 

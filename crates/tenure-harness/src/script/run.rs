@@ -1,6 +1,10 @@
 //! Runs a script against a server of its own.
 
-use super::{Block, Script, normalise::Volatile};
+use super::{
+    Block, Script,
+    normalise::Volatile,
+    servers::{Other, Servers},
+};
 use crate::{
     http,
     process::{Server, Target, exit_code},
@@ -87,13 +91,9 @@ pub async fn run_file(path: &Path, options: &Options) -> Result<Outcome> {
         return Ok(Outcome::Skipped("etcdutl is not on this machine".to_owned()));
     }
     let directory = TempDir::new()?;
-    let server = Server::start(
-        &options.program,
-        &directory.path().join("data"),
-        &script.flags(&options.target.to_string()),
-    )
-    .await?;
-    let mut session = Session::new(options, directory, server).await?;
+    let flags = script.flags(&options.target.to_string());
+    let servers = Servers::start(&options.program, directory.path(), &script, &flags).await?;
+    let mut session = Session::new(options, directory, servers).await?;
     let mut differences = String::new();
     for block in script.blocks_mut() {
         let mut output = match session.run(block).await {
@@ -180,6 +180,10 @@ struct Session<'a> {
     options: &'a Options,
     directory: TempDir,
     server: Server,
+    /// The other members.
+    others: Vec<Other>,
+    /// Where the first member listens with TLS.
+    tls: Option<String>,
     channel: Channel,
     volatile: Volatile,
     /// What `{revision}` stands for.
@@ -194,16 +198,22 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a constant pattern compiles")
 }
 
-static PLACEHOLDER: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"\{(lease-\d+|revision|member|cluster|dir|data|client|[a-z]:\d+)\}"));
+static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"\{(lease-\d+|added-\d+|member-\d|client-\d|revision|member|cluster|dir|data|clients?|tls|[a-z]:\d+)\}",
+    )
+});
 
 impl<'a> Session<'a> {
-    async fn new(options: &'a Options, directory: TempDir, server: Server) -> Result<Self> {
+    async fn new(options: &'a Options, directory: TempDir, servers: Servers) -> Result<Self> {
+        let Servers { first: server, others, tls } = servers;
         let channel = server.channel().await?;
         let mut session = Self {
             options,
             directory,
             server,
+            others,
+            tls,
             channel,
             volatile: Volatile::default(),
             revision: 0,
@@ -222,6 +232,10 @@ impl<'a> Session<'a> {
         self.volatile.identity = rpc::identity(self.channel.clone()).await?;
         self.volatile.addresses = [self.server.address(), self.server.peer_address()];
         self.volatile.directory = self.directory.path().display().to_string();
+        self.volatile.tls.clone_from(&self.tls);
+        let others = self.others.iter();
+        self.volatile.others =
+            others.map(|other| (other.id, [other.server.address(), other.server.peer_address()])).collect();
         Ok(())
     }
 
@@ -238,6 +252,11 @@ impl<'a> Session<'a> {
         if let Some((command, words)) = command.split_once(" | only ") {
             let mut lines = self.command_lines(command, block).await?;
             lines.retain(|line| words.split_whitespace().any(|word| line.starts_with(word)));
+            return Ok(lines);
+        }
+        if let Some(command) = command.strip_suffix(" | sorted") {
+            let mut lines = self.command_lines(command, block).await?;
+            lines.sort();
             return Ok(lines);
         }
         if let Some(command) = command.strip_suffix(" | silent") {
@@ -294,16 +313,32 @@ impl<'a> Session<'a> {
             "dir" => self.directory.path().display().to_string(),
             "data" => self.server.data().display().to_string(),
             "client" => self.server.address(),
+            "clients" => {
+                let others = self.others.iter().map(|other| other.server.address());
+                std::iter::once(self.server.address()).chain(others).collect::<Vec<_>>().join(",")
+            }
+            "tls" => self.tls.clone().unwrap_or_default(),
             name => match name.split_once(':') {
                 Some((letter, count)) => letter.repeat(count.parse().unwrap_or_default()),
-                None => {
-                    let number: usize = name["lease-".len()..].parse().unwrap_or_default();
-                    let lease = number.checked_sub(1).and_then(|number| self.volatile.leases.get(number));
-                    lease.map_or_else(|| name.to_owned(), |lease| id(lease.cast_unsigned()))
-                }
+                None => self.numbered(name, id).unwrap_or_else(|| name.to_owned()),
             },
         });
         replaced.into_owned()
+    }
+
+    /// What a name such as `lease-1` stands for, if it is known.
+    fn numbered(&self, name: &str, id: impl Fn(u64) -> String) -> Option<String> {
+        let (kind, number) = name.rsplit_once('-')?;
+        let number: usize = number.parse().ok()?;
+        // The first member has no number.
+        let other = || self.others.get(number.checked_sub(2)?);
+        Some(match kind {
+            "lease" => id(self.volatile.leases.get(number.checked_sub(1)?)?.cast_unsigned()),
+            "added" => id(*self.volatile.added.get(number.checked_sub(1)?)?),
+            "member" => id(other()?.id),
+            "client" => other()?.server.address(),
+            _ => return None,
+        })
     }
 
     fn show(&mut self, message: &DynamicMessage) -> Vec<String> {
