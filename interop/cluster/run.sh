@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Clusters of three in which Tenure's members and members of a real etcd 3.7.1 are one store: writes, reads, leases through each,
-# a member brought back by a snapshot, the leadership with each, equal hashes.
+# a member brought back by a snapshot, the leadership with each, equal hashes. Then founders of both kinds that find each other through a
+# registry, of either kind.
 #
 # run.sh TENURED [BIN]: BIN holds etcdctl (default /opt/etcd-3.5.1). Builds etcd from its Go modules.
 set -euo pipefail
@@ -19,12 +20,12 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 ctl() { ETCDCTL_API=3 timeout 30 "$bin/etcdctl" "$@"; }
 fail() { echo "FAIL  $kinds: $*"; tail -n 3 "$work/$kinds"/*.log; exit 1; }
 
-# member AT: starts it; its kind is a letter of $kinds, e for etcd and t for Tenure.
+# member AT: starts it; its kind is a letter of $kinds, e for etcd and t for Tenure, and $others are the flags that say who the others are.
 member() {
   local program=$tenured client=http://${clients[$1]} peer=http://${peers[$1]}
   [ "${kinds:$1:1}" = e ] && program=$work/etcd
   "$program" --name "m$1" --data-dir "$work/$kinds/m$1" --listen-client-urls "$client" --advertise-client-urls "$client" \
-    --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "$cluster" \
+    --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" "${others[@]}" \
     --snapshot-count 100 --snapshot-catchup-entries 20 >>"$work/$kinds/m$1.log" 2>&1 &
   pids[$1]=$!
 }
@@ -54,7 +55,7 @@ for kinds in ett tte eet; do
     clients[at]=127.0.0.1:$(free_port) peers[at]=127.0.0.1:$(free_port)
     cluster+=${cluster:+,}m$at=http://${peers[at]}
   done
-  all=${clients[0]},${clients[1]},${clients[2]}
+  all=${clients[0]},${clients[1]},${clients[2]} others=(--initial-cluster "$cluster")
   for at in 0 1 2; do member "$at"; done
   for client in "${clients[@]}"; do until_done ctl --endpoints "$client" put "through-$client" x; done
   for client in "${clients[@]}"; do
@@ -77,6 +78,26 @@ for kinds in ett tte eet; do
     until_done ctl --endpoints "$client" put "led-by-$client" x
   done
   equal
+  stop
+  echo "ok    $kinds"
+done
+
+# The first member keeps the registry, the other three find each other through it; the last comes too late.
+for kinds in tete etee; do
+  mkdir "$work/$kinds"
+  clients=() peers=() pids=()
+  for at in 0 1 2 3; do clients[at]=127.0.0.1:$(free_port) peers[at]=127.0.0.1:$(free_port); done
+  others=(--initial-cluster "m0=http://${peers[0]}")
+  member 0
+  until_done ctl --endpoints "${clients[0]}" put /_etcd/registry/tok/_config/size 2
+  others=(--discovery-token tok --discovery-endpoints "http://${clients[0]}")
+  for at in 1 2; do member "$at"; done
+  for at in 1 2; do until_done ctl --endpoints "${clients[at]}" put "through-m$at" x; done
+  [ "$(ctl --endpoints "${clients[1]}" member list | grep -c started)" = 2 ] || fail "two members"
+  [ "$(ctl --endpoints "${clients[0]}" get /_etcd/registry/tok/members/ --prefix --keys-only | grep -c members)" = 2 ] || fail "two keys"
+  member 3
+  wait "${pids[3]}" && fail "a third was taken"
+  grep -q 'discovery: cluster is full' "$work/$kinds/m3.log" || fail "it was refused for another reason"
   stop
   echo "ok    $kinds"
 done

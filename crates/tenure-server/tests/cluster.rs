@@ -246,6 +246,121 @@ async fn members_come_and_go_by_etcdctl_3_4() {
     members_come_and_go(Target::Etcd34).await;
 }
 
+/// What a learner serves, and that it does not lead.
+fn a_learner_serves_little(voter: &Etcdctl, learner: &Etcdctl, learner_id: &str, directory: &Path) {
+    let backup = directory.join("backup.db").display().to_string();
+    for (words, expected) in [
+        (&["get", "early-00000", "--consistency=s"][..], "early-00000"),
+        (&["endpoint", "status", "-w", "json"], "\"isLearner\":true"),
+        (&["snapshot", "save", &backup], "Snapshot saved at"),
+    ] {
+        let (served, text) = learner.run(words);
+        assert!(served && text.contains(expected), "{words:?}: {text}");
+    }
+    for words in [
+        &["get", "early-00000"][..],
+        &["put", "a", "1"],
+        &["del", "a"],
+        &["lease", "grant", "60"],
+        &["lease", "list"],
+        &["member", "list"],
+        &["member", "promote", learner_id],
+        &["alarm", "list"],
+        &["endpoint", "hashkv"],
+        &["compaction", "1"],
+        &["defrag"],
+        &["user", "list"],
+    ] {
+        let (served, text) = learner.run(words);
+        assert!(!served && text.contains("rpc not supported for learner"), "{words:?}: {text}");
+    }
+    let (moved, text) = voter.run(&["move-leader", learner_id]);
+    assert!(!moved && text.contains("bad leader transferee"), "{text}");
+}
+
+/// Changes that would cost the majority are refused, and those that mend it are not.
+async fn changes_are_refused(server: Target, client: Target) {
+    let (Some(programs), Some(program)) = (client.directory(), program_of(server)) else {
+        eprintln!("skipped: no {server} or no {client} on this machine");
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut cluster = Cluster::start(&program, directory.path(), 1, &[]).await.expect("a member");
+    fill(&cluster, 0, "early", 5).await;
+    let etcdctl = |cluster: &Cluster, at: usize| Etcdctl {
+        program: programs.join("etcdctl"),
+        endpoint: cluster.members[at].address(),
+    };
+    let url = |cluster: &Cluster, at: usize| format!("http://{}", cluster.members[at].peer_address());
+    let first = etcdctl(&cluster, 0);
+    let refused = |words: &[&str], why: &str| {
+        let (done, text) = first.run(words);
+        assert!(!done && text.contains(why), "{words:?}: {text}");
+    };
+
+    let learner = cluster.make_joiner().expect("a port");
+    let learner_url = url(&cluster, learner);
+    first.change(&["member", "add", "m1", "--learner", "--peer-urls", &learner_url]).await;
+    let (learner_id, _) = first.member(&learner_url);
+    refused(
+        &["member", "promote", &learner_id],
+        "can only promote a learner member which is in sync with leader",
+    );
+    cluster.members[learner].launch().expect("it starts");
+    cluster.ready(learner).await.expect("it follows");
+    a_learner_serves_little(&first, &etcdctl(&cluster, learner), &learner_id, directory.path());
+    first.change(&["member", "promote", &learner_id]).await;
+
+    // A voter that has not started counts for the majority.
+    let third = cluster.make_joiner().expect("a port");
+    let third_url = url(&cluster, third);
+    first.change(&["member", "add", "m2", "--peer-urls", &third_url]).await;
+    let not_started = "re-configuration failed due to not enough started members";
+    refused(&["member", "add", "m9", "--peer-urls=http://127.0.0.1:9"], not_started);
+    refused(&["member", "remove", &learner_id], not_started);
+    cluster.members[third].launch().expect("it starts");
+    cluster.ready(third).await.expect("it follows");
+    let (third_id, _) = first.member(&third_url);
+    assert!(first.member(&third_url).1["name"] == "m2");
+
+    // One that is down can go; as long as it has not, nobody else may come or go.
+    cluster.members[third].kill().expect("it ran");
+    let words = ["member", "remove", &learner_id];
+    let unhealthy = until("the loss is noticed", || async {
+        let (done, text) = first.run(&["member", "add", "m9", "--peer-urls=http://127.0.0.1:9"]);
+        assert!(!done, "{text}");
+        Ok(text.contains("unhealthy cluster").then_some(()))
+    });
+    unhealthy.await.expect("refused");
+    refused(&words, "unhealthy cluster");
+    first.change(&["member", "remove", &third_id]).await;
+    let list = first.json(&["member", "list"]);
+    assert_eq!(list["members"].as_array().map(Vec::len), Some(2), "{list}");
+    put(&cluster, learner, "late", "x").await;
+}
+
+fn program_of(target: Target) -> Option<std::path::PathBuf> {
+    match target {
+        Target::Tenured => Some(tenured().to_path_buf()),
+        etcd => etcd.directory().map(|directory| directory.join("etcd")),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m1_m2_m3_changes_are_refused_to_etcdctl_3_5() {
+    changes_are_refused(Target::Tenured, Target::Etcd35).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m1_m2_m3_changes_are_refused_to_etcdctl_3_4() {
+    changes_are_refused(Target::Tenured, Target::Etcd34).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m1_m2_m3_changes_are_refused_by_a_real_etcd() {
+    changes_are_refused(Target::Etcd35, Target::Etcd35).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_lost_its_disk_is_removed_and_added_again() {
     let directory = tempfile::tempdir().expect("a directory");

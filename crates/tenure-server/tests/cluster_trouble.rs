@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tenure_api::etcdserverpb::{
-    LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberPromoteRequest, PutRequest, RangeRequest,
-    cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberPromoteRequest,
+    MoveLeaderRequest, PutRequest, RangeRequest, cluster_client::ClusterClient, kv_client::KvClient,
+    lease_client::LeaseClient, maintenance_client::MaintenanceClient,
 };
 use tenure_harness::cluster::{Cluster, until};
 use tenure_harness::http;
@@ -233,5 +234,48 @@ async fn a_member_without_a_majority_says_so() {
         };
         let expected = [timed_out.clone(), put, no_leader.clone(), no_leader.clone(), no_leader.clone()];
         assert_eq!(texts, expected, "{target}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renewals_go_on_while_the_leadership_moves() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = Path::new(env!("CARGO_BIN_EXE_tenured"));
+    let cluster = Cluster::start(program, directory.path(), 3, &[]).await.expect("a cluster");
+    let mut lease = LeaseClient::new(cluster.channel(0).await.expect("a connection"));
+    lease.lease_grant(LeaseGrantRequest { ttl: 600, id: 7 }).await.expect("granted");
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut renewing = Vec::new();
+    for at in 0..3 {
+        let mut lease = LeaseClient::new(cluster.channel(at).await.expect("a connection"));
+        let stop = stop.clone();
+        renewing.push(tokio::spawn(async move {
+            let requests =
+                tokio_stream::iter(std::iter::repeat_n(LeaseKeepAliveRequest { id: 7 }, 1_000_000));
+            let mut answers = lease.lease_keep_alive(requests).await.expect("a stream").into_inner();
+            let mut renewed = 0;
+            while let Some(answer) = stop.run_until_cancelled(answers.message()).await {
+                let answer = answer.unwrap_or_else(|status| panic!("m{at}, after {renewed}: {status}"));
+                assert_eq!(answer.map(|answer| answer.ttl), Some(600), "m{at}, after {renewed}");
+                let life = LeaseTimeToLiveRequest { id: 7, keys: false };
+                let life = lease.lease_time_to_live(life).await;
+                let life = life.unwrap_or_else(|status| panic!("m{at}, after {renewed}: {status}"));
+                assert_eq!(life.into_inner().granted_ttl, 600);
+                renewed += 1;
+            }
+            renewed
+        }));
+    }
+    for _ in 0..10 {
+        let leader = cluster.leader().await.expect("a leader");
+        let heir = cluster.status((leader + 1) % 3).await.expect("a status").header.expect("a header");
+        let mut maintenance = MaintenanceClient::new(cluster.channel(leader).await.expect("a connection"));
+        let request = MoveLeaderRequest { target_id: heir.member_id };
+        maintenance.move_leader(request).await.expect("moved");
+        assert!(renewing.iter().all(|task| !task.is_finished()), "a stream has ended");
+    }
+    stop.cancel();
+    for task in renewing {
+        assert!(task.await.expect("no stream ended") > 0);
     }
 }

@@ -46,14 +46,19 @@ impl Member {
     /// Renews a lease; answers its life in seconds, `None` if it does not exist. A member that does not lead asks the leader.
     ///
     /// # Errors
-    /// [`LeaseError`]: `Timeout` if no leader answers, `PermissionDenied` for whom a key of the lease is not his to write (L12).
+    /// [`LeaseError`]: `Timeout` if no leader answers, `NoLeader` if there is none, `PermissionDenied` for whom a key of the lease is not his to write (L12).
     pub async fn lease_renew(&self, caller: &Caller, id: LeaseId) -> Result<Option<i64>, LeaseError> {
         self.authorized(caller, &[Access::User, Access::WriteAttached(id)], |_| ()).await?;
         let deadline = Instant::now() + self.shared.config.request_timeout();
         loop {
             let leader = self.leader_by(deadline).await?;
             if leader == self.shared.id {
-                return self.lease_renew_here(id).await;
+                match self.lease_renew_here(id).await {
+                    // Another one leads by now, or soon.
+                    Err(LeaseError::NotPrimary) => self.pause_before(deadline).await?,
+                    outcome => return outcome,
+                }
+                continue;
             }
             let request = pb::LeaseKeepAliveRequest { id: id.0 }.encode_to_vec();
             match self.ask_leader(leader, "/leases", request, deadline).await? {
@@ -65,7 +70,7 @@ impl Member {
                 }
                 Told::NothingYet => {}
             }
-            tokio::time::sleep(limits::LEASE_RETRY_PAUSE).await;
+            self.pause_before(deadline).await?;
         }
     }
 
@@ -86,7 +91,7 @@ impl Member {
     /// What is known of a lease; `None` if it does not exist. A member that does not lead asks the leader.
     ///
     /// # Errors
-    /// [`LeaseError`]: `Timeout` if no leader answers; with `keys`, `PermissionDenied` for whom a key of the lease is not his to
+    /// [`LeaseError`]: `Timeout` if no leader answers, `NoLeader` if there is none; with `keys`, `PermissionDenied` for whom a key of the lease is not his to
     /// read (L9).
     pub async fn lease_facts(
         &self,
@@ -111,7 +116,11 @@ impl Member {
         loop {
             let leader = self.leader_by(deadline).await?;
             if leader == self.shared.id {
-                return self.lease_facts_here(id, keys).await;
+                match self.lease_facts_here(id, keys).await {
+                    Err(LeaseError::NotPrimary) => self.pause_before(deadline).await?,
+                    outcome => return outcome,
+                }
+                continue;
             }
             let request = pb::LeaseTimeToLiveRequest { id: id.0, keys };
             let request =
@@ -125,7 +134,7 @@ impl Member {
                 }
                 Told::NothingYet => {}
             }
-            tokio::time::sleep(limits::LEASE_RETRY_PAUSE).await;
+            self.pause_before(deadline).await?;
         }
     }
 
@@ -165,6 +174,15 @@ impl Member {
     fn ask(&self, question: LeaseQuestion) -> Result<(), EtcdError> {
         let sent = self.shared.inbox.try_send(Event::Lease(question));
         sent.map_err(|_| EtcdError::RequestTooManyRequests)
+    }
+
+    /// Waits a moment before the leader, whoever it is then, is asked again.
+    async fn pause_before(&self, deadline: Instant) -> Result<(), EtcdError> {
+        if Instant::now() >= deadline {
+            return Err(EtcdError::Timeout);
+        }
+        tokio::time::sleep(limits::LEASE_RETRY_PAUSE).await;
+        Ok(())
     }
 
     /// Asks the leader about a lease.
