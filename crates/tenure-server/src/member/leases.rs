@@ -46,7 +46,8 @@ impl Member {
     /// Renews a lease; answers its life in seconds, `None` if it does not exist. A member that does not lead asks the leader.
     ///
     /// # Errors
-    /// [`LeaseError`]: `Timeout` if no leader answers, `NoLeader` if there is none, `PermissionDenied` for whom a key of the lease is not his to write (L12).
+    /// [`LeaseError`]: `Timeout` if no leader answers, `NoLeader` if there is none,
+    /// `PermissionDenied` for whom a key of the lease is not his to write (L12).
     pub async fn lease_renew(&self, caller: &Caller, id: LeaseId) -> Result<Option<i64>, LeaseError> {
         self.authorized(caller, &[Access::User, Access::WriteAttached(id)], |_| ()).await?;
         let deadline = Instant::now() + self.shared.config.request_timeout();
@@ -91,7 +92,8 @@ impl Member {
     /// What is known of a lease; `None` if it does not exist. A member that does not lead asks the leader.
     ///
     /// # Errors
-    /// [`LeaseError`]: `Timeout` if no leader answers, `NoLeader` if there is none; with `keys`, `PermissionDenied` for whom a key of the lease is not his to
+    /// [`LeaseError`]: `Timeout` if no leader answers, `NoLeader` if there is none;
+    /// with `keys`, `PermissionDenied` for whom a key of the lease is not his to
     /// read (L9).
     pub async fn lease_facts(
         &self,
