@@ -2,6 +2,7 @@
 
 mod alarm;
 mod auth;
+mod check;
 mod compaction;
 mod completion;
 mod defrag;
@@ -13,6 +14,7 @@ mod get;
 mod help;
 mod lease;
 mod lock;
+mod make_mirror;
 mod member;
 mod move_leader;
 mod options;
@@ -38,6 +40,7 @@ pub static ROOT: Spec = Spec {
     commands: &[
         &alarm::SPEC,
         &auth::SPEC,
+        &check::SPEC,
         &compaction::SPEC,
         &completion::SPEC,
         &defrag::SPEC,
@@ -49,6 +52,7 @@ pub static ROOT: Spec = Spec {
         &help::SPEC,
         &lease::SPEC,
         &lock::SPEC,
+        &make_mirror::SPEC,
         &member::SPEC,
         &move_leader::SPEC,
         &options::SPEC,
