@@ -2,7 +2,7 @@
 
 use super::interface::{Output, ReadTicket};
 use super::leases::{Barrier, Question};
-use super::{LeaseTicket, Node};
+use super::{LeaseTicket, Node, engine};
 use crate::types::{LeaseId, LogIndex, Moment};
 
 impl Node {
@@ -14,11 +14,28 @@ impl Node {
         }
     }
 
+    /// Whether this member leads and has committed nothing yet, so does not know what earlier leaders have.
+    pub(super) fn leads_without_commit(&self) -> bool {
+        self.is_leader() && !self.raw.raft.commit_to_current_term()
+    }
+
+    /// Answers others who asked before this leader could know.
+    pub(super) fn answer_kept(&mut self) {
+        if self.leads_without_commit() {
+            return;
+        }
+        for question in self.reads.take_kept().into_values() {
+            if let Ok(question) = engine::message_into(question) {
+                drop(self.raw.step(question));
+            }
+        }
+    }
+
     pub(super) fn ask_reads(&mut self, is_alone: bool) {
         if !self.reads.wants_to_ask() || self.leader.0.is_none() {
             return;
         }
-        if self.is_leader() && !self.raw.raft.commit_to_current_term() {
+        if self.leads_without_commit() {
             return;
         }
         if self.is_leader() && is_alone {

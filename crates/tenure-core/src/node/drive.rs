@@ -44,6 +44,13 @@ impl Node {
             MessageKind::TimeoutNow if !self.persistence.is_idle() && self.raw.raft.prs().is_singleton() => {
                 return;
             }
+            MessageKind::ReadIndex if self.leads_without_commit() => {
+                // Only a member asks, so what is kept has a bound.
+                if self.raw.raft.prs().get(message.from.0).is_some() {
+                    self.reads.keep(message);
+                }
+                return;
+            }
             MessageKind::Propose => message.entries = self.take_in_conf_changes(message.entries),
             _ => {}
         }
@@ -217,6 +224,7 @@ impl Node {
             self.step_waiting_proposals();
             self.step_conf_change();
         }
+        self.answer_kept();
         self.ask_reads(is_alone);
         if self.is_leader() && self.can_propose() && self.raw.raft.commit_to_current_term() {
             let mut commands = self.leases.due(self.now);

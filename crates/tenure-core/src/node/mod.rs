@@ -121,7 +121,7 @@ pub struct Node {
     applied: LogIndex,
     /// Changes of the membership that are handed out for applying.
     conf_changes: BTreeMap<LogIndex, ConfChange>,
-    conf_changes_waiting: VecDeque<ConfChange>,
+    conf_changes_waiting: VecDeque<(Moment, ConfChange)>,
     proposals_waiting: VecDeque<(Moment, Proposal)>,
     reads: Reads,
     leases: LeaseDesk,

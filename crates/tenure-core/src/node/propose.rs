@@ -32,7 +32,7 @@ impl Node {
 
     pub(super) fn propose_conf_change(&mut self, change: ConfChange) {
         if self.conf_changes_waiting.len() < CONF_CHANGES_MAX {
-            self.conf_changes_waiting.push_back(change);
+            self.conf_changes_waiting.push_back((self.now, change));
         } else {
             self.out.push(Output::Dropped { id: change.id, reason: DropReason::TooManyRequests });
         }
@@ -78,7 +78,7 @@ impl Node {
         if self.raw.raft.has_pending_conf() || self.removals.own_that_waits(self.commit()).is_some() {
             return;
         }
-        let Some(change) = self.conf_changes_waiting.pop_front() else { return };
+        let Some((_, change)) = self.conf_changes_waiting.pop_front() else { return };
         if self.step_entries(vec![engine::conf_change_entry(&change)]).is_err() {
             self.out.push(Output::Dropped { id: change.id, reason: DropReason::Refused });
         }
@@ -126,6 +126,10 @@ impl Node {
     pub(super) fn give_up(&mut self, since: Moment) {
         while let Some((_, proposal)) = self.proposals_waiting.pop_front_if(|(came, _)| *came < since) {
             self.drop_proposal(&proposal, DropReason::NoLeader);
+        }
+        // Nobody wants a member to go hours after he has asked for it.
+        while let Some((_, change)) = self.conf_changes_waiting.pop_front_if(|(came, _)| *came < since) {
+            self.out.push(Output::Dropped { id: change.id, reason: DropReason::NoLeader });
         }
         let reads = self.reads.expire(since);
         if !reads.is_empty() {

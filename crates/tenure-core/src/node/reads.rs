@@ -1,7 +1,9 @@
 //! Linearizable reads: which wait for a leader, which for its answer.
 
 use super::interface::ReadTicket;
-use crate::types::Moment;
+use super::message::Message;
+use crate::types::{MemberId, Moment};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// An answer that is not there after this long is asked for again, as etcd does.
@@ -14,6 +16,9 @@ pub(super) struct Reads {
     asked: Option<Asked>,
     /// Whether a question is wanted though no read waits: its answer says that this member leads.
     wants_confirmation: bool,
+    /// The last question of each other member that came before this leader had committed anything: what earlier leaders have committed
+    /// he knows only then.
+    too_early: BTreeMap<MemberId, Message>,
 }
 
 struct Asked {
@@ -31,6 +36,16 @@ impl Reads {
 
     pub(super) fn push(&mut self, now: Moment, ticket: ReadTicket) {
         self.waiting.push((now, ticket));
+    }
+
+    /// Keeps a question of another member, who has asked nothing else meanwhile.
+    pub(super) fn keep(&mut self, question: Message) {
+        self.too_early.insert(question.from, question);
+    }
+
+    /// The questions of others that were kept.
+    pub(super) fn take_kept(&mut self) -> BTreeMap<MemberId, Message> {
+        std::mem::take(&mut self.too_early)
     }
 
     /// Whether a question should be asked.
@@ -60,6 +75,7 @@ impl Reads {
     /// Whatever was asked must be asked again: the leader has changed.
     pub(super) fn forget_question(&mut self) {
         self.wants_confirmation = false;
+        self.too_early.clear();
         if let Some(mut asked) = self.asked.take() {
             asked.tickets.append(&mut self.waiting);
             self.waiting = asked.tickets;

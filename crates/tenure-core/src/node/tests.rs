@@ -139,6 +139,29 @@ fn what_waits_for_a_leader_does_not_grow_without_end() {
     assert_eq!(out, [Output::ReadDropped(vec![ReadTicket(3)])]);
 }
 
+/// Whoever asked has given up long ago.
+#[test]
+fn a_change_of_members_does_not_wait_for_a_leader_for_ever() {
+    let members: Vec<Member> =
+        (1..=2).map(|id| Member { id: MemberId(id), name: "m".into(), ..Member::default() }).collect();
+    let (hard_state, entries) = bootstrap(&members);
+    let (ids, _) = RequestIds::pair(MemberId(1), 0);
+    let restart = Restart { hard_state, entries, ..Restart::default() };
+    let config = NodeConfig::new(MemberId(1), ids, 0);
+    let patience = config.request_timeout;
+    let (mut node, _) = Node::new(Moment::ORIGIN, config, restart).expect("starts");
+    let change = ConfChange {
+        id: RequestId(9),
+        kind: ConfChangeKind::Remove,
+        member: MemberId(2),
+        context: "".into(),
+    };
+    assert_eq!(dropped(&node.handle(Moment::ORIGIN, Input::ProposeConfChange(change))), []);
+    assert_eq!(dropped(&node.handle(Moment::ORIGIN + patience, Input::Tick)), []);
+    let late = Moment::ORIGIN + patience + std::time::Duration::from_millis(1);
+    assert_eq!(dropped(&node.handle(late, Input::Tick)), [(9, DropReason::NoLeader)]);
+}
+
 #[test]
 fn a_driver_that_breaks_the_protocol_is_stopped() {
     let (mut node, out) = alone(0);

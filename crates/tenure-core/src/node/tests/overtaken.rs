@@ -80,3 +80,44 @@ fn other_leader(world: &World, old: u64) -> Option<u64> {
     };
     world.hosts.keys().copied().find(leads)
 }
+
+/// As in etcd: a read that comes to a leader before he has committed anything waits there, and need not be asked for again.
+#[test]
+fn a_read_that_asks_a_new_leader_too_early_is_answered_as_soon_as_he_knows() {
+    let mut world = World::default();
+    world.bootstrap(&[1, 2, 3]);
+    live(&mut world, 30);
+    let old = leader(&world).expect("somebody leads");
+    let (new, third) = (old % 3 + 1, (old + 1) % 3 + 1);
+    world.cut_off = [old].into();
+    live_without(&mut world, &[new, third], 20);
+    // The new leader is told to lead again in another term, and what he logs then stays on its way.
+    let leads = other_leader(&world, old).expect("somebody leads");
+    let asks = if leads == new { third } else { new };
+    world.input(leads, Input::TransferLeader(MemberId(asks)));
+    while leader_in(&world, asks).is_none() {
+        assert!(world.deliver() || world.persist(leads, usize::MAX) || world.persist(asks, usize::MAX));
+    }
+    world.input(leads, Input::ReadIndex(ReadTicket(5)));
+    let mut held = Vec::new();
+    loop {
+        let (answers, others): (Vec<_>, Vec<_>) =
+            world.network.drain(..).partition(|message| message.kind == MessageKind::AppendResponse);
+        held.extend(answers);
+        world.network.extend(others);
+        let is_busy = world.deliver() | world.persist(leads, usize::MAX) | world.persist(asks, usize::MAX);
+        if !is_busy {
+            break;
+        }
+    }
+    assert!(world.text.contains(&format!("m{leads} -> m{asks} ReadIndex ")), "he was asked");
+    assert_eq!(world.reads_ready, [], "he does not know yet what is committed");
+    world.network.extend(held);
+    world.settle();
+    assert_eq!(world.reads_ready.len(), 1, "without a tick");
+}
+
+fn leader_in(world: &World, id: u64) -> Option<()> {
+    let node = world.hosts[&id].node.as_ref()?;
+    (node.status().role == Role::Leader).then_some(())
+}
