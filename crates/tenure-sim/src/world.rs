@@ -19,6 +19,8 @@ use tenure_core::types::{KeyRange, LeaseId, LogEntry, LogIndex, Moment, RequestI
 const ANSWER_SECONDS_MAX: u64 = 30;
 /// Operations of one transaction.
 const TXN_OPS_MAX: usize = 128;
+/// A read waits so long for a leader: that of [`tenure_core::node::NodeConfig`].
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// An entry that was applied, with its answer: it must never be anything else again.
 #[derive(Debug)]
@@ -33,6 +35,7 @@ struct Read {
     what: ReadKind,
     /// It must see at least this, since it was answered before the read began.
     sees: LogIndex,
+    began: Moment,
 }
 
 #[derive(Debug)]
@@ -296,7 +299,7 @@ impl World {
             _ => ReadKind::Hash,
         };
         let ticket = ReadTicket(self.ticket());
-        self.reads.insert(ticket, Read { what, sees: LogIndex(self.history.len() as u64) });
+        self.reads.insert(ticket, Read { what, sees: LogIndex(self.history.len() as u64), began: self.now });
         let now = self.now;
         self.member()?.hand_in(now, Input::ReadIndex(ticket))
     }
@@ -307,6 +310,17 @@ impl World {
         self.renewals.insert(ticket, lease);
         let now = self.now;
         self.member()?.hand_in(now, Input::RenewLease { lease, ticket })
+    }
+
+    /// A member that is alone refuses a read only if its disk took so long to make it a leader.
+    fn reads_dropped(&mut self, tickets: &[ReadTicket]) -> Result<(), Failure> {
+        for ticket in tickets {
+            let began = self.reads.remove(ticket).map_or(self.now, |read| read.began);
+            if self.now.since(began) <= REQUEST_TIMEOUT {
+                return Err(format!("{ticket:?} is refused by a member that is alone"));
+            }
+        }
+        Ok(())
     }
 
     /// Takes note of what the member shows, and checks it.
@@ -326,9 +340,7 @@ impl World {
                         self.serve(ticket)?;
                     }
                 }
-                Seen::ReadDropped(tickets) => {
-                    return Err(format!("reads {tickets:?} are refused by a member that is alone"));
-                }
+                Seen::ReadDropped(tickets) => self.reads_dropped(&tickets)?,
                 Seen::Dropped(id, reason) => {
                     self.trace.note(format!("dropped {id:x?}: {reason:?}"));
                     self.issued
@@ -451,7 +463,7 @@ impl World {
 
     /// Answers a read, and checks the answer.
     fn serve(&mut self, ticket: ReadTicket) -> Result<(), Failure> {
-        let Read { what, sees } = self.reads.remove(&ticket).ok_or("a read is answered twice")?;
+        let Read { what, sees, .. } = self.reads.remove(&ticket).ok_or("a read is answered twice")?;
         let applied = self.member()?.state.applied();
         if applied < sees || applied.0 != self.history.len() as u64 {
             return Err(format!(
