@@ -1,6 +1,8 @@
 //! Members, and clients of several of them.
 
-use crate::support::{PATIENCE, TestCluster, TestServer, cluster_targets, config, eventually, soon};
+mod faults;
+
+use crate::support::{PATIENCE, TestCluster, TestServer, config, eventually, soon};
 use std::{
     collections::HashSet,
     time::{Duration, Instant},
@@ -92,61 +94,57 @@ async fn endpoints_follow_the_members() {
 
 #[tokio::test]
 async fn members_share_the_work_and_one_becomes_the_leader_when_told_so() {
-    for target in cluster_targets() {
-        let cluster = TestCluster::start(target, 3).await;
-        let client = cluster.client().await;
-        let mut members = HashSet::new();
-        eventually("answers of all members", async || {
-            client.put("k", "v").await.unwrap();
-            members.insert(client.get("k").await.unwrap().header.member_id);
-            (members.len() == 3).then_some(())
-        })
-        .await;
-        assert_eq!(client.cluster().member_list().await.unwrap().members.len(), 3);
+    let Some(cluster) = TestCluster::start(3).await else { return };
+    let client = cluster.client().await;
+    let mut members = HashSet::new();
+    eventually("answers of all members", async || {
+        client.put("k", "v").await.unwrap();
+        members.insert(client.get("k").await.unwrap().header.member_id);
+        (members.len() == 3).then_some(())
+    })
+    .await;
+    assert_eq!(client.cluster().member_list().await.unwrap().members.len(), 3);
 
-        let leader = cluster.leader(&client).await;
-        let (follower, third) = ((leader + 1) % 3, (leader + 2) % 3);
-        let maintenance = client.maintenance();
-        let id = maintenance.status(cluster.endpoint(follower)).await.unwrap().header.member_id;
-        let refused = cluster.client_of(third).await.maintenance().move_leader(id).await.unwrap_err();
-        assert!(refused.is(EtcdError::NotLeader), "{refused}");
-        let unknown = maintenance.move_leader(MemberId(7)).await.unwrap_err();
-        assert!(unknown.is(EtcdError::BadLeaderTransferee), "{unknown}");
-        maintenance.move_leader(id).await.unwrap();
-        assert_eq!(cluster.leader(&client).await, follower);
+    let leader = cluster.leader().await;
+    let (follower, third) = ((leader + 1) % 3, (leader + 2) % 3);
+    let maintenance = client.maintenance();
+    let id = cluster.id(follower).await;
+    let refused = cluster.client_of(third).await.maintenance().move_leader(id).await.unwrap_err();
+    assert!(refused.is(EtcdError::NotLeader), "{refused}");
+    let unknown = maintenance.move_leader(MemberId(7)).await.unwrap_err();
+    assert!(unknown.is(EtcdError::BadLeaderTransferee), "{unknown}");
+    maintenance.move_leader(id).await.unwrap();
+    assert_eq!(cluster.leader().await, follower);
 
-        let revision = client.get("k").await.unwrap().header.revision;
-        let mut hashes = HashSet::new();
-        for endpoint in cluster.endpoints() {
-            // A linearizable read through the member: then it has the revision.
-            let one = Client::connect(config(&endpoint)).await.unwrap();
-            one.get("k").await.unwrap();
-            hashes.insert(maintenance.hash_kv(&endpoint, revision).await.unwrap().hash);
-        }
-        assert_eq!(hashes.len(), 1);
+    let revision = client.get("k").await.unwrap().header.revision;
+    let mut hashes = HashSet::new();
+    for endpoint in cluster.endpoints() {
+        // A linearizable read through the member: then it has the revision.
+        let one = Client::connect(config(&endpoint)).await.unwrap();
+        one.get("k").await.unwrap();
+        hashes.insert(maintenance.hash_kv(&endpoint, revision).await.unwrap().hash);
     }
+    assert_eq!(hashes.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_goes_on_when_the_leader_is_killed() {
-    for target in cluster_targets() {
-        let mut cluster = TestCluster::start(target, 3).await;
-        let client = cluster.client().await;
-        let leader = cluster.leader(&client).await;
-        let writer = tokio::spawn(write_numbers(client.clone()));
-        cluster.member(leader).kill().unwrap();
-        let (acknowledged, unknown) = soon(writer).await.unwrap();
-        // What was acknowledged is there; what was not was written once or never.
-        let got = client.get("n/").prefix().await.unwrap();
-        let mut found = 0;
-        for pair in &got.kvs {
-            assert_eq!(pair.version, 1, "{} was written twice", pair.key_text());
-            found += usize::from(acknowledged.contains(&*pair.key_text()));
-        }
-        assert_eq!(found, acknowledged.len(), "an acknowledged write is missing");
-        assert!(got.count <= (acknowledged.len() + unknown) as u64);
-        cluster.member(leader).start_again().await.unwrap();
+    let Some(mut cluster) = TestCluster::start(3).await else { return };
+    let client = cluster.client().await;
+    let leader = cluster.leader().await;
+    let writer = tokio::spawn(write_numbers(client.clone()));
+    cluster.member(leader).kill().unwrap();
+    let (acknowledged, unknown) = soon(writer).await.unwrap();
+    // What was acknowledged is there; what was not was written once or never.
+    let got = client.get("n/").prefix().await.unwrap();
+    let mut found = 0;
+    for pair in &got.kvs {
+        assert_eq!(pair.version, 1, "{} was written twice", pair.key_text());
+        found += usize::from(acknowledged.contains(&*pair.key_text()));
     }
+    assert_eq!(found, acknowledged.len(), "an acknowledged write is missing");
+    assert!(got.count <= (acknowledged.len() + unknown) as u64);
+    cluster.member(leader).start_again().await.unwrap();
 }
 
 /// Writes 200 keys, each once. Returns those that were acknowledged, and how many ended in an error of which it is not known.
@@ -167,78 +165,72 @@ async fn write_numbers(client: Client) -> (HashSet<String>, usize) {
 
 #[tokio::test]
 async fn a_frozen_member_is_left_and_found_again() {
-    for target in cluster_targets() {
-        let mut cluster = TestCluster::start(target, 3).await;
-        let client = cluster.client().await;
-        let frozen = (cluster.leader(&client).await + 1) % 3;
-        let frozen_id = client.maintenance().status(cluster.endpoint(frozen)).await.unwrap().header.member_id;
-        cluster.member(frozen).freeze().unwrap();
-        for _ in 0..4 {
-            soon(client.get("k")).await.unwrap();
-        }
-        cluster.member(frozen).thaw().unwrap();
-        eventually("an answer of the member", async || {
-            (client.get("k").await.unwrap().header.member_id == frozen_id).then_some(())
-        })
-        .await;
+    let Some(mut cluster) = TestCluster::start(3).await else { return };
+    let client = cluster.client().await;
+    let frozen = (cluster.leader().await + 1) % 3;
+    let frozen_id = cluster.id(frozen).await;
+    cluster.member(frozen).freeze().unwrap();
+    for _ in 0..4 {
+        soon(client.get("k")).await.unwrap();
     }
+    cluster.member(frozen).thaw().unwrap();
+    eventually("an answer of the member", async || {
+        (client.get("k").await.unwrap().header.member_id == frozen_id).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_learner_is_passed_over_until_it_is_promoted() {
-    for target in cluster_targets() {
-        let mut cluster = TestCluster::start(target, 1).await;
-        cluster.client().await.put("k", "v").await.unwrap();
-        let learner = cluster.add_learner().await;
-        let alone = cluster.client_of(learner).await;
-        let started = Instant::now();
-        let error = alone.get("k").await.unwrap_err();
-        assert!(error.is(EtcdError::NotSupportedForLearner), "{error}");
-        assert!(started.elapsed() < Duration::from_secs(5), "there is nobody else to ask");
-        eventually("the learner", async || {
-            let got = alone.get("k").serializable().await.unwrap();
-            (got.count == 1).then_some(())
-        })
-        .await;
-        let client = cluster.client().await;
-        for _ in 0..6 {
-            client.put("k", "w").await.unwrap();
-            assert_eq!(client.get("k").await.unwrap().kvs[0].value, "w");
-        }
-        let status = client.maintenance().status(cluster.endpoint(learner)).await.unwrap();
-        assert!(status.is_learner);
-        client.sync().await.unwrap();
-        assert_eq!(client.endpoints(), [format!("http://{}", cluster.endpoint(0))]);
-        let promoted = eventually("the promotion", async || {
-            client.cluster().member_promote(status.header.member_id).await.ok()
-        })
-        .await;
-        assert!(promoted.members.iter().all(|member| !member.is_learner));
-        eventually("a read through it", async || alone.get("k").await.ok()).await;
-        client.sync().await.unwrap();
-        assert_eq!(client.endpoints().len(), 2);
+    let Some(mut cluster) = TestCluster::start(1).await else { return };
+    cluster.client().await.put("k", "v").await.unwrap();
+    let learner = cluster.add_learner().await;
+    let alone = cluster.client_of(learner).await;
+    let started = Instant::now();
+    let error = alone.get("k").await.unwrap_err();
+    assert!(error.is(EtcdError::NotSupportedForLearner), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5), "there is nobody else to ask");
+    eventually("the learner", async || {
+        let got = alone.get("k").serializable().await.unwrap();
+        (got.count == 1).then_some(())
+    })
+    .await;
+    let client = cluster.client().await;
+    for _ in 0..6 {
+        client.put("k", "w").await.unwrap();
+        assert_eq!(client.get("k").await.unwrap().kvs[0].value, "w");
     }
+    let status = client.maintenance().status(cluster.endpoint(learner)).await.unwrap();
+    assert!(status.is_learner);
+    client.sync().await.unwrap();
+    assert_eq!(client.endpoints(), [format!("http://{}", cluster.endpoint(0))]);
+    let promoted = eventually("the promotion", async || {
+        client.cluster().member_promote(status.header.member_id).await.ok()
+    })
+    .await;
+    assert!(promoted.members.iter().all(|member| !member.is_learner));
+    eventually("a read through it", async || alone.get("k").await.ok()).await;
+    client.sync().await.unwrap();
+    assert_eq!(client.endpoints().len(), 2);
 }
 
 #[tokio::test]
 async fn without_a_majority_who_requires_a_leader_is_told_soon() {
-    for target in cluster_targets() {
-        let mut cluster = TestCluster::start(target, 3).await;
-        let client = cluster.client_of(0).await;
-        client.put("k", "v").await.unwrap();
-        cluster.member(1).kill().unwrap();
-        cluster.member(2).kill().unwrap();
-        let demanding = client.with_require_leader();
-        let error = eventually("the loss of the leader", async || {
-            let error = soon(demanding.put("k", "w")).await.err()?;
-            error.is(EtcdError::NoLeader).then_some(error)
-        })
-        .await;
-        assert!(!error.may_have_taken_effect());
-        assert_eq!(client.get("k").serializable().await.unwrap().count, 1);
-        assert_eq!(client.cluster().member_list().serializable().await.unwrap().members.len(), 3);
-        let status = client.maintenance().status(cluster.endpoint(0)).await.unwrap();
-        assert_eq!(status.leader, MemberId(0));
-        assert!(status.errors.iter().any(|error| error == "etcdserver: no leader"), "{:?}", status.errors);
-    }
+    let Some(mut cluster) = TestCluster::start(3).await else { return };
+    let client = cluster.client_of(0).await;
+    client.put("k", "v").await.unwrap();
+    cluster.member(1).kill().unwrap();
+    cluster.member(2).kill().unwrap();
+    let demanding = client.with_require_leader();
+    let error = eventually("the loss of the leader", async || {
+        let error = soon(demanding.put("k", "w")).await.err()?;
+        error.is(EtcdError::NoLeader).then_some(error)
+    })
+    .await;
+    assert!(!error.may_have_taken_effect());
+    assert_eq!(client.get("k").serializable().await.unwrap().count, 1);
+    assert_eq!(client.cluster().member_list().serializable().await.unwrap().members.len(), 3);
+    let status = client.maintenance().status(cluster.endpoint(0)).await.unwrap();
+    assert_eq!(status.leader, MemberId(0));
+    assert!(status.errors.iter().any(|error| error == "etcdserver: no leader"), "{:?}", status.errors);
 }

@@ -4,96 +4,77 @@ use super::{
     config,
     server::{program, target},
 };
-use futures::future::try_join_all;
-use std::path::PathBuf;
 use tempfile::TempDir;
-use tenure_client::{Client, ClientConfig};
-use tenure_harness::process::{Server, Target};
+use tenure_client::{Client, ClientConfig, MemberId};
+use tenure_harness::{
+    cluster::Cluster,
+    process::{Server, Target},
+};
 
 /// Members of one cluster, each a process with its own ports. They end, and their data goes away, when it is dropped.
 pub struct TestCluster {
-    members: Vec<Server>,
-    program: PathBuf,
-    directory: TempDir,
+    cluster: Cluster,
+    _directory: TempDir,
 }
 
 /// Makes elections quick.
 const TIMING: [&str; 4] = ["--heartbeat-interval", "50", "--election-timeout", "500"];
 
-/// The kinds of server that clusters are made of: that of the suite if it can, or every real etcd on this machine.
-pub fn cluster_targets() -> Vec<Target> {
-    let real = [Target::Etcd35, Target::Etcd34];
-    let wanted = target().filter(|target| real.contains(target)).map_or(real.to_vec(), |target| vec![target]);
-    let found: Vec<Target> = wanted.into_iter().filter(|&target| program(target).is_some()).collect();
-    if found.is_empty() {
-        eprintln!("skipped: no real etcd is on this machine");
+/// The kind of server that clusters are made of: that of the suite, as a process. Beside an embedded server tenured, or a real
+/// etcd if that is not built. Nothing if there is none on this machine: then a line says so.
+pub fn cluster_target() -> Option<Target> {
+    let wanted = match target() {
+        Some(target) => vec![target],
+        None => vec![Target::Tenured, Target::Etcd35, Target::Etcd34],
+    };
+    let found = wanted.into_iter().find(|&target| program(target).is_some());
+    if found.is_none() {
+        eprintln!("skipped: no program that clusters can be made of is on this machine");
     }
     found
 }
 
 impl TestCluster {
-    /// Starts so many members of a kind that [`cluster_targets`] names.
-    pub async fn start(target: Target, members: usize) -> Self {
-        let program = program(target).expect("its program is there");
+    /// Starts so many members of [`cluster_target`]'s kind. Nothing if there is none.
+    pub async fn start(members: usize) -> Option<Self> {
+        Self::of(cluster_target()?, members).await
+    }
+
+    /// Starts so many members. Nothing if their program is not on this machine.
+    pub async fn of(target: Target, members: usize) -> Option<Self> {
+        let program = program(target)?;
         let directory = TempDir::new().expect("a directory");
-        let mut cluster = TestCluster { members: Vec::new(), program, directory };
-        for _ in 0..members {
-            cluster.prepare();
-        }
-        let initial = cluster.initial_cluster();
-        for member in &mut cluster.members {
-            member.add_flags(["--initial-cluster", &initial]);
-        }
-        try_join_all(cluster.members.iter_mut().map(Server::start_again)).await.expect("the members start");
-        cluster
-    }
-
-    /// One member more, which is not started.
-    fn prepare(&mut self) -> usize {
-        let number = self.members.len();
-        let data = self.directory.path().join(format!("m{number}"));
-        let mut member = Server::new(&self.program, &data, &[]).expect("ports");
-        member.add_flags(TIMING);
-        member.add_flags(["--name", &format!("m{number}")]);
-        self.members.push(member);
-        number
-    }
-
-    fn initial_cluster(&self) -> String {
-        let members = self.members.iter().enumerate();
-        let members = members.map(|(number, member)| format!("m{number}=http://{}", member.peer_address()));
-        members.collect::<Vec<_>>().join(",")
+        let cluster = Cluster::start(&program, directory.path(), members, &TIMING).await;
+        Some(TestCluster { cluster: cluster.expect("the members start"), _directory: directory })
     }
 
     /// One learner more.
     pub async fn add_learner(&mut self) -> usize {
-        let number = self.prepare();
-        let peer_url = format!("http://{}", self.members[number].peer_address());
+        let number = self.cluster.make_joiner().expect("ports");
+        let peer_url = format!("http://{}", self.member(number).peer_address());
+        let client = self.client_of(0).await;
         // The URL of a port that is free now; etcd asks for five seconds of health first.
         super::eventually("a learner", async || {
-            self.client().await.cluster().member_add_as_learner([&peer_url]).await.ok()
+            client.cluster().member_add_as_learner([&peer_url]).await.ok()
         })
         .await;
-        let initial = self.initial_cluster();
-        let learner = &mut self.members[number];
-        learner.add_flags(["--initial-cluster", &initial, "--initial-cluster-state", "existing"]);
-        learner.start_again().await.expect("the learner starts");
+        self.member(number).start_again().await.expect("the learner starts");
         number
     }
 
     /// `127.0.0.1:PORT` of a member.
     pub fn endpoint(&self, member: usize) -> String {
-        self.members[member].address()
+        self.cluster.members[member].address()
     }
 
     /// Of all members.
     pub fn endpoints(&self) -> Vec<String> {
-        self.members.iter().map(Server::address).collect()
+        self.cluster.members.iter().map(Server::address).collect()
     }
 
     /// A member's process, for signals.
     pub fn member(&mut self, member: usize) -> &mut Server {
-        &mut self.members[member]
+        &mut self.cluster.members[member]
     }
 
     /// A client of all members.
@@ -106,17 +87,14 @@ impl TestCluster {
         Client::connect(config(self.endpoint(member))).await.expect("the member answers")
     }
 
+    /// The id of a member.
+    pub async fn id(&self, member: usize) -> MemberId {
+        let status = self.client_of(member).await.maintenance().status(self.endpoint(member)).await;
+        status.expect("the member answers").header.member_id
+    }
+
     /// The number of the member that leads.
-    pub async fn leader(&self, client: &Client) -> usize {
-        super::eventually("a leader", async || {
-            for member in 0..self.members.len() {
-                let status = client.maintenance().status(self.endpoint(member)).await;
-                if status.is_ok_and(|status| status.leader == status.header.member_id) {
-                    return Some(member);
-                }
-            }
-            None
-        })
-        .await
+    pub async fn leader(&self) -> usize {
+        self.cluster.leader().await.expect("a leader")
     }
 }

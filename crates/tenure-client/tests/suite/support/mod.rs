@@ -5,7 +5,7 @@ mod metrics;
 mod proxy;
 mod server;
 
-pub use cluster::{TestCluster, cluster_targets};
+pub use cluster::TestCluster;
 pub use metrics::{calls_handled, figure};
 pub use proxy::Proxy;
 pub use server::{AUTH_TOKEN_TTL, TestServer, real_etcd, target};
