@@ -22,6 +22,8 @@ mod stm;
 pub use barrier::Barrier;
 pub use double_barrier::{DoubleBarrier, DoubleBarrierGuard};
 pub use election::{Election, LeaderResponse, LeaderStream, Leadership};
+pub use line::Hold;
+pub(crate) use line::deleted;
 pub use mutex::{Mutex, MutexGuard};
 pub use queue::{PriorityQueue, Queue};
 pub use rw_mutex::RwMutex;

@@ -4,8 +4,9 @@ use super::{
     Session,
     line::{self, Ask, Hold, Place, Terms},
 };
-use crate::{Compare, Error, IntoBytes, Result, Revision};
+use crate::{Error, IntoBytes, Result};
 use bytes::Bytes;
+use std::ops::Deref;
 
 /// A lock over all programs of a cluster: those with the same prefix exclude each other, whether they use this crate,
 /// etcd's client for Go, `etcdctl lock`, or the Lock service.
@@ -33,8 +34,8 @@ use bytes::Bytes;
 /// # What a lock is worth
 ///
 /// A lock with a lease cannot stop its holder: if he is cut off for longer than the lease lives, somebody else gets the
-/// lock while he still works. What he changes must be guarded, in etcd by [`MutexGuard::owner_condition`] in each
-/// transaction, elsewhere by [`MutexGuard::revision`], which grows from holder to holder: a store that remembers the
+/// lock while he still works. What he changes must be guarded, in etcd by [`owner_condition`](Hold::owner_condition) in each
+/// transaction, elsewhere by [`revision`](Hold::revision), which grows from holder to holder: a store that remembers the
 /// highest one it was shown can refuse lower ones.
 ///
 /// # Who shares a session
@@ -93,10 +94,7 @@ impl Mutex {
     /// [`Error::SessionExpired`] if the session ends meanwhile; refusals such as
     /// [`PermissionDenied`](crate::EtcdError::PermissionDenied).
     pub async fn lock(&self) -> Result<MutexGuard> {
-        let mut permit = tokio::select! {
-            permit = self.session.slots().permit(&self.key) => Some(permit),
-            () = self.session.expired() => return Err(Error::SessionExpired),
-        };
+        let mut permit = Some(self.session.permit(&self.key).await?);
         loop {
             let taken = Place::take(&self.session, self.ask(Terms::Session), permit).await?;
             let mut place = taken.ok_or(Error::Protocol("a key that is and is not there"))?;
@@ -158,7 +156,8 @@ impl Mutex {
 
 /// A lock that is held, of [`Mutex`] or [`RwMutex`](super::RwMutex).
 ///
-/// Dropping it unlocks in the background, if its Tokio runtime still runs; [`MutexGuard::unlock`] tells when that is done.
+/// It has the methods of a [`Hold`]: the fencing token, what tells of a loss, the condition for transactions. Dropping it unlocks in
+/// the background, if its Tokio runtime still runs; [`MutexGuard::unlock`] tells when that is done.
 ///
 /// ```no_run
 /// # async fn example(mutex: &tenure_client::concurrency::Mutex) -> tenure_client::Result<()> {
@@ -176,99 +175,15 @@ pub struct MutexGuard {
     pub(super) hold: Hold,
 }
 
+impl Deref for MutexGuard {
+    type Target = Hold;
+
+    fn deref(&self) -> &Hold {
+        &self.hold
+    }
+}
+
 impl MutexGuard {
-    /// The key that stands for the lock.
-    ///
-    /// ```no_run
-    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) {
-    /// println!("{}", String::from_utf8_lossy(guard.key()));
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn key(&self) -> &Bytes {
-        self.hold.place().key()
-    }
-
-    /// The revision of the store at which the lock was found to be held: that of the key, or a later one if others had to go first.
-    /// Go's `Header().Revision`.
-    ///
-    /// ```no_run
-    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) -> tenure_client::Result<()> {
-    /// println!("held since revision {}, in line since {}", guard.held_revision(), guard.revision());
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn held_revision(&self) -> Revision {
-        self.hold.place().seen()
-    }
-
-    /// The fencing token: the revision at which the key was created. A later holder has a higher one.
-    ///
-    /// ```no_run
-    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) -> tenure_client::Result<()> {
-    /// // For what is not in the store: whoever gets it refuses lower ones than it has seen.
-    /// println!("PUT /backup?fence={}", guard.revision());
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn revision(&self) -> Revision {
-        self.hold.place().created()
-    }
-
-    /// Ends when the lock is lost: the session has expired, or somebody has deleted the key. Whoever works under the lock should
-    /// stop then.
-    ///
-    /// ```no_run
-    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) {
-    /// # async fn work() {}
-    /// tokio::select! {
-    ///     () = guard.lost() => println!("stopped: somebody else may have the lock"),
-    ///     () = work() => println!("done"),
-    /// }
-    /// # }
-    /// ```
-    pub async fn lost(&self) {
-        self.hold.lost().await;
-    }
-
-    /// Whether the lock is held, as far as is known here. A loss on the server is known a moment after it has
-    /// happened, so this is no proof: [`MutexGuard::owner_condition`] is.
-    ///
-    /// ```no_run
-    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) {
-    /// for part in 0..100 {
-    ///     if !guard.is_held() {
-    ///         println!("lost before part {part}");
-    ///         break;
-    ///     }
-    ///     // One part of the work.
-    /// }
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        !self.hold.is_lost()
-    }
-
-    /// Holds as long as the lock is held, for transactions. As Go's `IsOwner`.
-    ///
-    /// ```no_run
-    /// # async fn example(client: tenure_client::Client, guard: &tenure_client::concurrency::MutexGuard) -> tenure_client::Result<()> {
-    /// use tenure_client::Op;
-    ///
-    /// let write = Op::put("balance/7", "100");
-    /// let done = client.txn().when([guard.owner_condition()]).and_then([write]).commit().await?;
-    /// println!("{}", if done.succeeded { "written" } else { "the lock was lost: nothing was written" });
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn owner_condition(&self) -> Compare {
-        self.hold.place().condition()
-    }
-
     /// Unlocks, and comes back when the next one can have the lock. That it had been lost is no error. If the future is
     /// dropped, the work goes on in the background.
     ///

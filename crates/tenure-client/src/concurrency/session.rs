@@ -1,7 +1,8 @@
 //! A lease that is kept alive, for what is held together with it.
 
-use super::line::Slots;
+use super::line::{Permit, Slots};
 use crate::{Client, Error, EtcdError, LeaseId, LeaseKeeper, Result, Ttl};
+use bytes::Bytes;
 use std::{
     fmt,
     future::Future,
@@ -234,6 +235,14 @@ impl Session {
 
     pub(super) fn slots(&self) -> &Slots {
         &self.held.slots
+    }
+
+    /// Waits until nobody else of this session uses the key; in the order of asking.
+    pub(super) async fn permit(&self, key: &Bytes) -> Result<Permit> {
+        tokio::select! {
+            permit = self.slots().permit(key) => Ok(permit),
+            () = self.expired() => Err(Error::SessionExpired),
+        }
     }
 
     /// Ends when the lease is not kept alive any more: it was revoked, ran out, or could not be renewed before its end; or the

@@ -199,6 +199,18 @@ impl Compare {
         self
     }
 
+    /// The keys that it is about. For layers that have to know.
+    ///
+    /// ```
+    /// use tenure_client::{Compare, KeyRange};
+    ///
+    /// assert_eq!(*Compare::missing("slot/").prefix().keys(), KeyRange::prefix("slot/"));
+    /// ```
+    #[must_use]
+    pub fn keys(&self) -> &KeyRange {
+        &self.range
+    }
+
     pub(crate) fn request(self) -> Result<pb::Compare> {
         let target = match &self.target {
             TargetUnion::Version(_) => CompareTarget::Version,

@@ -181,7 +181,16 @@ impl Op {
     }
 
     /// Whether carrying it out changes nothing, so that it may be repeated.
-    pub(crate) fn is_read_only(&self) -> bool {
+    ///
+    /// ```
+    /// use tenure_client::{Compare, Op};
+    ///
+    /// let read = Op::txn().when([Compare::exists("a")]).and_then([Op::get("a")]);
+    /// assert!(Op::from(read).is_read_only());
+    /// assert!(!Op::from(Op::put("a", "1")).is_read_only());
+    /// ```
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
         match self {
             Op::Get(_) => true,
             Op::Put(_) | Op::Delete(_) => false,
@@ -308,6 +317,18 @@ impl Get {
             create_revision_min: 0,
             create_revision_max: 0,
         }
+    }
+
+    /// What is read. For layers that have to know: Go's `Op.KeyBytes` and `RangeBytes`.
+    ///
+    /// ```
+    /// use tenure_client::{KeyRange, Op};
+    ///
+    /// assert_eq!(*Op::get("app/").prefix().limit(10).keys(), KeyRange::prefix("app/"));
+    /// ```
+    #[must_use]
+    pub fn keys(&self) -> &KeyRange {
+        &self.range
     }
 
     fn first_by(&mut self, target: SortTarget, order: SortOrder) {
@@ -636,6 +657,30 @@ impl Put {
         }
     }
 
+    /// The key that is written. For layers that have to know.
+    ///
+    /// ```
+    /// use tenure_client::Op;
+    ///
+    /// assert_eq!(Op::put("mode", "on").key(), "mode");
+    /// ```
+    #[must_use]
+    pub fn key(&self) -> &Bytes {
+        &self.key
+    }
+
+    /// What is written to it. Go's `Op.ValueBytes`.
+    ///
+    /// ```
+    /// use tenure_client::Op;
+    ///
+    /// assert_eq!(Op::put("mode", "on").value(), "on");
+    /// ```
+    #[must_use]
+    pub fn value(&self) -> &Bytes {
+        &self.value
+    }
+
     pub(crate) fn request(self) -> Result<pb::PutRequest> {
         if self.key.is_empty() {
             return Err(Error::invalid("put without a key: name one"));
@@ -737,6 +782,18 @@ impl Delete {
     #[must_use]
     pub fn new(keys: impl Into<KeyRange>) -> Self {
         Delete { range: keys.into(), is_prev_kv_wanted: false }
+    }
+
+    /// What is deleted. For layers that have to know.
+    ///
+    /// ```
+    /// use tenure_client::{KeyRange, Op};
+    ///
+    /// assert_eq!(*Op::delete("tmp").keys(), KeyRange::key("tmp"));
+    /// ```
+    #[must_use]
+    pub fn keys(&self) -> &KeyRange {
+        &self.range
     }
 
     pub(crate) fn request(self) -> Result<pb::DeleteRangeRequest> {

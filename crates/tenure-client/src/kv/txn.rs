@@ -60,10 +60,10 @@ impl Txn {
     /// ```
     /// use tenure_client::{Op, Txn};
     ///
-    /// // Operations of one kind as they are; of several kinds, as `Op`.
-    /// let puts = Txn::new().and_then([Op::put("a", "1"), Op::put("b", "2")]);
+    /// // Operations of one kind as they are; of several kinds one after the other, or as `Op`s.
+    /// let two = Txn::new().and_then([Op::put("a", "1")]).and_then([Op::delete("b")]);
     /// let mixed: [Op; 2] = [Op::put("a", "1").into(), Op::delete("b").into()];
-    /// assert_ne!(puts, Txn::new().and_then(mixed));
+    /// assert_eq!(two, Txn::new().and_then(mixed));
     /// ```
     #[must_use]
     pub fn and_then<O: Into<Op>>(mut self, ops: impl IntoIterator<Item = O>) -> Self {
@@ -84,6 +84,45 @@ impl Txn {
     pub fn or_else<O: Into<Op>>(mut self, ops: impl IntoIterator<Item = O>) -> Self {
         self.failure.extend(ops.into_iter().map(Into::into));
         self
+    }
+
+    /// The conditions. For layers that have to know, as Go's `Op.Txn` tells them.
+    ///
+    /// ```
+    /// use tenure_client::{Compare, KeyRange, Op};
+    ///
+    /// let txn = Op::txn().when([Compare::exists("a")]);
+    /// assert_eq!(*txn.conditions()[0].keys(), KeyRange::key("a"));
+    /// ```
+    #[must_use]
+    pub fn conditions(&self) -> &[Compare] {
+        &self.conditions
+    }
+
+    /// What is carried out if all conditions hold.
+    ///
+    /// ```
+    /// use tenure_client::Op;
+    ///
+    /// let txn = Op::txn().and_then([Op::put("a", "1")]);
+    /// assert_eq!(txn.then_ops(), [Op::put("a", "1").into()]);
+    /// ```
+    #[must_use]
+    pub fn then_ops(&self) -> &[Op] {
+        &self.success
+    }
+
+    /// What is carried out if some condition does not hold.
+    ///
+    /// ```
+    /// use tenure_client::Op;
+    ///
+    /// let txn = Op::txn().or_else([Op::get("a")]);
+    /// assert_eq!(txn.else_ops(), [Op::get("a").into()]);
+    /// ```
+    #[must_use]
+    pub fn else_ops(&self) -> &[Op] {
+        &self.failure
     }
 
     pub(crate) fn is_read_only(&self) -> bool {

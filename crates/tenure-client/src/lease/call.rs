@@ -1,10 +1,6 @@
 //! Requests about leases, and their answers.
 
-use crate::{
-    Client, Code, EtcdError, LeaseId, ResponseHeader, Result, Ttl,
-    rpc::{Rpc, method},
-    types::header,
-};
+use crate::{Client, Code, EtcdError, LeaseId, ResponseHeader, Result, Ttl, rpc::method, types::header};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use std::future::IntoFuture;
@@ -68,10 +64,10 @@ impl IntoFuture for LeaseGrant {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let request = pb::LeaseGrantRequest { ttl: self.ttl.as_seconds(), id: self.id.0 };
-            let rpc = self.client.rpc();
+            let client = &self.client;
             let answer = match self.id {
-                LeaseId(0) => rpc.unary(&method::LEASE_GRANT, &request).await?,
-                _ => rpc.in_time(grant_chosen(rpc, &request)).await?,
+                LeaseId(0) => client.unary(&method::LEASE_GRANT, &request).await?,
+                _ => client.rpc().in_time(grant_chosen(client, &request)).await?,
             };
             Ok(answer.into())
         })
@@ -79,12 +75,12 @@ impl IntoFuture for LeaseGrant {
 }
 
 /// Grants a lease with the caller's id.
-async fn grant_chosen(rpc: &Rpc, request: &pb::LeaseGrantRequest) -> Result<pb::LeaseGrantResponse> {
-    let first = match rpc.unary(&method::LEASE_GRANT_CHOSEN, request).await {
+async fn grant_chosen(client: &Client, request: &pb::LeaseGrantRequest) -> Result<pb::LeaseGrantResponse> {
+    let first = match client.unary(&method::LEASE_GRANT_CHOSEN, request).await {
         Err(error) if error.code() == Code::Unavailable && error.may_have_taken_effect() => error,
         answer => return answer,
     };
-    match rpc.unary(&method::LEASE_GRANT, request).await {
+    match client.unary(&method::LEASE_GRANT, request).await {
         Err(error) if error.is(EtcdError::LeaseExist) => Err(first),
         answer => answer,
     }

@@ -6,7 +6,8 @@ use super::{
     keeper::REVOKED,
 };
 use crate::{
-    Compare, Error, EventKind, KeyRange, KeyValue, Op, OpResponse, Result, Revision, TxnResponse,
+    Compare, Error, KeyRange, KeyValue, Op, OpResponse, Result, Revision, TxnResponse,
+    concurrency::deleted,
     kv::{Call, Get, Put, Txn},
 };
 use bytes::Bytes;
@@ -291,20 +292,8 @@ impl Shared {
 
     /// Waits until an ownership key that was there at a revision is gone.
     async fn freed(&self, key: &[u8], revision: Revision) -> Result<()> {
-        let mut changes =
-            self.client.watch(self.ownership(key)).start_revision(revision + 1).filter_put().await?;
-        while let Some(response) = changes.next().await {
-            match response {
-                Ok(response) if response.events.iter().any(|event| event.kind == EventKind::Delete) => {
-                    return Ok(());
-                }
-                Ok(_) => {}
-                // What happened in between is seen by the next attempt.
-                Err(Error::Compacted { .. }) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Error::Closed)
+        // If the history is compacted, what happened in between is seen by the next attempt.
+        deleted(&self.client, &self.ownership(key), revision + 1).await.map(drop)
     }
 }
 

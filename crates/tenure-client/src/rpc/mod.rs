@@ -24,6 +24,7 @@ use method::Method;
 use prost::Message;
 use retry::{Next, Retries};
 use std::{
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -125,28 +126,58 @@ impl Rpc {
         Q: Message,
         R: Message + Default + 'static,
     {
-        let request = self.encoded(request)?;
-        let end = self.end();
-        self.in_time(async {
-            let mut retries = Retries::new(&self.retry, self.pool.len());
-            loop {
-                let connection = self.pool.connection_before(end).await?;
-                let token = self.token.current();
-                let failed = match self.attempt(connection, method, request.clone(), &token, options).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(failed) => failed,
-                };
-                match retries.next(method, &failed, self.token.can_be_renewed()) {
+        let (request, end) = (&self.encoded(request)?, self.end());
+        let call = self.as_user(|token| async move {
+            let token = &token;
+            let attempt = |connection| self.attempt(connection, method, request.clone(), token, options);
+            self.repeated(method, end, attempt).await
+        });
+        self.in_time(call).await
+    }
+
+    /// Attempts on one connection after the other, as the method allows. The connection must be there before `end`.
+    async fn repeated<T, F>(
+        &self,
+        method: &'static Method,
+        end: Option<Instant>,
+        attempt: impl Fn(Connection) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T, Attempt>>,
+    {
+        let mut retries = Retries::new(&self.retry, self.pool.len());
+        loop {
+            match attempt(self.pool.connection_before(end).await?).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => match retries.next(method, &failed) {
                     Next::Fail => return Err(failed.error),
                     Next::Again(pause) => tokio::time::sleep(pause).await,
-                    Next::AgainWithNewToken(pause) => {
-                        tokio::time::sleep(pause).await;
-                        self.renew_token(&token).await?;
+                },
+            }
+        }
+    }
+
+    /// A call with the token in use; again with a new one if that is refused.
+    async fn as_user<T, F>(&self, call: impl Fn(Option<MetadataValue<Ascii>>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut renewals = None;
+        loop {
+            let token = self.token.current();
+            match call(token.clone()).await {
+                Err(error) if self.token.is_refused(&error) => {
+                    match renewals.get_or_insert_with(|| retry::renewals(&self.retry)).next() {
+                        None => return Err(error),
+                        Some(pause) => {
+                            tokio::time::sleep(pause).await;
+                            self.renew_token(&token).await?;
+                        }
                     }
                 }
+                outcome => return outcome,
             }
-        })
-        .await
+        }
     }
 
     /// A call to this endpoint and no other. It is sent again only with a new token, and once if it surely never left.
@@ -160,28 +191,22 @@ impl Rpc {
         Q: Message,
         R: Message + Default + 'static,
     {
-        let request = self.encoded(request)?;
-        let end = self.end();
-        self.in_time(async {
-            let (mut is_renewed, mut is_repeated) = (false, false);
+        let (request, end) = (&self.encoded(request)?, self.end());
+        let call = self.as_user(|token| async move {
+            let mut is_repeated = false;
             loop {
                 let (connection, _driven) = self.pool.connection_to(endpoint, end).await?;
-                let (token, options) = (self.token.current(), CallOptions::default());
+                let options = CallOptions::default();
                 match self.attempt(connection, method, request.clone(), &token, options).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(failed) if !is_renewed && self.token.is_refused(&failed.error) => {
-                        self.renew_token(&token).await?;
-                        is_renewed = true;
-                    }
                     // The connection broke just before.
                     Err(failed) if !is_repeated && failed.is_transport && !failed.was_sent => {
                         is_repeated = true;
                     }
-                    Err(failed) => return Err(failed.error),
+                    outcome => return outcome.map_err(|failed| failed.error),
                 }
             }
-        })
-        .await
+        });
+        self.in_time(call).await
     }
 
     /// Opens a stream of answers to one request. Opening is tried again; what breaks later is the caller's.
@@ -190,24 +215,13 @@ impl Rpc {
         Q: Message,
         R: Message + Default + 'static,
     {
-        let request = self.encoded(request)?;
-        let mut retries = Retries::new(&self.retry, self.pool.len());
-        loop {
-            let connection = self.pool.connection().await?;
-            let token = self.token.current();
-            let failed = match self.open_stream(connection, method, request.clone(), &token).await {
-                Ok(answers) => return Ok(answers),
-                Err(failed) => failed,
-            };
-            match retries.next(method, &failed, self.token.can_be_renewed()) {
-                Next::Fail => return Err(failed.error),
-                Next::Again(pause) => tokio::time::sleep(pause).await,
-                Next::AgainWithNewToken(pause) => {
-                    tokio::time::sleep(pause).await;
-                    self.renew_token(&token).await?;
-                }
-            }
-        }
+        let request = &self.encoded(request)?;
+        let opening = self.as_user(|token| async move {
+            let token = &token;
+            let attempt = |connection| self.open_stream(connection, method, request.clone(), token);
+            self.repeated(method, None, attempt).await
+        });
+        opening.await
     }
 
     /// Opens a stream of answers from this endpoint and no other. It is opened again only with a new token.
@@ -221,20 +235,15 @@ impl Rpc {
         Q: Message,
         R: Message + Default + 'static,
     {
-        let request = self.encoded(request)?;
-        let (connection, driven) = self.pool.connection_to(endpoint, None).await?;
-        let token = self.token.current();
-        let opened = self.open_stream(connection.clone(), method, request.clone(), &token).await;
-        let opened = match opened {
-            Err(failed) if self.token.is_refused(&failed.error) => {
-                self.renew_token(&token).await?;
-                self.open_stream(connection, method, request, &self.token.current()).await
-            }
-            opened => opened,
-        };
-        let mut answers = opened.map_err(|failed| failed.error)?;
-        answers._driven = driven;
-        Ok(answers)
+        let request = &self.encoded(request)?;
+        let opening = self.as_user(|token| async move {
+            let (connection, driven) = self.pool.connection_to(endpoint, None).await?;
+            let opened = self.open_stream(connection, method, request.clone(), &token).await;
+            let mut answers = opened.map_err(|failed| failed.error)?;
+            answers._driven = driven;
+            Ok(answers)
+        });
+        opening.await
     }
 
     async fn open_stream<R>(
@@ -336,18 +345,11 @@ impl Rpc {
         self.token
             .renew(refused, |request| async move {
                 let request = self.encoded(&request)?;
-                let mut retries = Retries::new(&self.retry, self.pool.len());
-                loop {
-                    let connection = self.pool.connection().await?;
-                    let (method, options) = (&method::AUTHENTICATE, CallOptions::default());
-                    match self.attempt(connection, method, request.clone(), &None, options).await {
-                        Ok(answer) => return Ok(answer),
-                        Err(failed) => match retries.next(method, &failed, false) {
-                            Next::Again(pause) => tokio::time::sleep(pause).await,
-                            _ => return Err(failed.error),
-                        },
-                    }
-                }
+                let options = CallOptions::default();
+                let attempt = |connection| {
+                    self.attempt(connection, &method::AUTHENTICATE, request.clone(), &None, options)
+                };
+                self.repeated(&method::AUTHENTICATE, None, attempt).await
             })
             .await
     }

@@ -22,7 +22,7 @@ use tonic::Status;
 const TRUNCATED: &str = "protocol error: missing grpc-status trailer";
 
 /// How often one call renews the token.
-const RENEWALS_MAX: u32 = 4;
+const RENEWALS_MAX: usize = 4;
 
 /// What etcd up to 3.5 says of a token whose revision is old, because nothing translates it.
 const OLD_REVISION_UNTRANSLATED: &str = "auth: revision in header is old";
@@ -34,8 +34,6 @@ pub(super) enum Next {
     Fail,
     /// Another attempt, after a pause.
     Again(Duration),
-    /// Another attempt, after a pause and once the token is renewed.
-    AgainWithNewToken(Duration),
 }
 
 /// The attempts of one call.
@@ -46,7 +44,6 @@ pub(super) struct Retries {
     round: usize,
     backoff: Option<Box<dyn Iterator<Item = Duration> + Send>>,
     config: RetryConfig,
-    renewals: u32,
     /// Calls that may not be repeated and met a member without a leader: each endpoint is asked once.
     leaderless: usize,
     endpoints: usize,
@@ -61,26 +58,16 @@ impl Retries {
             round: endpoints / 2 + 1,
             backoff: None,
             config: *config,
-            renewals: 0,
             leaderless: 0,
             endpoints,
         }
     }
 
-    pub(super) fn next(&mut self, method: &Method, failed: &Attempt, can_renew_token: bool) -> Next {
+    pub(super) fn next(&mut self, method: &Method, failed: &Attempt) -> Next {
         if self.left == 0 {
             return Next::Fail;
         }
         self.left -= 1;
-        if can_renew_token && is_token_refused(&failed.error) {
-            // A new token can be too old as well when users change meanwhile, but not again and again.
-            self.renewals += 1;
-            return match self.renewals {
-                1 => Next::AgainWithNewToken(Duration::ZERO),
-                2..=RENEWALS_MAX => Next::AgainWithNewToken(self.pause()),
-                _ => Next::Fail,
-            };
-        }
         if !may_repeat(method, failed, self.endpoints) {
             if !failed.error.is(EtcdError::NoLeader) {
                 return Next::Fail;
@@ -101,6 +88,12 @@ impl Retries {
         let backoff = self.backoff.get_or_insert_with(|| Box::new(backoff(&config)));
         backoff.next().unwrap_or(config.backoff_max)
     }
+}
+
+/// The pauses before each renewal of the token that one call makes. A new one can be too old as well when users change meanwhile,
+/// but not again and again.
+pub(super) fn renewals(config: &RetryConfig) -> impl Iterator<Item = Duration> + Send + use<> {
+    std::iter::once(Duration::ZERO).chain(backoff(config)).take(RENEWALS_MAX)
 }
 
 /// Pauses without end.
@@ -207,10 +200,10 @@ mod tests {
     #[test]
     fn there_is_a_pause_after_a_majority_of_endpoints_and_an_end() {
         let mut retries = Retries::new(&CONFIG, 3);
-        let pauses: Vec<Next> = (0..6).map(|_| retries.next(&method::RANGE, &lost(true), false)).collect();
+        let pauses: Vec<Next> = (0..6).map(|_| retries.next(&method::RANGE, &lost(true))).collect();
         let millis = |next: &Next| match next {
             Next::Again(pause) => i64::try_from(pause.as_millis()).unwrap(),
-            _ => -1,
+            Next::Fail => -1,
         };
         let pauses: Vec<i64> = pauses.iter().map(millis).collect();
         assert_eq!((pauses[0], pauses[2], pauses[4], pauses[5]), (0, 0, 0, -1), "{pauses:?}");
@@ -220,16 +213,11 @@ mod tests {
 
     #[test]
     fn a_token_is_renewed_a_few_times_with_pauses() {
-        let mut retries = Retries::new(&RetryConfig { retries_max: 100, ..CONFIG }, 1);
+        let pauses: Vec<Duration> = renewals(&CONFIG).collect();
+        assert_eq!((pauses[0], pauses.len()), (Duration::ZERO, RENEWALS_MAX));
+        assert!(pauses[1..].iter().all(|pause| *pause > Duration::ZERO), "{pauses:?}");
         let refused = answered(EtcdError::InvalidAuthToken);
-        let mut next = || retries.next(&method::PUT, &refused, true);
-        assert_eq!(next(), Next::AgainWithNewToken(Duration::ZERO));
-        for _ in 2..=RENEWALS_MAX {
-            let next = next();
-            assert!(matches!(next, Next::AgainWithNewToken(pause) if pause > Duration::ZERO), "{next:?}");
-        }
-        assert_eq!(next(), Next::Fail);
-        assert_eq!(Retries::new(&CONFIG, 1).next(&method::PUT, &refused, false), Next::Fail);
+        assert_eq!(Retries::new(&CONFIG, 1).next(&method::RANGE, &refused), Next::Fail);
     }
 
     #[test]
@@ -244,7 +232,7 @@ mod tests {
     fn a_write_to_a_member_without_a_leader_is_tried_with_each_endpoint_once() {
         let mut retries = Retries::new(&CONFIG, 3);
         let leaderless = answered(EtcdError::NoLeader);
-        let nexts = [(); 3].map(|()| retries.next(&method::PUT, &leaderless, false));
+        let nexts = [(); 3].map(|()| retries.next(&method::PUT, &leaderless));
         assert_eq!(nexts, [Next::Again(Duration::ZERO), Next::Again(Duration::ZERO), Next::Fail]);
     }
 }

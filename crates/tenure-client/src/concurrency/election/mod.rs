@@ -16,6 +16,7 @@ use crate::{
 use bytes::Bytes;
 use leaders::Led;
 pub use observe::LeaderStream;
+use std::ops::Deref;
 use tokio::sync::Mutex;
 
 /// An election over all programs of a cluster: of all who campaign under the same prefix one leads, whether they use this
@@ -117,10 +118,7 @@ impl Election {
     /// [`PermissionDenied`](crate::EtcdError::PermissionDenied).
     pub async fn campaign(&self, value: impl IntoBytes) -> Result<Leadership> {
         let value = value.into_bytes();
-        let mut permit = tokio::select! {
-            permit = self.session.slots().permit(&self.key) => Some(permit),
-            () = self.session.expired() => return Err(Error::SessionExpired),
-        };
+        let mut permit = Some(self.session.permit(&self.key).await?);
         loop {
             let ask = Ask {
                 key: self.key.clone(),
@@ -259,7 +257,8 @@ impl Election {
 
 /// A leadership, from [`Election::campaign`].
 ///
-/// Dropping it resigns in the background, if its Tokio runtime still runs; [`Leadership::resign`] tells when that is done.
+/// It has the methods of a [`Hold`]: the fencing token, what tells of a loss, the condition for transactions. Dropping it resigns in
+/// the background, if its Tokio runtime still runs; [`Leadership::resign`] tells when that is done.
 ///
 /// ```no_run
 /// # async fn example(election: &tenure_client::concurrency::Election) -> tenure_client::Result<()> {
@@ -278,33 +277,15 @@ pub struct Leadership {
     proclaimed: Mutex<Revision>,
 }
 
+impl Deref for Leadership {
+    type Target = Hold;
+
+    fn deref(&self) -> &Hold {
+        &self.hold
+    }
+}
+
 impl Leadership {
-    /// The key that leads.
-    ///
-    /// ```no_run
-    /// # async fn example(leadership: &tenure_client::concurrency::Leadership) {
-    /// println!("{}", String::from_utf8_lossy(leadership.key()));
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn key(&self) -> &Bytes {
-        self.hold.place().key()
-    }
-
-    /// The fencing token: the revision at which the key was created. A later leader has a higher one.
-    ///
-    /// ```no_run
-    /// # async fn example(leadership: &tenure_client::concurrency::Leadership) -> tenure_client::Result<()> {
-    /// // For what is not in the store: whoever gets it refuses lower ones than it has seen.
-    /// println!("POST /jobs?fence={}", leadership.revision());
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn revision(&self) -> Revision {
-        self.hold.place().created()
-    }
-
     /// Tells those who observe `value` instead of what was told before. Proclamations are carried out one after the other.
     ///
     /// If the answer is lost, it finds out whether the value was written, and writes it if not. If the future is dropped, the
@@ -344,56 +325,6 @@ impl Leadership {
     /// What keeps the key from being deleted. Then it lasts as long as the lease.
     pub async fn resign(self) -> Result<()> {
         self.hold.into_place().leave().await
-    }
-
-    /// Ends when the leadership is lost: the session has expired, or somebody has deleted the key. Whoever acts as the
-    /// leader should stop then.
-    ///
-    /// ```no_run
-    /// # async fn example(leadership: &tenure_client::concurrency::Leadership) {
-    /// # async fn lead() {}
-    /// tokio::select! {
-    ///     () = leadership.lost() => println!("stopped: somebody else may lead"),
-    ///     () = lead() => println!("done"),
-    /// }
-    /// # }
-    /// ```
-    pub async fn lost(&self) {
-        self.hold.lost().await;
-    }
-
-    /// Whether the leadership is held, as far as is known here. A loss on the server is known a moment after it has
-    /// happened, so this is no proof: [`Leadership::owner_condition`] is.
-    ///
-    /// ```no_run
-    /// # async fn example(leadership: &tenure_client::concurrency::Leadership) {
-    /// while leadership.is_held() {
-    ///     // One step of the work, short enough.
-    ///     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    /// }
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        !self.hold.is_lost()
-    }
-
-    /// Holds as long as the leadership is held, for transactions.
-    ///
-    /// ```no_run
-    /// # use tenure_client::concurrency::Leadership;
-    /// # async fn example(client: tenure_client::Client, leadership: &Leadership) -> tenure_client::Result<()> {
-    /// use tenure_client::Op;
-    ///
-    /// let assign = Op::put("jobs/7", "worker-3");
-    /// let done = client.txn().when([leadership.owner_condition()]).and_then([assign]).commit().await?;
-    /// println!("{}", if done.succeeded { "assigned" } else { "somebody else leads" });
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn owner_condition(&self) -> Compare {
-        self.hold.place().condition()
     }
 
     /// Lets go without resigning: leads on as long as the lease lives. Answers what [`Election::resume`] needs.

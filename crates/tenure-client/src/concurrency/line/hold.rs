@@ -1,13 +1,33 @@
 //! A place that is first in line, watched.
 
 use super::{Patience, Place};
-use crate::{Error, EventKind, Result, Revision, concurrency::Session};
+use crate::{Compare, Error, EventKind, Result, Revision, concurrency::Session};
 use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-/// A place that is the first, and notices when it no longer is. Dropping it gives it up in the background.
+/// What a lock and a leadership have in common: a key that is the first in its line, and what tells when it no longer is.
+///
+/// [`MutexGuard`](crate::concurrency::MutexGuard) and [`Leadership`](crate::concurrency::Leadership) are such a hold, and have its
+/// methods.
+///
+/// ```no_run
+/// # use tenure_client::concurrency::{Leadership, MutexGuard};
+/// # async fn example(guard: MutexGuard, leadership: Leadership) {
+/// use tenure_client::concurrency::Hold;
+///
+/// /// Works as long as what it needs is held.
+/// async fn guarded(hold: &Hold, work: impl Future<Output = ()>) {
+///     tokio::select! {
+///         () = hold.lost() => println!("{:?} is lost: somebody else may have it", hold.key()),
+///         () = work => println!("done"),
+///     }
+/// }
+/// guarded(&guard, async { /* under the lock */ }).await;
+/// guarded(&leadership, async { /* as the leader */ }).await;
+/// # }
+/// ```
 #[derive(Debug)]
-pub(in crate::concurrency) struct Hold {
+pub struct Hold {
     place: Place,
     /// The key is gone.
     lost: CancellationToken,
@@ -31,22 +51,101 @@ impl Hold {
         &self.place
     }
 
-    /// Ends when the session expires, or the key is gone.
-    pub(in crate::concurrency) async fn lost(&self) {
+    /// The place alone, unwatched.
+    pub(in crate::concurrency) fn into_place(self) -> Place {
+        self.watching.abort();
+        self.place
+    }
+
+    /// The key that stands for it.
+    ///
+    /// ```no_run
+    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) {
+    /// println!("{}", String::from_utf8_lossy(guard.key()));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn key(&self) -> &Bytes {
+        self.place.key()
+    }
+
+    /// The fencing token: the revision at which the key was created. A later holder, or leader, has a higher one.
+    ///
+    /// ```no_run
+    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) -> tenure_client::Result<()> {
+    /// // For what is not in the store: whoever gets it refuses lower ones than it has seen.
+    /// println!("PUT /backup?fence={}", guard.revision());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.place.created()
+    }
+
+    /// The revision of the store at which it was found to be held: that of the key, or a later one if others had to go first. Go's
+    /// `Header().Revision`.
+    ///
+    /// ```no_run
+    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) -> tenure_client::Result<()> {
+    /// println!("held since revision {}, in line since {}", guard.held_revision(), guard.revision());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn held_revision(&self) -> Revision {
+        self.place.seen()
+    }
+
+    /// Ends when it is lost: the session has expired, or somebody has deleted the key. Whoever counts on it should stop then.
+    ///
+    /// ```no_run
+    /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) {
+    /// # async fn work() {}
+    /// tokio::select! {
+    ///     () = guard.lost() => println!("stopped: somebody else may have the lock"),
+    ///     () = work() => println!("done"),
+    /// }
+    /// # }
+    /// ```
+    pub async fn lost(&self) {
         tokio::select! {
             () = self.lost.cancelled() => {}
             () = self.place.session().expired() => {}
         }
     }
 
-    pub(in crate::concurrency) fn is_lost(&self) -> bool {
-        self.lost.is_cancelled() || self.place.session().is_expired()
+    /// Whether it is held, as far as is known here. A loss on the server is known a moment after it has happened, so this is no
+    /// proof: [`Hold::owner_condition`] is.
+    ///
+    /// ```no_run
+    /// # async fn example(leadership: &tenure_client::concurrency::Leadership) {
+    /// while leadership.is_held() {
+    ///     // One step of the work, short enough.
+    ///     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        !self.lost.is_cancelled() && !self.place.session().is_expired()
     }
 
-    /// The place alone, unwatched.
-    pub(in crate::concurrency) fn into_place(self) -> Place {
-        self.watching.abort();
-        self.place
+    /// Holds as long as it is held, for transactions. As Go's `Mutex.IsOwner`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client, guard: &tenure_client::concurrency::MutexGuard) -> tenure_client::Result<()> {
+    /// use tenure_client::Op;
+    ///
+    /// let write = Op::put("balance/7", "100");
+    /// let done = client.txn().when([guard.owner_condition()]).and_then([write]).commit().await?;
+    /// println!("{}", if done.succeeded { "written" } else { "the lock was lost: nothing was written" });
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn owner_condition(&self) -> Compare {
+        self.place.condition()
     }
 }
 

@@ -12,7 +12,7 @@ mod hold;
 mod place;
 mod slot;
 
-pub(super) use hold::Hold;
+pub use hold::Hold;
 pub(super) use place::{Ask, Place, Terms};
 pub(super) use slot::{Permit, Slots};
 
@@ -63,7 +63,7 @@ pub(super) fn unique_value() -> Bytes {
 
 /// Waits until a key is deleted at `from` or later. False if that cannot be said, because the history is compacted: then the
 /// key is to be looked at again.
-pub(super) async fn deleted(client: &Client, key: &Bytes, from: Revision) -> Result<bool> {
+pub(crate) async fn deleted(client: &Client, key: &Bytes, from: Revision) -> Result<bool> {
     let mut changes = client.watch(key).start_revision(from).filter_put().await?;
     while let Some(response) = changes.next().await {
         match response {
