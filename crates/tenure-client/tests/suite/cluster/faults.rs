@@ -45,7 +45,7 @@ impl Load {
         let watches = try_join_all(watches).await?.into_iter();
         let leases = (0..count).map(async |_| {
             let granted = client.lease().grant(ttl).await?;
-            client.put(format!("leased/{}", granted.id), "").lease(granted.id).await?;
+            client.put(format!("by-lease/{}", granted.id), "").lease(granted.id).await?;
             client.lease().keep_alive(granted.id).await
         });
         let session = Session::builder(&client).ttl(ttl).open().await?;
@@ -55,7 +55,7 @@ impl Load {
             start,
             readers: watches.map(|watch| tokio::spawn(read(watch))).collect(),
             keepers: try_join_all(leases).await?,
-            guard: Mutex::new(&session, "lock").lock().await?,
+            guard: Mutex::new(&session, "a-lock").lock().await?,
             writer: tokio::spawn(write(client.clone(), acknowledged.clone(), stopped)),
             acknowledged,
             stop,
@@ -96,7 +96,7 @@ impl Load {
         for keeper in &self.keepers {
             assert!(!keeper.is_lost(), "{}", keeper.lost().await);
         }
-        let leased = self.client.get("leased/").prefix().count_only().await?.count;
+        let leased = self.client.get("by-lease/").prefix().count_only().await?.count;
         assert_eq!(leased, self.keepers.len() as u64);
         assert!(self.guard.is_held());
         let proof = self.client.txn().when([self.guard.owner_condition()]).and_then([Op::put("proof", "")]);
