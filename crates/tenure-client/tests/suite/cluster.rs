@@ -228,6 +228,8 @@ async fn without_a_majority_who_requires_a_leader_is_told_soon() {
     })
     .await;
     assert!(!error.may_have_taken_effect());
+    let refused = soon(demanding.lease().grant(Duration::from_secs(10))).await.unwrap_err();
+    assert!(refused.is(EtcdError::NoLeader), "{refused}");
     assert_eq!(client.get("k").serializable().await.unwrap().count, 1);
     assert_eq!(client.cluster().member_list().serializable().await.unwrap().members.len(), 3);
     let status = client.maintenance().status(cluster.endpoint(0)).await.unwrap();

@@ -3,7 +3,7 @@
 mod fake;
 mod renewals;
 
-use crate::support::{Proxy, TestServer, config, eventually, soon};
+use crate::support::{PATIENCE, Proxy, TestServer, config, eventually, soon};
 use futures::{
     StreamExt,
     future::{join_all, try_join_all},
@@ -352,9 +352,10 @@ async fn ten_thousand_leases_are_kept_on_one_stream() {
     const LEASES: usize = 10_000;
     let server = TestServer::start().await;
     let proxy = Proxy::to(server.endpoint()).await;
-    let client = Client::connect(config(proxy.endpoint())).await.unwrap();
+    // A slow machine has to grant and renew them all within these times.
+    let config = config(proxy.endpoint()).dial_timeout(PATIENCE);
+    let client = Client::connect(config).await.unwrap();
     let lease = client.lease();
-    // Long enough for a slow machine to grant them all.
     let granting = (0..LEASES).map(|_| lease.grant(Duration::from_secs(600)).into_future());
     let granted: Vec<LeaseId> =
         stream::iter(granting).buffer_unordered(200).map(|granted| granted.unwrap().id).collect().await;
