@@ -90,6 +90,8 @@ pub struct Plan {
     pub keys: u64,
     /// Watchers, on one stream a connection.
     pub watchers: usize,
+    /// The token of a user, if the server asks who asks.
+    pub token: Option<String>,
 }
 
 /// What was done in the window.
@@ -125,13 +127,15 @@ impl Phase {
     }
 }
 
-/// Opens the connections.
+/// Opens the connections, spread over the members.
 ///
 /// # Errors
 /// Nobody listens.
-pub async fn connect(url: &str, connections: usize) -> Result<Vec<Channel>> {
-    try_join_all((0..connections).map(|_| async {
-        let endpoint = Endpoint::from_shared(url.to_owned())?
+pub async fn connect(urls: &[String], connections: usize) -> Result<Vec<Channel>> {
+    // As many to each as to the next.
+    let connections = connections.next_multiple_of(urls.len());
+    try_join_all((0..connections).map(|number| async move {
+        let endpoint = Endpoint::from_shared(urls[number % urls.len()].clone())?
             .tcp_nodelay(true)
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20);
@@ -185,6 +189,15 @@ fn path(path: &'static str) -> http::uri::PathAndQuery {
     http::uri::PathAndQuery::from_static(path)
 }
 
+/// A request as the user of a token.
+pub fn request<T>(message: T, token: Option<&str>) -> Result<Request<T>> {
+    let mut request = Request::new(message);
+    if let Some(token) = token {
+        request.metadata_mut().insert("token", token.parse()?);
+    }
+    Ok(request)
+}
+
 struct Client {
     grpc: Grpc<Channel>,
     random: SmallRng,
@@ -218,7 +231,8 @@ impl Client {
     async fn call(&mut self, to: &'static str, request: Bytes) -> Result<Bytes> {
         let started = Instant::now();
         self.grpc.ready().await?;
-        let answer = self.grpc.unary(Request::new(request), path(to), BytesCodec).await?;
+        let request = self::request(request, self.plan.token.as_deref())?;
+        let answer = self.grpc.unary(request, path(to), BytesCodec).await?;
         self.count(started);
         Ok(answer.into_inner())
     }
@@ -350,7 +364,8 @@ async fn watch(channels: Vec<Channel>, plan: &Plan, phase: &Phase) -> Result<Don
     while !phase.is(STOP) {
         let started = Instant::now();
         grpc.ready().await?;
-        grpc.unary(Request::new(request.clone()), path("/etcdserverpb.KV/Put"), BytesCodec).await?;
+        let put = self::request(request.clone(), plan.token.as_deref())?;
+        grpc.unary(put, path("/etcdserverpb.KV/Put"), BytesCodec).await?;
         try_join_all(streams.iter_mut().map(Watchers::event)).await?;
         if phase.is(MEASURE) {
             done.operations += watchers as u64;
@@ -364,12 +379,13 @@ async fn watch(channels: Vec<Channel>, plan: &Plan, phase: &Phase) -> Result<Don
 ///
 /// # Errors
 /// A request is refused.
-pub async fn fill(url: &str, count: u64, value_bytes: usize) -> Result<()> {
+pub async fn fill(urls: &[String], count: u64, value_bytes: usize, token: Option<&str>) -> Result<()> {
     const BATCH: u64 = 100;
-    let channels = connect(url, 4).await?;
+    let channels = connect(urls, 4).await?;
     let next = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let clients = (0..32).map(|number| {
         let (channel, next) = (channels[number % channels.len()].clone(), Arc::clone(&next));
+        let token = token.map(str::to_owned);
         tokio::spawn(async move {
             let mut grpc = Grpc::new(channel);
             loop {
@@ -381,9 +397,9 @@ pub async fn fill(url: &str, count: u64, value_bytes: usize) -> Result<()> {
                     .map(|number| pb::request_op::Request::RequestPut(put(number, value_bytes)))
                     .map(|request| pb::RequestOp { request: Some(request) })
                     .collect();
-                let request = encoded(&pb::TxnRequest { success, ..Default::default() });
+                let txn = encoded(&pb::TxnRequest { success, ..Default::default() });
                 grpc.ready().await?;
-                grpc.unary(Request::new(request), path("/etcdserverpb.KV/Txn"), BytesCodec).await?;
+                grpc.unary(request(txn, token.as_deref())?, path("/etcdserverpb.KV/Txn"), BytesCodec).await?;
             }
         })
     });

@@ -2,25 +2,22 @@
 
 mod clients;
 mod histogram;
+mod join;
 mod load;
+mod login;
+mod subject;
 
-use anyhow::{Context, Result, ensure};
-use load::{Done, Phase, Plan, Work};
-use std::{
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
-use tempfile::TempDir;
-use tenure_harness::{
-    http,
-    process::{Server, cpu_time},
-};
+use anyhow::{Result, ensure};
+use load::Work;
+use std::path::PathBuf;
+use subject::{Round, Spread, Subject};
 
 /// What to measure, on what.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// What the clients do, several names separated by commas: put, get, get-serializable, range, txn, lease, keepalive,
-    /// watch, mixed; `load` loads the keys, and tells memory and the time of a restart; `client` measures not the server but the
+    /// watch, mixed; `load` loads the keys, and tells memory and the time of a restart; `join` loads the keys, and tells how long a member
+    /// takes that joins with an empty disk; `login` has a thousand clients log in at once; `client` measures not the server but the
     /// client library, beside the crate `etcd-client`.
     #[arg(long, value_delimiter = ',', default_value = "put,get,txn")]
     work: Vec<String>,
@@ -36,6 +33,15 @@ pub struct Arguments {
     /// Flags for the first server.
     #[arg(long, value_delimiter = ' ', allow_hyphen_values = true)]
     server_flags: Vec<String>,
+    /// Measure the first server a second time, with authentication on and the clients logged in.
+    #[arg(long, conflicts_with_all = ["endpoint", "beside"])]
+    authenticated: bool,
+    /// Members of each cluster that is started.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(usize))]
+    members: usize,
+    /// Which members the clients are connected to.
+    #[arg(long, value_enum, default_value = "all")]
+    spread: Spread,
     /// Clients with one request under way each.
     #[arg(long, default_value_t = 256)]
     clients: usize,
@@ -62,206 +68,93 @@ pub struct Arguments {
     directory: Option<PathBuf>,
 }
 
-/// A server that is measured.
-struct Subject {
-    name: String,
-    url: String,
-    server: Option<Server>,
-    filled: bool,
-    _directory: Option<TempDir>,
-}
-
-/// What one round said.
-struct Round {
-    throughput: f64,
-    cpu_micros: f64,
-}
-
-impl Subject {
-    async fn start(program: &Path, flags: &[String], arguments: &Arguments) -> Result<Self> {
-        let directory = match &arguments.directory {
-            Some(parent) => TempDir::new_in(parent)?,
-            None => TempDir::new()?,
-        };
-        let server = Server::start(program, &directory.path().join("data"), flags).await?;
-        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { name, url: server.url(), server: Some(server), filled: false, _directory: Some(directory) })
-    }
-
-    fn running(url: &str) -> Self {
-        Self {
-            name: "endpoint".to_owned(),
-            url: url.to_owned(),
-            server: None,
-            filled: false,
-            _directory: None,
-        }
-    }
-
-    async fn cpu(&self) -> Result<Duration> {
-        match &self.server {
-            Some(server) => server.cpu_time(),
-            None => Ok(Duration::from_secs_f64(self.sample("process_cpu_seconds_total").await?)),
-        }
-    }
-
-    async fn resident_bytes(&self) -> Result<f64> {
-        match &self.server {
-            Some(server) => Ok(server.resident_bytes()? as f64),
-            None => self.sample("process_resident_memory_bytes").await,
-        }
-    }
-
-    async fn sample(&self, name: &str) -> Result<f64> {
-        let address = self.url.trim_start_matches("http://");
-        let body = http::request(address, "GET", "/metrics").await?.body;
-        let body = String::from_utf8_lossy(&body).into_owned();
-        let line = body.lines().find(|line| line.split(' ').next() == Some(name));
-        let value =
-            line.and_then(|line| line.rsplit(' ').next()).with_context(|| format!("{name} is not told"))?;
-        Ok(value.parse()?)
-    }
-
-    async fn round(&mut self, work: Work, arguments: &Arguments) -> Result<Round> {
-        let reads = matches!(work, Work::Get | Work::GetSerializable | Work::Range | Work::Mixed | Work::Txn);
-        if reads && !self.filled {
-            load::fill(&self.url, arguments.keys, arguments.value_bytes).await?;
-            self.filled = true;
-        }
-        let plan = Plan {
-            // A page of a large keyspace can take etcd a third of a second.
-            clients: if work == Work::Range { arguments.clients.min(16) } else { arguments.clients },
-            connections: arguments.connections,
-            value_bytes: arguments.value_bytes,
-            window: Duration::from_secs(arguments.seconds),
-            keys: arguments.keys,
-            watchers: arguments.watchers,
-        };
-        let channels = load::connect(&self.url, plan.connections).await?;
-        let phase = Phase::default();
-        let window = plan.window;
-        let clients = tokio::spawn(load::run(work, channels, plan, phase.clone()));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        ensure!(!clients.is_finished(), "the clients ended: {:?}", clients.await?.err());
-        let (cpu, own, started) = (self.cpu().await?, cpu_time(std::process::id())?, Instant::now());
-        phase.measure();
-        tokio::time::sleep(window).await;
-        let (elapsed, cpu) = (started.elapsed(), self.cpu().await?.saturating_sub(cpu));
-        let own = cpu_time(std::process::id())?.saturating_sub(own);
-        phase.stop();
-        let done = clients.await??;
-        self.report(work, &done, elapsed, cpu, own).await
-    }
-
-    async fn report(
-        &self,
-        work: Work,
-        done: &Done,
-        elapsed: Duration,
-        cpu: Duration,
-        own: Duration,
-    ) -> Result<Round> {
-        ensure!(done.operations > 0, "no operation was answered");
-        let each = |time: Duration| time.as_secs_f64() * 1e6 / done.operations as f64;
-        let throughput = done.operations as f64 / elapsed.as_secs_f64();
-        let milliseconds = |share: f64| done.latencies.quantile(share).as_secs_f64() * 1e3;
-        println!(
-            "{:<17} {:<8} {throughput:>10.0}/s  p50 {:>8.2} ms  p99 {:>8.2} ms  p99.9 {:>8.2} ms  cpu {:>9.2} us/op  \
-             resident {:>5.0} MB  (clients {:.1} us/op)",
-            work.to_string(),
-            self.name,
-            milliseconds(0.5),
-            milliseconds(0.99),
-            milliseconds(0.999),
-            each(cpu),
-            self.resident_bytes().await? / 1e6,
-            each(own),
-        );
-        Ok(Round { throughput, cpu_micros: each(cpu) })
-    }
-
-    /// Loads the keys, then says how much memory they take, and how long a restart after SIGKILL is, twice.
-    async fn load(&mut self, arguments: &Arguments) -> Result<()> {
-        let (started, cpu) = (Instant::now(), self.cpu().await?);
-        load::fill(&self.url, arguments.keys, arguments.value_bytes).await?;
-        self.filled = true;
-        let cpu = self.cpu().await?.saturating_sub(cpu);
-        println!(
-            "load              {:<8} {} keys of {} B in {:.1} s, cpu {:.2} us/key, resident {:.0} MB",
-            self.name,
-            arguments.keys,
-            arguments.value_bytes,
-            started.elapsed().as_secs_f64(),
-            cpu.as_secs_f64() * 1e6 / arguments.keys as f64,
-            self.resident_bytes().await? / 1e6,
-        );
-        let name = self.name.clone();
-        let Some(server) = &mut self.server else { return Ok(()) };
-        for _ in 0..2 {
-            server.kill()?;
-            server.start_again().await?;
-            println!(
-                "restart           {name:<8} first linearizable read {:.2} s after the start, cpu {:.2} s, resident {:.0} MB",
-                server.ready_after.as_secs_f64(),
-                server.cpu_time()?.as_secs_f64(),
-                server.resident_bytes()? as f64 / 1e6,
-            );
-        }
-        Ok(())
-    }
-}
-
 /// Measures; always true.
 ///
 /// # Errors
 /// A server does not start, or refuses a request.
 pub async fn run(arguments: &Arguments) -> Result<bool> {
-    let mut subjects = Vec::new();
-    if let Some(url) = &arguments.endpoint {
-        subjects.push(Subject::running(url));
-    } else {
-        subjects.push(Subject::start(&arguments.server, &arguments.server_flags, arguments).await?);
-        if let Some(beside) = &arguments.beside {
-            let mut second = Subject::start(beside, &[], arguments).await?;
-            if second.name == subjects[0].name {
-                second.name.push_str(" (2)");
-            }
-            subjects.push(second);
-        }
-    }
+    ensure!(arguments.members > 0, "--members must be at least 1");
+    ensure!(arguments.rounds > 0, "--rounds must be at least 1");
+    let mut subjects = subjects(arguments).await?;
     for work in &arguments.work {
-        if work == "client" {
-            let address = subjects[0].url.trim_start_matches("http://");
-            clients::measure(address, arguments.clients, arguments.seconds, arguments.rounds)?;
-        } else if work == "load" {
-            for subject in &mut subjects {
-                subject.load(arguments).await?;
+        match work.as_str() {
+            "client" => {
+                let url = subjects[0].urls(Spread::Leader).await?.remove(0);
+                let address = url.trim_start_matches("http://");
+                clients::measure(address, arguments.clients, arguments.seconds, arguments.rounds)?;
             }
-        } else {
-            measure(work.parse()?, &mut subjects, arguments).await?;
+            "load" => {
+                for subject in &mut subjects {
+                    subject.load(arguments).await?;
+                }
+            }
+            "join" => {
+                for subject in &mut subjects {
+                    join::measure(subject, arguments).await?;
+                }
+            }
+            "login" => {
+                for subject in &mut subjects {
+                    login::measure(subject, arguments).await?;
+                }
+            }
+            name => measure(name.parse()?, &mut subjects, arguments).await?,
         }
     }
     Ok(true)
 }
 
-/// Rounds in turn, and the ratio of the means.
+async fn subjects(arguments: &Arguments) -> Result<Vec<Subject>> {
+    if let Some(url) = &arguments.endpoint {
+        return Ok(vec![Subject::running(url)]);
+    }
+    let mut subjects = vec![Subject::start(&arguments.server, &arguments.server_flags, arguments).await?];
+    if arguments.authenticated {
+        let mut second = Subject::start(&arguments.server, &arguments.server_flags, arguments).await?;
+        second.authenticate().await?;
+        // The ratio is what authentication costs.
+        subjects.insert(0, second);
+    } else if let Some(beside) = &arguments.beside {
+        let mut second = Subject::start(beside, &[], arguments).await?;
+        if second.name == subjects[0].name {
+            second.name.push_str(" (2)");
+        }
+        subjects.push(second);
+    }
+    Ok(subjects)
+}
+
+/// Rounds in turn; of each server the medians, and their ratios.
 async fn measure(work: Work, subjects: &mut [Subject], arguments: &Arguments) -> Result<()> {
-    let mut sums = vec![(0.0, 0.0); subjects.len()];
+    let mut rounds = vec![Vec::new(); subjects.len()];
     for _ in 0..arguments.rounds {
-        for (subject, sum) in subjects.iter_mut().zip(&mut sums) {
-            let round = subject.round(work, arguments).await?;
-            sum.0 += round.throughput;
-            sum.1 += round.cpu_micros;
+        for (subject, rounds) in subjects.iter_mut().zip(&mut rounds) {
+            rounds.push(subject.round(work, arguments).await?);
         }
     }
-    if let [first, second] = sums[..] {
+    let medians: Vec<Round> = rounds.iter().map(|rounds| Round::median(rounds)).collect();
+    for (subject, median) in subjects.iter().zip(&medians) {
         println!(
-            "{:<17} {} / {}: cpu per operation {:.2}, throughput {:.2}",
+            "{:<17} {:<14} median of {} rounds: {:.0}/s, p50 {:.2} ms, p99 {:.2} ms, cpu {:.2} us/op",
+            work.to_string(),
+            subject.name,
+            arguments.rounds,
+            median.throughput,
+            median.median_millis,
+            median.p99_millis,
+            median.cpu_micros,
+        );
+    }
+    if let [first, second] = medians[..] {
+        println!(
+            "{:<17} {} / {}: cpu per operation {:.2}, throughput {:.2}, p50 {:.2}, p99 {:.2}",
             work.to_string(),
             subjects[0].name,
             subjects[1].name,
-            first.1 / second.1,
-            first.0 / second.0,
+            first.cpu_micros / second.cpu_micros,
+            first.throughput / second.throughput,
+            first.median_millis / second.median_millis,
+            first.p99_millis / second.p99_millis,
         );
     }
     Ok(())
