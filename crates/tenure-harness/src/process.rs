@@ -341,12 +341,19 @@ impl Server {
         Ok(())
     }
 
-    /// SIGSTOP: the process stands still, its connections stay open.
+    /// SIGSTOP: the process stands still when this comes back, its connections stay open.
     ///
     /// # Errors
-    /// The server does not run.
+    /// The server does not run, or a thread of it goes on.
     pub fn freeze(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        let deadline = Instant::now() + PATIENCE;
+        // A thread that runs on another processor, or waits for the disk, goes on until it next leaves the kernel.
+        while !is_stopped(self.pid()?)? {
+            ensure!(Instant::now() < deadline, "the server goes on after SIGSTOP");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// SIGCONT: goes on after [`Server::freeze`].
@@ -409,6 +416,19 @@ impl Drop for Server {
             }
         }
     }
+}
+
+/// Whether all threads of a process stand still.
+fn is_stopped(pid: u32) -> Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // One that has ended meanwhile does not run.
+        let Ok(stat) = fs::read_to_string(thread?.path().join("stat")) else { continue };
+        let state = stat.rsplit_once(')').context("a stat line has a name in parentheses")?.1.trim_start();
+        if !state.starts_with(['T', 't', 'Z', 'X']) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// User and system time of a process so far, in steps of the kernel's clock tick (10 ms).

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tenure_api::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberPromoteRequest,
-    MoveLeaderRequest, PutRequest, RangeRequest, cluster_client::ClusterClient, kv_client::KvClient,
-    lease_client::LeaseClient, maintenance_client::MaintenanceClient,
+    MoveLeaderRequest, PutRequest, RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+    cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
+    maintenance_client::MaintenanceClient, watch_client::WatchClient, watch_request,
 };
 use tenure_harness::cluster::{Cluster, until};
 use tenure_harness::http;
 use tenure_harness::process::Target;
+use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 
 fn programs() -> Vec<(Target, PathBuf)> {
@@ -157,8 +159,21 @@ async fn what_went_to_a_leader_that_hangs_is_answered_when_another_leads() {
         kv.put(put_request("before")).await.expect("put");
         cluster.members[leader].freeze().expect("it stands still");
         let asked = Instant::now();
-        let lost = kv.put(put_request("lost")).await.expect_err("it went to the leader that hangs");
-        let took = asked.elapsed();
+        let mut reader = kv.clone();
+        let lost = async {
+            let lost = kv.put(put_request("lost")).await.expect_err("it went to the leader that hangs");
+            (lost, asked.elapsed())
+        };
+        let range = RangeRequest { key: "before".into(), ..RangeRequest::default() };
+        let ((lost, took), read) = tokio::join!(lost, reader.range(range));
+        match read {
+            Ok(read) => assert_eq!(read.into_inner().count, 1, "{target}"),
+            // A member of Tenure asks the next leader by itself.
+            Err(status) => assert!(
+                target != Target::Tenured && status.message() == "etcdserver: leader changed",
+                "{target}: {status:?}"
+            ),
+        }
         let late = "etcdserver: request timed out";
         assert!(lost.code() == Code::Unavailable && lost.message().starts_with(late), "{target}: {lost:?}");
         if target == Target::Tenured {
@@ -172,6 +187,17 @@ async fn what_went_to_a_leader_that_hangs_is_answered_when_another_leads() {
     }
 }
 
+async fn watch_that_wants_a_leader(cluster: &Cluster, at: usize) -> tonic::Streaming<WatchResponse> {
+    let create = WatchCreateRequest { key: "a".into(), ..WatchCreateRequest::default() };
+    let create = WatchRequest { request_union: Some(watch_request::RequestUnion::CreateRequest(create)) };
+    let mut request = tonic::Request::new(tokio_stream::iter([create]).chain(tokio_stream::pending()));
+    request.metadata_mut().insert("hasleader", "true".parse().expect("a value"));
+    let mut watch = WatchClient::new(cluster.channel(at).await.expect("a connection"));
+    let mut events = watch.watch(request).await.expect("a stream").into_inner();
+    assert!(events.message().await.expect("an answer").expect("a message").created);
+    events
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_without_a_majority_says_so() {
     let mut told: BTreeMap<String, Vec<(Code, String)>> = BTreeMap::new();
@@ -179,6 +205,7 @@ async fn a_member_without_a_majority_says_so() {
         let directory = tempfile::tempdir().expect("a directory");
         let mut cluster = Cluster::start(&program, directory.path(), 3, &[]).await.expect("a cluster");
         let left = cluster.leader().await.expect("a leader");
+        let mut events = watch_that_wants_a_leader(&cluster, left).await;
         for at in (0..3).filter(|at| *at != left) {
             cluster.members[at].kill().expect("it ran");
         }
@@ -200,14 +227,16 @@ async fn a_member_without_a_majority_says_so() {
             answers.message().await
         };
         let life = lease.lease_time_to_live(LeaseTimeToLiveRequest { id: 7, keys: false });
-        let (read, put, refused, renewal, life) = tokio::join!(
+        let (watched, read, put, refused, renewal, life) = tokio::join!(
+            events.message(),
             first.range(range),
             second.put(put_request("a")),
             third.range(with_leader),
             renewals,
             life
         );
-        let statuses: [Status; 5] = [
+        let statuses: [Status; 6] = [
+            watched.expect_err("a watch that wants a leader"),
             read.expect_err("a read"),
             put.expect_err("a put"),
             refused.expect_err("a read that wants a leader"),
@@ -232,7 +261,14 @@ async fn a_member_without_a_majority_says_so() {
         } else {
             (Code::Unknown, "context deadline exceeded".to_owned())
         };
-        let expected = [timed_out.clone(), put, no_leader.clone(), no_leader.clone(), no_leader.clone()];
+        let expected = [
+            no_leader.clone(),
+            timed_out.clone(),
+            put,
+            no_leader.clone(),
+            no_leader.clone(),
+            no_leader.clone(),
+        ];
         assert_eq!(texts, expected, "{target}");
     }
 }
