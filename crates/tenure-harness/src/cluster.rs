@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tenure_api::etcdserverpb::{
     HashKvRequest, StatusRequest, StatusResponse, maintenance_client::MaintenanceClient,
 };
-use tonic::transport::Channel;
+use tonic::{Request, transport::Channel};
 
 /// How long a fact that must come true may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,6 +23,7 @@ pub struct Cluster {
     program: PathBuf,
     directory: PathBuf,
     flags: Vec<String>,
+    token: Option<String>,
     /// The members, in the order in which they were made.
     pub members: Vec<Server>,
 }
@@ -38,6 +39,7 @@ impl Cluster {
             program: program.to_path_buf(),
             directory: directory.to_path_buf(),
             flags,
+            token: None,
             members: Vec::new(),
         };
         for _ in 0..size {
@@ -148,13 +150,22 @@ impl Cluster {
         self.members[at].channel().await
     }
 
+    /// Who looks at the members from now on, once authentication is on: the token of a user.
+    pub fn use_token(&mut self, token: &str) {
+        self.token = Some(token.to_owned());
+    }
+
     /// What a member says of itself.
     ///
     /// # Errors
     /// It does not answer.
     pub async fn status(&self, at: usize) -> Result<StatusResponse> {
         let mut maintenance = MaintenanceClient::new(self.channel(at).await?);
-        Ok(maintenance.status(StatusRequest {}).await?.into_inner())
+        let mut request = Request::new(StatusRequest {});
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("token", token.parse()?);
+        }
+        Ok(maintenance.status(request).await?.into_inner())
     }
 
     /// Waits until a running member leads and says so: its place.

@@ -51,19 +51,27 @@ pub(crate) enum NoToken {
 impl Authenticator {
     /// As the configuration says.
     ///
-    /// * `log_end`: the last entry that an earlier run of the member has logged.
-    ///
     /// # Errors
     /// [`KeyError`] if a key cannot be used.
-    pub fn new(config: &ServerConfig, log_end: LogIndex) -> Result<Self, KeyError> {
+    pub fn new(config: &ServerConfig) -> Result<Self, KeyError> {
         let tokens = match &config.auth_token {
             AuthToken::Simple => {
-                Tokens::Simple(SimpleTokens::new(config.auth_token_ttl, log_end, limits::SIMPLE_TOKENS_MAX))
+                Tokens::Simple(SimpleTokens::new(config.auth_token_ttl, limits::SIMPLE_TOKENS_MAX))
             }
             AuthToken::Jwt(options) => Tokens::Jwt(Jwt::new(options)?),
             AuthToken::None => Tokens::None,
         };
         Ok(Self { tokens, passwords: Passwords::start(config.bcrypt_cost).map_err(KeyError::Thread)? })
+    }
+
+    /// The same after a restart.
+    ///
+    /// * `log_end`: the last entry that an earlier run of the member has logged.
+    pub fn resuming_behind(mut self, log_end: LogIndex) -> Self {
+        if let Tokens::Simple(tokens) = &mut self.tokens {
+            tokens.resume_behind(log_end);
+        }
+        self
     }
 
     /// Who a token belongs to; nothing if it is not valid.

@@ -134,6 +134,8 @@ pub fn boot(
     network: &Network,
 ) -> Result<Running, BootError> {
     let started = Instant::now();
+    // What is wrong with its keys is told before anything is made.
+    let authenticator = Authenticator::new(&config)?;
     let opened = open(&config, network)?;
     let metadata = opened.wal.metadata();
     let unix_millis = since_epoch().as_millis() as u64;
@@ -154,7 +156,7 @@ pub fn boot(
         return Err(BootError::Removed(metadata.member));
     }
     let peers = peers(&config, &opened, network, metrics.clone());
-    let authenticator = Authenticator::new(&config, log_end)?;
+    let authenticator = authenticator.resuming_behind(log_end);
     let shared = Arc::new_cyclic(|me| Shared {
         me: me.clone(),
         peers,
