@@ -429,7 +429,7 @@ fn a14_attaching_a_key_takes_a_say_in_all_that_is_attached() {
 }
 
 #[test]
-fn l12_l9_leases_belong_to_those_who_may_write_their_keys() {
+fn a15_cve_2023_32082_l12_l9_leases_belong_to_those_who_may_write_their_keys() {
     let mut machine = Machine::guarded();
     for id in [7, 8, 9] {
         let grant = LeaseGrant { id: LeaseId(id), ttl_seconds: 60 };
@@ -499,6 +499,33 @@ fn a15_cve_2026_33343_44283_every_operation_of_every_branch_is_looked_at() {
         machine.run("root", Command::Compact(Compact { revision: Revision(2), physical: false })),
         Ok(())
     );
+}
+
+#[test]
+fn a11_thousands_of_users_have_each_what_is_his() {
+    const USERS: usize = 3_000;
+    let mut machine = Machine::guarded();
+    for number in 0..USERS {
+        let (user, role, key) = (format!("u{number}"), format!("r{number}"), format!("k{number}"));
+        for command in [
+            add(&user),
+            AuthCommand::RoleAdd(role.clone()),
+            permit(&role, PermissionKind::Read, &key, ""),
+            grant_role(&user, &role),
+            grant_role(&user, "some"),
+        ] {
+            assert_eq!(machine.root(command), Ok(()));
+        }
+    }
+    // A role of all of them changes for all at once.
+    assert_eq!(machine.root(permit("some", PermissionKind::Read, "for-all", "")), Ok(()));
+    for number in 0..USERS {
+        let user = format!("u{number}");
+        let read = |key: String| machine.may(&user, Access::Read(&range(&key, "")));
+        assert_eq!(read(format!("k{number}")), Ok(()));
+        assert_eq!(read(format!("k{}", number + 1)), DENIED);
+        assert_eq!(read("for-all".to_owned()), Ok(()));
+    }
 }
 
 #[test]
