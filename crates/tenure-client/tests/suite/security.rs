@@ -6,11 +6,13 @@ use rcgen::{
 };
 use std::{
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tempfile::TempDir;
-use tenure_client::{Client, ClientConfig, Error, TlsConfig};
+use tenure_client::{Client, ClientConfig, Error, EtcdError, KeyRange, Permission, TlsConfig};
 use tenure_server::{Server, config::ServerConfig, tls::CertificateFiles};
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// A certificate authority, and a directory for what it signs.
 struct Authority {
@@ -36,9 +38,15 @@ impl Authority {
 
     /// Signs a certificate for these host names and addresses; it and its key are in `NAME.crt` and `NAME.key`.
     fn sign(&self, name: &str, hosts: &[&str]) {
+        self.sign_until(name, hosts, SystemTime::now() + DAY);
+    }
+
+    /// As [`Authority::sign`], good until some time.
+    fn sign_until(&self, name: &str, hosts: &[&str], until: SystemTime) {
         let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
         let mut params = CertificateParams::new(hosts).expect("hosts");
         params.distinguished_name.push(DnType::CommonName, name);
+        (params.not_before, params.not_after) = ((until - 10 * DAY).into(), until.into());
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().expect("a key");
@@ -122,6 +130,15 @@ impl Secured {
         ClientConfig::new([format!("https://{}", self.host_and_port)])
             .tls(tls)
             .dial_timeout(Duration::from_secs(5))
+    }
+
+    /// The same as this user, or as whom the certificate names.
+    fn config_as(&self, certificate: &str, user: Option<&str>) -> ClientConfig {
+        let config = self.config(self.authority.trusted_as(certificate));
+        match user {
+            Some(user) => config.user(user, format!("{user}-password")),
+            None => config,
+        }
     }
 
     async fn works(&self, config: ClientConfig) {
@@ -272,5 +289,76 @@ async fn an_embedded_server_is_reached_by_a_socket_of_the_file_system() {
     let client = soon(Client::connect(config(format!("unix:{}", socket.display())))).await.unwrap();
     client.put("k", "v").await.unwrap();
     assert_eq!(client.get("k").await.unwrap().count, 1);
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_refused_on_either_side() {
+    let yesterday = SystemTime::now() - DAY;
+    for secured in Secured::each(&["127.0.0.1"], true).await {
+        let authority = &secured.authority;
+        secured.works(secured.config_as("client", None)).await;
+        authority.sign_until("client", &[], yesterday);
+        let error = refusal(secured.config_as("client", None)).await;
+        assert!(error.to_lowercase().contains("certificate"), "{error}");
+        authority.sign("client", &[]);
+        secured.works(secured.config_as("client", None)).await;
+        authority.sign_until("server", &["127.0.0.1"], yesterday);
+        // The server reads its files again, as the client does.
+        let error = refusal(secured.config_as("client", None)).await;
+        assert!(error.contains("expired"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a6_the_common_name_of_a_certificate_is_the_user_and_a_password_comes_first() {
+    for secured in Secured::each(&["127.0.0.1"], true).await {
+        let authority = &secured.authority;
+        for name in ["alice", "mallory"] {
+            authority.sign(name, &[]);
+        }
+        let alice = soon(Client::connect(secured.config_as("alice", None))).await.expect("it connects");
+        let auth = alice.auth();
+        auth.user_add("root", "root-password").await.unwrap();
+        auth.user_grant_role("root", "root").await.unwrap();
+        auth.role_add("writer").await.unwrap();
+        let permission = Permission::read_write(KeyRange::key("a"));
+        auth.role_grant_permission("writer", permission).await.unwrap();
+        auth.user_add("alice", "alice-password").await.unwrap();
+        auth.user_grant_role("alice", "writer").await.unwrap();
+        auth.enable().await.unwrap();
+
+        alice.put("a", "1").await.unwrap();
+        assert!(alice.put("b", "1").await.unwrap_err().is(EtcdError::PermissionDenied));
+        let mallory = soon(Client::connect(secured.config_as("mallory", None))).await.expect("it connects");
+        assert!(mallory.get("a").await.unwrap_err().is(EtcdError::PermissionDenied));
+        let root =
+            soon(Client::connect(secured.config_as("mallory", Some("root")))).await.expect("root logs in");
+        root.put("b", "1").await.unwrap();
+        // His token ends with authentication; he gets another when it is on again.
+        root.auth().disable().await.unwrap();
+        alice.put("b", "2").await.unwrap();
+        alice.auth().enable().await.unwrap();
+        root.put("b", "3").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_socket_of_the_file_system_may_speak_tls() {
+    let authority = Secured::authority(&["localhost", "db.example"]);
+    let socket = authority.path("tenure.sock");
+    let url = format!("unixs://{}", socket.display());
+    let files = CertificateFiles::new(authority.path("server.crt"), authority.path("server.key"));
+    let mut config_of_server = ServerConfig::in_memory().listening_on(url.parse().expect("a URL"));
+    config_of_server.client_tls = Some(tenure_server::tls::TlsConfig::new(files));
+    let server = Server::start(config_of_server).await.unwrap();
+    let config = |tls: TlsConfig| ClientConfig::new([&url]).tls(tls).dial_timeout(Duration::from_secs(5));
+    for tls in [authority.trusted(), authority.trusted().server_name("db.example")] {
+        let client = soon(Client::connect(config(tls))).await.unwrap();
+        client.put("k", "v").await.unwrap();
+        assert_eq!(client.get("k").await.unwrap().count, 1);
+    }
+    let error = refusal(config(Authority::new().trusted())).await;
+    assert!(error.contains("invalid peer certificate"), "{error}");
     server.shutdown().await.unwrap();
 }
