@@ -80,6 +80,13 @@ impl Owner {
         self
     }
 
+    /// The certificate is for clients alone.
+    #[must_use]
+    pub fn for_clients_only(mut self) -> Self {
+        self.purposes = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self
+    }
+
     fn params(&self) -> Result<CertificateParams> {
         let mut params = CertificateParams::new(self.names.clone())?;
         params.distinguished_name = distinguished(&self.common_name);

@@ -1,16 +1,17 @@
 //! Who is turned away, and what the log says then.
 
-use crate::support::{Member, World, curl, etcdctl, failure, flag, success, text};
-use std::fs;
+use crate::support::{Member, World, both, curl, etcdctl, failure, flag, foreign, s_client, success, text};
+use std::{fs, process::Stdio};
 use tenure_harness::{
     pki::{Authority, Identity, Owner},
     process::{Target, free_port},
 };
 
-/// Somebody, what the log says of him, and what his client may say.
+/// Somebody, what the log says of him, and what he is told, in OpenSSL's words.
 struct Stranger {
     identity: Option<Identity>,
     reason: &'static str,
+    alert: &'static str,
 }
 
 fn strangers(world: &World) -> Vec<Stranger> {
@@ -19,22 +20,30 @@ fn strangers(world: &World) -> Vec<Stranger> {
     let issue = |name: &str, owner: &Owner| Some(world.authority.issue(name, owner).unwrap());
     let unknown = "x509: certificate signed by unknown authority";
     vec![
-        Stranger { identity: None, reason: "tls: client didn't provide a certificate" },
+        Stranger {
+            identity: None,
+            reason: "tls: client didn't provide a certificate",
+            alert: "alert certificate required",
+        },
         Stranger {
             identity: issue("late", &Owner::named("late").expired()),
             reason: "x509: certificate has expired or is not yet valid",
+            alert: "alert certificate expired",
         },
         Stranger {
             identity: Some(Identity::self_signed(directory, "self", &Owner::named("self")).unwrap()),
             reason: unknown,
+            alert: "alert unknown ca",
         },
         Stranger {
             identity: Some(other.issue("foreign", &Owner::named("foreign")).unwrap()),
             reason: unknown,
+            alert: "alert unknown ca",
         },
         Stranger {
             identity: issue("serving", &Owner::named("serving").for_servers_only()),
             reason: "x509: certificate specifies an incompatible key usage",
+            alert: "alert unsupported certificate",
         },
     ]
 }
@@ -53,6 +62,10 @@ fn strangers_are_turned_away_with_the_reason_in_the_log() {
                 said.push(failure(ctl.args(["get", "a"])));
             }
         }
+        if let Some(told) = shake(&member, stranger.identity.as_ref()) {
+            assert!(told.contains(stranger.alert), "{}: {told}", stranger.reason);
+            said.push(told);
+        }
         if said.is_empty() {
             continue;
         }
@@ -66,6 +79,53 @@ fn strangers_are_turned_away_with_the_reason_in_the_log() {
     }
     let Some(mut curl) = curl(&world, Some(&world.alice)) else { return };
     assert_eq!(success(curl.arg(member.url() + "/livez")), "ok\n", "others are served");
+}
+
+/// What OpenSSL says of a handshake after which it reads.
+fn shake(member: &Member, identity: Option<&Identity>) -> Option<String> {
+    let mut openssl = foreign("openssl")?;
+    openssl.args(["s_client", "-connect", &member.address, "-alpn", "h2", "-ign_eof"]).stdin(Stdio::null());
+    if let Some(identity) = identity {
+        openssl.arg("-cert").arg(&identity.certificate).arg("-key").arg(&identity.key);
+    }
+    Some(both(&openssl.output().unwrap()))
+}
+
+/// Servers that their clients leave, each with what curl and OpenSSL call the reason, and with the alert that the server logs.
+#[test]
+fn a_server_that_cannot_be_trusted_is_left_and_hears_why() {
+    let mut world = World::new();
+    let local = Owner::local_server;
+    let other = Authority::new(world.directory.path(), "other").unwrap();
+    let servers = [
+        (world.authority.issue("late", &local().expired()).unwrap(), "expired", "expired certificate"),
+        (
+            Identity::self_signed(world.directory.path(), "self", &local()).unwrap(),
+            "self",
+            "unknown certificate authority",
+        ),
+        (
+            other.issue("foreign", &local()).unwrap(),
+            "unable to get local issuer",
+            "unknown certificate authority",
+        ),
+    ];
+    for (identity, reason, alert) in servers {
+        world.server = identity;
+        let member = Member::start(&world, &world.server_flags());
+        let Some(mut curl) = curl(&world, None) else { return };
+        let said = failure(curl.arg(member.url() + "/health"));
+        assert!(said.contains(reason), "{reason}: {said}");
+        member.rejection(&format!("remote error: tls: {alert}"));
+        let ca = world.authority.certificate().to_str().unwrap().to_owned();
+        let said = s_client(&member, &["-CAfile", &ca, "-verify_return_error"]).unwrap();
+        assert!(said.contains(reason), "{reason}: {said}");
+        if let Some(mut ctl) = etcdctl(Target::Etcd35, &world, &member, None) {
+            failure(ctl.args(["get", "a"]));
+            // Go says the same of every certificate.
+            member.rejection("remote error: tls: bad certificate");
+        }
+    }
 }
 
 #[test]
@@ -101,6 +161,9 @@ fn a15_revoked_certificates_are_refused_on_every_listener() {
         assert!(text(&line, "error").ends_with(" revoked"), "{line}");
         let mut ctl = etcdctl(target, &world, &member, Some(&world.alice)).unwrap();
         assert_eq!(success(ctl.args(["get", "a"])), "");
+    }
+    if let Some(told) = shake(&member, Some(&mallory)) {
+        assert!(told.contains("alert certificate revoked"), "{told}");
     }
     let health = format!("https://{http}/health");
     let Some(mut revoked) = curl(&world, Some(&mallory)) else { return };

@@ -1,0 +1,79 @@
+//! TLS between members.
+
+use crate::support::{World, flag};
+use std::path::Path;
+use tenure_api::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
+use tenure_harness::{
+    cluster::{Cluster, until},
+    pki::Owner,
+};
+
+const MEMBERS: usize = 3;
+
+/// Members that trust each other's certificates for servers, and their certificates for clients if they have any.
+fn members(world: &World, dials_with: Option<&Owner>) -> Cluster {
+    let tenured = Path::new(env!("CARGO_BIN_EXE_tenured"));
+    let mut cluster = Cluster::new(tenured, &world.path("members"), MEMBERS, &[]).unwrap();
+    std::fs::create_dir_all(world.path("members")).unwrap();
+    let text = cluster.text().replace("http://", "https://");
+    for at in 0..MEMBERS {
+        let serves = Owner::local_server().for_servers_only();
+        let serves = world.authority.issue(&format!("m{at}"), &serves).unwrap();
+        let dials = dials_with.map(|owner| world.authority.issue(&format!("m{at}-dials"), owner).unwrap());
+        let member = &mut cluster.members[at];
+        member.join(&format!("m{at}"), &text);
+        let url = format!("https://{}", member.peer_address());
+        member.add_flags([
+            format!("--listen-peer-urls={url}"),
+            format!("--initial-advertise-peer-urls={url}"),
+            flag("peer-cert-file", &serves.certificate),
+            flag("peer-key-file", &serves.key),
+            flag("peer-trusted-ca-file", world.authority.certificate()),
+            "--peer-client-cert-auth".to_owned(),
+        ]);
+        if let Some(dials) = dials {
+            member.add_flags([
+                flag("peer-client-cert-file", &dials.certificate),
+                flag("peer-client-key-file", &dials.key),
+            ]);
+        }
+        member.launch().unwrap();
+    }
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_dial_with_the_certificate_that_is_for_it() {
+    let world = World::new();
+    let mut cluster = members(&world, Some(&Owner::named("member").for_clients_only()));
+    for at in 0..MEMBERS {
+        cluster.ready(at).await.unwrap();
+    }
+    let put = PutRequest { key: "a".into(), value: "1".into(), ..PutRequest::default() };
+    KvClient::new(cluster.channel(0).await.unwrap()).put(put).await.unwrap();
+    for at in 0..MEMBERS {
+        let range = RangeRequest { key: "a".into(), ..RangeRequest::default() };
+        let read = KvClient::new(cluster.channel(at).await.unwrap()).range(range).await.unwrap();
+        assert_eq!(read.into_inner().count, 1, "{at}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_without_it_dial_with_what_they_serve_with_and_are_refused_if_it_is_for_servers() {
+    let world = World::new();
+    let cluster = members(&world, None);
+    for at in 0..MEMBERS {
+        let refused = until("a member is turned away", || async {
+            let log = std::fs::read_to_string(cluster.members[at].log())?;
+            let is_refusal = |line: &&str| {
+                line.contains("rejected connection on peer endpoint")
+                    && line.contains("certificate specifies an incompatible key usage")
+            };
+            Ok(log.lines().find(is_refusal).map(str::to_owned))
+        });
+        let line = refused.await.unwrap();
+        assert!(line.contains("\"common-name\":\"server\"") && line.contains("127.0.0.1"), "{line}");
+        let log = std::fs::read_to_string(cluster.members[at].log()).unwrap();
+        assert!(!log.contains("ready to serve client requests"), "{at} found a leader");
+    }
+}
