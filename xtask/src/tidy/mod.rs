@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: what neither the compiler nor clippy looks at.
 
+mod claims;
 mod examples;
 mod graph;
 mod source;
@@ -19,18 +20,22 @@ const TEXT: [&str; 9] = ["rs", "toml", "md", "sh", "txt", "yml", "go", "proto", 
 pub fn run() -> Result<bool> {
     let root = root();
     let mut faults = Vec::new();
-    for path in tracked(&root)? {
+    let (paths, mut sources) = (tracked(&root)?, Vec::new());
+    for path in &paths {
         let extension = path.rsplit('.').next().unwrap_or_default();
         if !TEXT.contains(&extension) && path != ".ci/run" {
             continue;
         }
-        let Ok(text) = fs::read_to_string(root.join(&path)) else { continue };
-        faults.extend(source::any(&path, &text));
+        let Ok(text) = fs::read_to_string(root.join(path)) else { continue };
+        faults.extend(source::any(path, &text));
         if extension == "rs" {
-            faults.extend(source::rust(&path, &text));
-            faults.extend(examples::missing(&path, &text));
+            faults.extend(source::rust(path, &text));
+            faults.extend(examples::missing(path, &text));
+            sources.push(text);
         }
     }
+    let document = "docs/security.md";
+    faults.extend(claims::security(document, &fs::read_to_string(root.join(document))?, &sources, &paths));
     faults.extend(tutorials(&root)?);
     faults.extend(graph::crates(&root)?);
     for fault in &faults {
