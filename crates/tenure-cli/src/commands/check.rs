@@ -15,7 +15,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tenure_client::{Client, Result};
+use tenure_client::{Client, Result, raw::etcdserverpb::DefragmentRequest};
 use tokio::{task::JoinSet, time::sleep_until};
 
 /// `check`.
@@ -96,7 +96,7 @@ fn perf(call: &Call) -> Pending<'_> {
             for endpoint in &settings.endpoints {
                 let quoted = quote(endpoint.as_bytes());
                 output::write(format!("Defragmenting {quoted}\n"))?;
-                settings.at(endpoint).connect().await?.maintenance().defragment(endpoint).await?;
+                settings.at(endpoint).connect().await?.raw().call(&DefragmentRequest {}).await?;
                 output::write(format!("Defragmented {quoted}\n"))?;
             }
         }

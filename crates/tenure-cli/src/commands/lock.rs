@@ -61,13 +61,19 @@ pub(super) fn key(key: &[u8]) -> RangeRequest {
     RangeRequest { key: key.to_vec().into(), ..Default::default() }
 }
 
-/// Waits for a place in line to become the first. A signal gives up the place, and all that the session holds.
+/// Waits for a place in line to become the first. A signal, or a failure, gives up all that the session holds.
 pub(super) async fn until_interrupted<T>(
     session: &Session,
     waiting: impl Future<Output = tenure_client::Result<T>>,
 ) -> Result<T, Failure> {
     tokio::select! {
-        first = waiting => Ok(first?),
+        first = waiting => {
+            if first.is_err() {
+                // Why there is no place matters more than that the lease lives on for its time.
+                session.clone().close().await.ok();
+            }
+            Ok(first?)
+        }
         signal = interrupted() => {
             signal?;
             session.clone().close().await?;

@@ -139,8 +139,11 @@ impl Watch {
             }
             Err(error) => {
                 let reason = match &error {
-                    // A refusal that is no status of gRPC is told as it came.
+                    // A refusal is told as it came: as a text, or as a status that was printed.
                     Error::Rpc { message, .. } => message.clone(),
+                    Error::Etcd { error, code } => {
+                        Error::Rpc { code: *code, message: error.text().to_owned() }.to_string()
+                    }
                     error => error_text(error),
                 };
                 ended(&reason, WatchResponse { canceled: true, ..Default::default() }, printer).map(|()| None)
