@@ -196,8 +196,8 @@ impl Writer {
 }
 
 impl Store {
-    /// Puts a batch into the page cache; from then on its records can be read. It is durable after a
-    /// checkpoint; until then the WAL has it.
+    /// Adds a batch; from then on its records can be read. Many of them are written at once (`unwritten.rs`). It is durable after
+    /// a checkpoint; until then the WAL has it.
     ///
     /// # Errors
     /// If the disk fails or is full, if the batch is not newer than all before it, or if the store has

@@ -5,7 +5,7 @@
 //! once. Small tables, the applied index and the manifest of the segments are in a `redb` database, with one
 //! durable transaction a checkpoint. `docs/format/store.md` says byte by byte what is on disk, and why.
 //!
-//! * [`Store::append`] puts a batch into the page cache; from then on its records can be read.
+//! * [`Store::append`] adds a batch; from then on its records can be read.
 //! * [`Store::checkpoint_begin`] and [`Checkpoint::run`] make durable what was appended. What is newer comes
 //!   back from the WAL, so WAL segments go only behind the index that `run` returned.
 //! * [`Store::install_begin`] and [`Installation::finish`] put another member's content in the place of this
@@ -31,6 +31,7 @@ mod segment;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod unwritten;
 
 pub use checkpoint::Checkpoint;
 pub use error::StoreError;
@@ -99,8 +100,8 @@ pub struct Store {
 }
 
 /// What the handles of a store share. Locks are taken in the order `maintenance`, `writer`, `marking`, a
-/// segment's marks, its table; `segments`, `recent` and `started` are taken last and alone. Only the first
-/// two are held across IO.
+/// segment's marks, its table; `segments`, `recent`, `started` and what a segment has not written are taken last and alone.
+/// Only the first two are held across IO, and what only those who write take.
 #[derive(Debug)]
 struct Shared {
     disk: Arc<dyn Disk>,

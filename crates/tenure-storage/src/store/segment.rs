@@ -6,6 +6,7 @@ use super::format::{
     Fault, HEADER_BYTES, Header, ManifestRow, RECORD_HEADER_BYTES, RecordHeader, Row, decode_footer,
     decode_record, encode_footer, footer_bytes, segment_file_name,
 };
+use super::unwritten::Unwritten;
 use crate::disk::{Disk, DiskFile};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -41,6 +42,7 @@ pub(super) struct Segment {
     base: Revision,
     seed: u32,
     file: Arc<dyn DiskFile>,
+    unwritten: Unwritten,
     table: RwLock<Table>,
     marks: Mutex<Marks>,
 }
@@ -140,6 +142,7 @@ impl Segment {
             base: new.first.main,
             seed: new.seed,
             file: new.file,
+            unwritten: Unwritten::behind(0),
             table: RwLock::new(Table { end_of_records: HEADER_BYTES as u64, ..Table::default() }),
             marks: Mutex::new(Marks::default()),
         }
@@ -167,6 +170,7 @@ impl Segment {
             base: header.base,
             seed,
             file,
+            unwritten: Unwritten::behind(wanted),
             table: RwLock::new(Table::default()),
             marks: Mutex::new(Marks { manifest: Some(*row), ..Marks::default() }),
         };
@@ -354,7 +358,11 @@ impl Segment {
     }
 
     fn read_into(&self, buffer: &mut [u8], offset: u64) -> Result<(), StoreError> {
-        match self.file.read_exact_at(buffer, offset) {
+        let read = self.unwritten.fill(buffer, offset).and_then(|in_file| match in_file {
+            0 => Ok(()),
+            _ => self.file.read_exact_at(&mut buffer[..in_file], offset),
+        });
+        match read {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(self.damaged(offset, "the file ends before the bytes that are looked for"))
@@ -376,9 +384,10 @@ impl Segment {
         })
     }
 
-    /// Writes records (and the header, if they are the first) at `offset`, and then lets readers find them.
+    /// Adds records (and the header, if they are the first) at `offset`, where the others end, and then lets readers find them. They
+    /// are written when there are more, and with [`Segment::seal`] and [`Segment::sync`].
     pub fn append(&self, bytes: &[u8], offset: u64, rows: &[Row]) -> Result<(), StoreError> {
-        self.file.write_all_at(bytes, offset).map_err(StoreError::io("write", &self.path))?;
+        self.unwritten.push(bytes, &*self.file).map_err(StoreError::io("write", &self.path))?;
         let mut table = self.table.write();
         table.rows.extend_from_slice(rows);
         table.end_of_records = offset + bytes.len() as u64;
@@ -387,19 +396,25 @@ impl Segment {
 
     /// Writes table and trailer: no record comes any more. Returns their length.
     pub fn seal(&self) -> Result<u64, StoreError> {
-        let (footer, end_of_records) = {
+        let footer = {
             let table = self.table.read();
-            (encode_footer(&table.rows, table.end_of_records, self.seed), table.end_of_records)
+            encode_footer(&table.rows, table.end_of_records, self.seed)
         };
-        self.file.write_all_at(&footer, end_of_records).map_err(StoreError::io("write", &self.path))?;
+        self.unwritten.push(&footer, &*self.file).map_err(StoreError::io("write", &self.path))?;
+        self.write()?;
         let mut table = self.table.write();
         table.rows.shrink_to_fit();
         table.sealed = true;
         Ok(footer.len() as u64)
     }
 
-    /// Makes durable what was written.
+    fn write(&self) -> Result<(), StoreError> {
+        self.unwritten.write(&*self.file).map_err(StoreError::io("write", &self.path))
+    }
+
+    /// Makes durable what was appended.
     pub fn sync(&self) -> Result<(), StoreError> {
+        self.write()?;
         self.file.sync_data().map_err(StoreError::io("sync", &self.path))
     }
 

@@ -61,6 +61,7 @@ fn nothing_is_taken_before_a_checkpoint_knows_it_dead() {
 #[test]
 fn reclaim_keeps_exactly_what_lives_and_the_sizes_say_so() {
     let (disk, store, records) = filled();
+    checkpoint(&store);
     let files = segment_files(&disk).len();
     let is_dead = |main: i64| main < 60 || (main < 150 && main % 3 != 0);
     let segment_bytes = segment_file_bytes(&disk);
