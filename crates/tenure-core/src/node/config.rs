@@ -170,6 +170,8 @@ pub(super) fn engine_config(config: &NodeConfig, restart: &Restart) -> raft::Con
         pre_vote: config.pre_vote,
         max_uncommitted_size: config.uncommitted_bytes_max,
         max_committed_size_per_ready: super::APPLY_BYTES_MAX,
+        // The node does it, with what else it has to say.
+        skip_bcast_commit: true,
         ..raft::Config::default()
     };
     assert!(!engine.batch_append, "batch_append loses entries");

@@ -5,6 +5,7 @@ use super::message::{Message, MessageKind};
 use super::{Node, engine};
 use crate::state::Halt;
 use crate::types::{LogIndex, MemberId, Term};
+use raft::eraftpb;
 
 // Inputs that are about Raft itself. Those of clients are in `propose.rs` and `answers.rs`.
 impl Node {
@@ -85,6 +86,7 @@ impl Node {
     pub(super) fn drive(&mut self) {
         loop {
             self.hold_election_timeout();
+            self.tell_commit();
             self.take_batches();
             self.notice_leader();
             self.mind_removals();
@@ -99,7 +101,31 @@ impl Node {
         }
     }
 
-    fn hold_election_timeout(&mut self) {
+    /// Tells the others how far the log is committed, unless entries that are about to leave say so.
+    fn tell_commit(&mut self) {
+        let commit = self.commit();
+        if !self.is_leader() || self.commit_told >= commit {
+            return;
+        }
+        self.commit_told = commit;
+        let raft = &mut self.raw.raft;
+        let says_so = |message: &eraftpb::Message| {
+            message.msg_type == eraftpb::MessageType::MsgAppend && message.commit >= commit.0
+        };
+        let told: Vec<u64> =
+            raft.msgs.iter().filter(|message| says_so(message)).map(|message| message.to).collect();
+        let untold: Vec<u64> = raft
+            .prs()
+            .iter()
+            .map(|(id, _)| *id)
+            .filter(|id| *id != self.member.0 && !told.contains(id))
+            .collect();
+        for id in untold {
+            raft.send_append(id);
+        }
+    }
+
+    pub(super) fn hold_election_timeout(&mut self) {
         let ticks = self.election_timeout.ticks(Term(self.raw.raft.term), self.role());
         if self.raw.raft.randomized_election_timeout() != ticks {
             self.raw.raft.set_randomized_election_timeout(ticks);
@@ -190,7 +216,7 @@ impl Node {
         self.out.push(Output::Persist(persist));
     }
 
-    fn notice_leader(&mut self) {
+    pub(super) fn notice_leader(&mut self) {
         let raft = &self.raw.raft;
         let leader = (engine::member(raft.leader_id), Term(raft.term));
         if leader == self.leader {
@@ -201,6 +227,7 @@ impl Node {
         self.out.push(Output::LeaderChanged { leader: leader.0, term: leader.1 });
         self.reads.forget_question();
         self.removals.dismiss_witness();
+        self.commit_told = LogIndex(0);
         self.confirmed_at = None;
         self.version.retry_at = self.now;
         if was_leader {

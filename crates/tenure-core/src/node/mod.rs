@@ -113,6 +113,8 @@ pub struct Node {
     persistence: Persistence,
     /// Whether the commit index has moved since the last hard state that was handed out.
     is_commit_unsaved: bool,
+    /// Up to here the others have been told, if this member leads, that the log is committed.
+    commit_told: LogIndex,
     /// Committed entries that are not handed out yet: a removal among them waits.
     committed: VecDeque<Vec<LogEntry>>,
     removals: Removals,
@@ -207,6 +209,7 @@ impl Node {
             now,
             persistence: Persistence::default(),
             is_commit_unsaved: false,
+            commit_told: LogIndex(0),
             committed: VecDeque::new(),
             removals,
             handed_out: restart.applied,
@@ -237,10 +240,29 @@ impl Node {
 
     /// Takes in what happened at `now` and says what is to be done. After [`Output::Halt`] nothing is.
     pub fn handle(&mut self, now: Moment, input: Input) -> Vec<Output> {
-        if self.is_halted {
-            return Vec::new();
-        }
+        self.handle_all(now, [input])
+    }
+
+    /// [`Node::handle`] of things that happened together, in this order: what follows from all of them is one batch, so that a commit
+    /// index travels with the entries that are proposed meanwhile.
+    pub fn handle_all(&mut self, now: Moment, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
         self.now = self.now.max(now);
+        let mut inputs = inputs.into_iter().peekable();
+        while let Some(input) = inputs.next_if(|_| !self.is_halted) {
+            self.take_in(input);
+            if inputs.peek().is_some() {
+                // The next one must find a member that knows its role.
+                self.hold_election_timeout();
+                self.notice_leader();
+            }
+        }
+        if !self.is_halted {
+            self.drive();
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn take_in(&mut self, input: Input) {
         match input {
             Input::Tick => self.tick(),
             Input::Propose(proposals) => self.propose(proposals),
@@ -259,10 +281,6 @@ impl Node {
             Input::Campaign => self.campaign(),
             Input::Stop => self.prepare_stop(),
         }
-        if !self.is_halted {
-            self.drive();
-        }
-        std::mem::take(&mut self.out)
     }
 
     /// Whether what this member has applied is the newest state that anybody can have been told of, without asking: it leads, it is

@@ -1,7 +1,7 @@
 //! What is on its way to the disk, and what waits for it.
 
 use super::interface::PersistToken;
-use super::message::Message;
+use super::message::{Message, MessageKind};
 use crate::state::Halt;
 use crate::types::LogIndex;
 use std::collections::VecDeque;
@@ -80,9 +80,34 @@ impl Persistence {
             all.commit = all.commit.max(next.commit);
             all.messages.append(&mut next.messages);
         }
-        if let Some(all) = persisted.as_mut().filter(|_| self.outstanding.is_empty()) {
-            all.batch = self.last_batch;
+        if let Some(all) = &mut persisted {
+            leave_last_answers(&mut all.messages);
+            if self.outstanding.is_empty() {
+                all.batch = self.last_batch;
+            }
         }
         Ok(persisted)
     }
+}
+
+/// Of answers to appends that leave together the last one says everything: the log agrees up to there.
+fn leave_last_answers(messages: &mut Vec<Message>) {
+    let mut at = 0;
+    while at < messages.len() {
+        let is_said_later = messages[at + 1..].iter().any(|later| says_it_too(later, &messages[at]));
+        if is_said_later {
+            messages.remove(at);
+        } else {
+            at += 1;
+        }
+    }
+}
+
+fn says_it_too(later: &Message, earlier: &Message) -> bool {
+    let accepts = |message: &Message| message.kind == MessageKind::AppendResponse && !message.is_reject;
+    accepts(later)
+        && accepts(earlier)
+        && (later.to, later.term) == (earlier.to, earlier.term)
+        && later.index >= earlier.index
+        && later.commit >= earlier.commit
 }

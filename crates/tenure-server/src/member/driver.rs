@@ -144,30 +144,35 @@ impl Driver {
         if !config.initial_election_tick_advance || self.node.leads_alone() {
             return Ok(());
         }
-        (0..ticks).try_for_each(|_| self.hand_in(Input::Tick))
+        (0..ticks).try_for_each(|_| self.hand_in([Input::Tick]))
     }
 
+    /// One look at the inbox. What arrived together is handed in together: a commit index travels with the entries proposed meanwhile,
+    /// and one write has them all.
     fn turn(&mut self) -> Result<(), Halt> {
         let arrived = self.shared.inbox.take(self.next_tick);
+        let mut inputs = Vec::with_capacity(arrived.events.len() + 3);
         // Events first: what is applied must be known before anybody asks about it.
         for event in arrived.events {
-            self.take_event(event)?;
+            self.take_event(event, &mut inputs)?;
         }
+        // A leader who is lost by one of the events has not been given these.
+        let proposed = arrived.proposals.iter().map(|one| one.id).fold(self.last_proposed, RequestId::max);
         if !arrived.proposals.is_empty() {
-            self.last_proposed =
-                arrived.proposals.iter().map(|one| one.id).fold(self.last_proposed, RequestId::max);
-            self.hand_in(Input::Propose(arrived.proposals))?;
+            inputs.push(Input::Propose(arrived.proposals));
         }
         if !arrived.reads.is_empty() {
             let ticket = ReadTicket(self.ticket());
             self.reads.insert(ticket, arrived.reads);
-            self.hand_in(Input::ReadIndex(ticket))?;
+            inputs.push(Input::ReadIndex(ticket));
         }
+        self.hand_in(inputs)?;
+        self.last_proposed = proposed;
         let now = Instant::now();
         if now >= self.next_tick {
             // A loop that was held up does not make up for lost ticks: they would only start elections.
             self.next_tick = now + self.tick;
-            self.hand_in(Input::Tick)?;
+            self.hand_in([Input::Tick])?;
             self.shared.pending.tick();
         }
         *self.shared.node_status.lock() = self.node.status();
@@ -179,29 +184,32 @@ impl Driver {
         self.next_ticket
     }
 
-    fn take_event(&mut self, event: Event) -> Result<(), Halt> {
-        match event {
-            Event::Persisted(token) => self.hand_in(Input::Persisted(token)),
-            Event::Applied(applied) => self.hand_in(Input::Applied(applied)),
+    fn take_event(&mut self, event: Event, inputs: &mut Vec<Input>) -> Result<(), Halt> {
+        inputs.push(match event {
+            Event::Persisted(token) => Input::Persisted(token),
+            Event::Applied(applied) => Input::Applied(applied),
             Event::Lease(question) => self.ask(question),
-            Event::Receive(message) => self.hand_in(Input::Receive(message)),
-            Event::Unreachable(member) => self.hand_in(Input::PeerUnreachable(member)),
+            Event::Receive(message) => Input::Receive(message),
+            Event::Unreachable(member) => Input::PeerUnreachable(member),
+            Event::SnapshotSent { to, arrived } => Input::SnapshotSent { to, arrived },
+            Event::ConfChange(change) => Input::ProposeConfChange(change),
+            Event::TransferLeader(member) => Input::TransferLeader(member),
+            Event::ServerVersionMin(version) => Input::ServerVersionMin(version),
+            Event::Stop => Input::Stop,
             Event::Snapshot(message, received) => {
+                // By itself: what was received belongs to this message and to no other.
+                self.hand_in(std::mem::take(inputs))?;
                 self.received = Some(received);
-                let handed_in = self.hand_in(Input::Receive(message));
+                let handed_in = self.hand_in([Input::Receive(message)]);
                 // Not wanted: it is older than what is here.
                 self.received = None;
-                handed_in
+                return handed_in;
             }
-            Event::SnapshotSent { to, arrived } => self.hand_in(Input::SnapshotSent { to, arrived }),
-            Event::ConfChange(change) => self.hand_in(Input::ProposeConfChange(change)),
-            Event::TransferLeader(member) => self.hand_in(Input::TransferLeader(member)),
-            Event::ServerVersionMin(version) => self.hand_in(Input::ServerVersionMin(version)),
-            Event::Stop => self.hand_in(Input::Stop),
-        }
+        });
+        Ok(())
     }
 
-    fn ask(&mut self, question: LeaseQuestion) -> Result<(), Halt> {
+    fn ask(&mut self, question: LeaseQuestion) -> Input {
         let ticket = LeaseTicket(self.ticket());
         let (reply, input) = match question {
             LeaseQuestion::Renew(lease, reply) => {
@@ -213,12 +221,12 @@ impl Driver {
             LeaseQuestion::List(reply) => (LeaseReply::List(reply), Input::ListLeases(ticket)),
         };
         self.leases.insert(ticket, reply);
-        self.hand_in(input)
+        input
     }
 
-    fn hand_in(&mut self, input: Input) -> Result<(), Halt> {
+    fn hand_in(&mut self, inputs: impl IntoIterator<Item = Input>) -> Result<(), Halt> {
         let now = Moment(self.origin.elapsed());
-        let outputs = self.node.handle(now, input);
+        let outputs = self.node.handle_all(now, inputs);
         // Before any output leaves: what follows may end it.
         self.shared.leads_alone.store(self.node.leads_alone(), Ordering::Release);
         for output in outputs {

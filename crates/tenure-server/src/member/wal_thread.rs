@@ -85,18 +85,19 @@ impl Batch {
         let mut entries = Vec::new();
         let mut hard_state = None;
         let mut must_sync = false;
-        let mut tokens = Vec::with_capacity(self.persists.len());
+        let mut last = None;
         for persist in self.persists {
             entries.extend(persist.entries);
             hard_state = persist.hard_state.or(hard_state);
             must_sync |= persist.must_sync;
-            tokens.push(persist.token);
+            last = Some(persist.token);
         }
         let started = Instant::now();
         wal.save(hard_state, &entries, must_sync && shared.config.fsync).map_err(stop)?;
         shared.metrics.handles.wal_fsync.observe(started.elapsed().as_secs_f64());
         shared.metrics.handles.wal_write_bytes.set(wal.bytes_written() as i64);
-        for token in tokens {
+        // It stands for those before it.
+        if let Some(token) = last {
             shared.inbox.send(Event::Persisted(token));
         }
         Ok(())
