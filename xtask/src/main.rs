@@ -3,6 +3,7 @@
 mod bench;
 mod crash;
 mod e2e;
+mod faults;
 mod tidy;
 
 use anyhow::Result;
@@ -25,6 +26,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Kills a server under load and looks for what was lost.
     Crash(crash::Arguments),
+    /// Lets a cluster under load suffer what can happen to one, and looks whether it stays correct and available.
+    Faults(faults::Arguments),
     /// Checks what neither the compiler nor clippy looks at.
     Tidy,
 }
@@ -41,6 +44,7 @@ async fn main() -> Result<ExitCode> {
         Command::E2e(arguments) => e2e::run(&arguments).await?,
         Command::Bench(arguments) => bench::run(&arguments).await?,
         Command::Crash(arguments) => crash::run(&arguments).await?,
+        Command::Faults(arguments) => faults::run(&arguments).await?,
         Command::Tidy => tidy::run()?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

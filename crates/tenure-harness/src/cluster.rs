@@ -1,5 +1,6 @@
 //! Several servers as one cluster of processes on loopback ports.
 
+use crate::links::Links;
 use crate::process::Server;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
@@ -24,6 +25,8 @@ pub struct Cluster {
     directory: PathBuf,
     flags: Vec<String>,
     token: Option<String>,
+    /// The links between the members, if they go through the harness.
+    pub links: Option<Links>,
     /// The members, in the order in which they were made.
     pub members: Vec<Server>,
 }
@@ -34,12 +37,31 @@ impl Cluster {
     /// # Errors
     /// No port is free.
     pub fn new(program: &Path, directory: &Path, size: usize, flags: &[&str]) -> Result<Self> {
+        Self::make_all(program, directory, size, flags, None)
+    }
+
+    /// [`Cluster::new`] with links between its members that can be cut and delayed. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn with_links(program: &Path, directory: &Path, size: usize, flags: &[&str]) -> Result<Self> {
+        Self::make_all(program, directory, size, flags, Some(Links::default()))
+    }
+
+    fn make_all(
+        program: &Path,
+        directory: &Path,
+        size: usize,
+        flags: &[&str],
+        links: Option<Links>,
+    ) -> Result<Self> {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let mut cluster = Self {
             program: program.to_path_buf(),
             directory: directory.to_path_buf(),
             flags,
             token: None,
+            links,
             members: Vec::new(),
         };
         for _ in 0..size {
@@ -70,19 +92,40 @@ impl Cluster {
     /// A process ends, or there is no leader within [`PATIENCE`].
     pub async fn start(program: &Path, directory: &Path, size: usize, flags: &[&str]) -> Result<Self> {
         let mut cluster = Self::new(program, directory, size, flags)?;
-        for member in &mut cluster.members {
+        cluster.launch().await?;
+        Ok(cluster)
+    }
+
+    /// Starts all members, and waits until they are ready.
+    ///
+    /// # Errors
+    /// A process ends, or there is no leader within [`PATIENCE`].
+    pub async fn launch(&mut self) -> Result<()> {
+        for member in &mut self.members {
             member.launch()?;
         }
-        for at in 0..size {
-            cluster.ready(at).await?;
+        for at in 0..self.members.len() {
+            self.ready(at).await?;
         }
-        Ok(cluster)
+        Ok(())
+    }
+
+    /// The links of a cluster that was made [`Cluster::with_links`].
+    ///
+    /// # Errors
+    /// It was not.
+    pub fn links(&self) -> Result<&Links> {
+        self.links.as_ref().context("the members of this cluster talk to each other directly")
     }
 
     fn make(&mut self) -> Result<usize> {
         let at = self.members.len();
         let data = self.directory.join(format!("m{at}"));
-        self.members.push(Server::new(&self.program, &data, &self.flags)?);
+        let mut member = Server::new(&self.program, &data, &self.flags)?;
+        if let Some(links) = &mut self.links {
+            member.advertise_peer(links.open_door(member.peer_address())?.to_string());
+        }
+        self.members.push(member);
         Ok(at)
     }
 
@@ -109,17 +152,19 @@ impl Cluster {
         let mut flags = self.flags.clone();
         flags.push("--initial-cluster-state=existing".to_owned());
         self.members[at].set_flags(&flags);
-        Ok(fs::remove_dir_all(self.members[at].data())?)
+        // Its contents, not the directory: that may be a disk of its own.
+        for entry in fs::read_dir(self.members[at].data())? {
+            let path = entry?.path();
+            if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+        }
+        Ok(())
     }
 
     /// `--initial-cluster` of all members.
     #[must_use]
     pub fn text(&self) -> String {
-        let pairs = self
-            .members
-            .iter()
-            .enumerate()
-            .map(|(at, member)| format!("m{at}=http://{}", member.peer_address()));
+        let pairs =
+            self.members.iter().enumerate().map(|(at, member)| format!("m{at}={}", member.peer_url()));
         pairs.collect::<Vec<_>>().join(",")
     }
 

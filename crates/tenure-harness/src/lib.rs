@@ -4,13 +4,18 @@
 //! * [`rpc`]: gRPC calls whose messages are written as text, or as raw bytes.
 //! * [`script`]: golden end-to-end scripts, the same for every server.
 //! * [`pki`]: a certificate authority.
+//! * [`links`]: links between members that can be cut and delayed; [`disk`]: a disk that can be full.
+//! * [`faults`]: a cluster under load to which everything happens that can happen.
 //! * [`crash`]: kills a server under load again and again and looks for what was lost.
 //!
 //! Nothing here knows the inside of the server.
 
 pub mod cluster;
 pub mod crash;
+pub mod disk;
+pub mod faults;
 pub mod http;
+pub mod links;
 pub mod pki;
 pub mod process;
 pub mod rpc;

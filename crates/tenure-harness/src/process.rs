@@ -83,6 +83,8 @@ pub struct Server {
     directory: Option<PathBuf>,
     client_port: u16,
     peer_port: u16,
+    /// Where the other members find this one, if not where it listens.
+    advertised_peer: Option<String>,
     child: Option<Child>,
     /// Time from the last start to the first linearizable read that was answered.
     pub ready_after: Duration,
@@ -125,6 +127,7 @@ impl Server {
             directory: None,
             client_port: free_port()?,
             peer_port: free_port()?,
+            advertised_peer: None,
             child: None,
             ready_after: Duration::ZERO,
         })
@@ -192,14 +195,15 @@ impl Server {
         let log = File::options().create(true).append(true).open(self.log())?;
         let client = self.url();
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
-        let cluster = self.initial_cluster.clone().unwrap_or_else(|| format!("{}={peer}", self.name));
+        let advertised = self.peer_url();
+        let cluster = self.initial_cluster.clone().unwrap_or_else(|| format!("{}={advertised}", self.name));
         let child = Command::new(&self.program)
             .current_dir(self.directory.as_deref().unwrap_or(Path::new(".")))
             .args(["--name", &self.name])
             .arg("--data-dir")
             .arg(&self.data)
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &advertised])
             .args(["--initial-cluster", &cluster].iter().filter(|_| !cluster.is_empty()))
             .args(&self.flags)
             .env_remove("RUST_LOG")
@@ -264,10 +268,21 @@ impl Server {
         format!("127.0.0.1:{}", self.client_port)
     }
 
-    /// `127.0.0.1:PORT` for peers.
+    /// `127.0.0.1:PORT` where it listens for peers.
     #[must_use]
     pub fn peer_address(&self) -> String {
         format!("127.0.0.1:{}", self.peer_port)
+    }
+
+    /// Has the other members find this one at `address`, which leads to where it listens.
+    pub fn advertise_peer(&mut self, address: String) {
+        self.advertised_peer = Some(address);
+    }
+
+    /// `http://127.0.0.1:PORT`, where the other members find this one.
+    #[must_use]
+    pub fn peer_url(&self) -> String {
+        format!("http://{}", self.advertised_peer.clone().unwrap_or_else(|| self.peer_address()))
     }
 
     /// The name.

@@ -1,0 +1,217 @@
+//! The end: all members must hold the same, and clients must have seen what can be.
+
+use super::leases;
+use super::load::writer_of;
+use super::record::Record;
+use super::watches::{History, change_of};
+use crate::cluster::{Cluster, until};
+use anyhow::{Context, Result, bail, ensure};
+use prost::Message;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tenure_api::etcdserverpb as pb;
+use tenure_api::mvccpb::KeyValue;
+use tenure_check::{self as check, Bounds, Change, LeaseEvent};
+use tokio::time::timeout;
+use tonic::transport::Channel;
+
+/// How exact leases are: no earlier than a clock's step, and as late as a new leader adds.
+const BOUNDS: Bounds = Bounds { early: Duration::from_millis(150), late: Duration::from_secs(6) };
+/// Revisions at which the members' hashes are compared.
+const HASHES: i64 = 40;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until every lease that nobody renews has ended in time.
+pub(super) async fn outlive_leases(cluster: &Cluster, record: &Record) -> Result<()> {
+    let since = record.time();
+    let end = since + leases::TTL_MAX + BOUNDS.late;
+    loop {
+        let mut client = pb::lease_client::LeaseClient::new(cluster.channel(0).await?);
+        let left = timeout(PATIENCE, client.lease_leases(pb::LeaseLeasesRequest {})).await??.into_inner();
+        let at = record.time();
+        if left.leases.is_empty() {
+            return Ok(());
+        }
+        if at > end {
+            for lease in left.leases {
+                record.lease(lease.id, LeaseEvent::Alive { at, since });
+            }
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The revision that everything has come to: nobody writes any more.
+pub(super) async fn last_revision(cluster: &Cluster) -> Result<i64> {
+    let range = pb::RangeRequest { key: "\0".into(), ..Default::default() };
+    until("a linearizable read is answered", || async {
+        let Ok(channel) = cluster.channel(0).await else { return Ok(None) };
+        let answer = timeout(PATIENCE, pb::kv_client::KvClient::new(channel).range(range.clone())).await?;
+        Ok(answer.ok().and_then(|answer| answer.into_inner().header).map(|header| header.revision))
+    })
+    .await
+}
+
+/// All members have the same hash at every revision that all of them still have, and the same history.
+pub(super) async fn equal(cluster: &Cluster, history: &History, compacted: i64, last: i64) -> Result<()> {
+    let first = compacted.max(1);
+    let step = ((last - first) / HASHES).max(1);
+    let revisions: Vec<i64> = (first..last).step_by(usize::try_from(step)?).chain([last]).collect();
+    for revision in revisions {
+        let mut hashes = Vec::new();
+        for at in 0..cluster.members.len() {
+            hashes.push(hash(cluster.channel(at).await?, revision).await?);
+        }
+        let is_equal = hashes.iter().all(|hash| *hash == hashes[0]);
+        ensure!(
+            is_equal,
+            "HashKV at revision {revision} differs: hash, hashed revision and compaction are {hashes:x?}"
+        );
+    }
+    for at in 0..cluster.members.len() {
+        let found = history_of(cluster.channel(at).await?, compacted + 1, last).await?;
+        let start = history.changes.partition_point(|change| change.revision <= compacted);
+        let known = &history.changes[start..];
+        if let Some((known, found)) = known.iter().zip(&found).find(|(known, found)| known != found) {
+            bail!("m{at} tells {found:?} where {known:?} was told while it happened");
+        }
+        ensure!(
+            known.len() == found.len(),
+            "m{at} tells of {} changes from {}, and there were {}",
+            found.len(),
+            compacted + 1,
+            known.len()
+        );
+    }
+    Ok(())
+}
+
+async fn hash(channel: Channel, revision: i64) -> Result<(u32, i64, i64)> {
+    let mut maintenance = pb::maintenance_client::MaintenanceClient::new(channel);
+    let answer = timeout(PATIENCE, maintenance.hash_kv(pb::HashKvRequest { revision })).await?;
+    let answer = answer.with_context(|| format!("HashKV at {revision}"))?.into_inner();
+    Ok((answer.hash, answer.hash_revision, answer.compact_revision))
+}
+
+/// Every change that a member knows of, from one revision to another.
+async fn history_of(channel: Channel, from: i64, last: i64) -> Result<Vec<Change>> {
+    let mut changes: Vec<Change> = Vec::new();
+    if from > last {
+        return Ok(changes);
+    }
+    let all = |start_revision| pb::WatchCreateRequest {
+        key: "\0".into(),
+        range_end: "\0".into(),
+        start_revision,
+        ..Default::default()
+    };
+    let union = pb::watch_request::RequestUnion::CreateRequest(all(from));
+    let requests = tokio_stream::iter([pb::WatchRequest { request_union: Some(union) }]);
+    let requests = futures::StreamExt::chain(requests, tokio_stream::pending());
+    let mut watch = pb::watch_client::WatchClient::new(channel).max_decoding_message_size(usize::MAX);
+    let mut answers = timeout(PATIENCE, watch.watch(requests)).await??.into_inner();
+    while changes.last().is_none_or(|change| change.revision < last) {
+        let answer = timeout(PATIENCE, answers.message()).await.context("the history stops")??;
+        let answer = answer.context("the history ends")?;
+        ensure!(!answer.canceled, "the history from {from} is refused: {answer:?}");
+        changes.extend(answer.events.iter().filter_map(change_of));
+    }
+    Ok(changes)
+}
+
+/// Whether what clients saw can be. Returns how many operations were judged, how many events watchers saw, and which errors
+/// there were.
+pub(super) fn judge(record: &Record, history: History) -> Result<(usize, usize, BTreeMap<String, u64>)> {
+    if let Some(wrong) = record.first_wrong() {
+        bail!("{wrong}");
+    }
+    let story = record.take();
+    let leases = story.leases.into_iter().map(until_revoked).collect();
+    let seen = check::History {
+        changes: named(history.changes),
+        operations: story.operations,
+        watches: story.watches,
+        leases,
+    };
+    check::all(&seen, BOUNDS).map_err(anyhow::Error::msg)?;
+    let events = seen.watches.iter().flat_map(|watch| &watch.steps).map(|step| match step {
+        check::WatchStep::Events { events, .. } => events.len(),
+        check::WatchStep::Compacted(_) => 0,
+    });
+    Ok((seen.operations.len(), events.sum(), story.errors))
+}
+
+/// A lease that its owner has ended need not live: what is seen of its end afterwards is no expiry.
+fn until_revoked(mut lease: check::Lease) -> check::Lease {
+    let revoked = lease.events.iter().find_map(|event| match event {
+        LeaseEvent::Ended { at, has_expired: false } => Some(*at),
+        _ => None,
+    });
+    if let Some(revoked) = revoked {
+        lease.events.retain(|event| match event {
+            LeaseEvent::Ended { at, has_expired: true } => *at < revoked,
+            _ => true,
+        });
+    }
+    lease
+}
+
+/// Gives every change the request that made its revision, which its values name.
+fn named(mut changes: Vec<Change>) -> Vec<Change> {
+    for same in changes.chunk_by_mut(|one, other| one.revision == other.revision) {
+        let writer = same.iter().find_map(|change| {
+            let pair = KeyValue::decode(change.pair.clone()?).ok()?;
+            writer_of(&pair.value)
+        });
+        same.iter_mut().for_each(|change| change.by = writer);
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn ended(millis: u64, has_expired: bool) -> LeaseEvent {
+        LeaseEvent::Ended { at: Duration::from_millis(millis), has_expired }
+    }
+
+    #[test]
+    fn a_lease_that_was_revoked_may_be_gone_and_one_that_was_gone_before_may_not() {
+        let renewed = LeaseEvent::Renewed {
+            called: Duration::ZERO,
+            returned: Duration::ZERO,
+            ttl: Duration::from_secs(5),
+        };
+        let judged = |events: &[LeaseEvent]| {
+            let events = [&[renewed], events].concat();
+            check::leases(&[until_revoked(check::Lease { id: 1, events })], BOUNDS)
+        };
+        assert_eq!(judged(&[ended(1_000, false), ended(1_001, true)]), Ok(()));
+        assert!(judged(&[ended(1_000, false), ended(999, true)]).is_err());
+        assert!(judged(&[ended(999, true)]).is_err());
+    }
+
+    #[test]
+    fn a_revision_belongs_to_the_request_that_one_of_its_values_names() {
+        let pair = |value: &'static str| {
+            KeyValue { value: Bytes::from_static(value.as_bytes()), ..Default::default() }.encode_to_vec()
+        };
+        let change = |revision, value: Option<&'static str>| Change {
+            revision,
+            by: None,
+            key: Bytes::new(),
+            pair: value.map(|value| pair(value).into()),
+        };
+        let changes = vec![
+            change(2, None),
+            change(2, Some("00000000000000ffvvv")),
+            change(3, None),
+            change(4, Some("x")),
+        ];
+        let writers: Vec<_> = named(changes).into_iter().map(|change| change.by).collect();
+        assert_eq!(writers, [Some(255), Some(255), None, None]);
+    }
+}

@@ -1,0 +1,369 @@
+//! The links between the members of a cluster, which can be cut, held back and delayed.
+//!
+//! Each member has a door: an address that it advertises as its peer URL and that leads to where it listens. Who knocks is known by
+//! the header `X-PeerURLs` of etcd's peer protocol, so every pair of members has a link of its own in each direction, although
+//! both directions share connections: what a member sends is on its link whoever has dialed. Who does not say where it is found
+//! (a member that joins, before it knows what it is) is let through. Peer TLS hides the header: such members need no doors.
+
+use anyhow::{Context, Result};
+use rand::RngExt;
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+
+/// The head of a request is no longer than this.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// How long whoever connects may take to say who it is.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes that are read at once, and how many such pieces a link holds.
+const PIECE_BYTES: usize = 64 << 10;
+const PIECES_MAX: usize = 64;
+
+/// How a link treats what one member sends to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Whether it passes.
+    pub way: Way,
+    /// How long it is under way at least.
+    pub delay: Duration,
+    /// How much longer it may be under way; order is kept.
+    pub jitter: Duration,
+}
+
+/// Whether a link passes what is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// All of it.
+    #[default]
+    Open,
+    /// Nothing, and nobody is told: a black hole. What was sent arrives when the link is open again, as TCP would send it again,
+    /// unless somebody has hung up.
+    Silent,
+    /// Connections that the sender has made are reset, and so are new ones.
+    Reset,
+}
+
+type Table = BTreeMap<(usize, usize), Link>;
+
+/// The doors of a cluster and the links between them. Dropping it closes all doors.
+#[derive(Debug)]
+pub struct Links {
+    table: watch::Sender<Table>,
+    doors: Arc<Mutex<Vec<SocketAddr>>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self { table: watch::Sender::new(Table::new()), doors: Arc::default(), tasks: Vec::new() }
+    }
+}
+
+impl Links {
+    /// Opens the door of the next member, which listens for its peers at `target`. Returns the address to advertise. Must be called in
+    /// a tokio runtime.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn open_door(&mut self, target: String) -> Result<SocketAddr> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("a door")?;
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        let to = {
+            let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+            doors.push(address);
+            doors.len() - 1
+        };
+        let porter = Porter { to, target, table: self.table.clone(), doors: self.doors.clone() };
+        self.tasks.push(tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let porter = porter.clone();
+                tokio::spawn(async move {
+                    // An error is a connection that ended, which both ends see.
+                    drop(porter.pass(socket).await);
+                });
+            }
+        }));
+        Ok(address)
+    }
+
+    fn others(&self, of: usize) -> Vec<usize> {
+        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner).len();
+        (0..doors).filter(|at| *at != of).collect()
+    }
+
+    /// Changes links, each given by sender and receiver.
+    pub fn change(&self, pairs: &[(usize, usize)], link: Link) {
+        self.table.send_modify(|table| table.extend(pairs.iter().map(|pair| (*pair, link))));
+    }
+
+    /// Cuts a member off from all others, in both directions.
+    pub fn isolate(&self, at: usize, way: Way) {
+        let others = self.others(at).into_iter();
+        let pairs: Vec<_> = others.flat_map(|other| [(at, other), (other, at)]).collect();
+        self.change(&pairs, Link { way, ..Link::default() });
+    }
+
+    /// Cuts the link between two members, in both directions.
+    pub fn part(&self, one: usize, other: usize, way: Way) {
+        self.change(&[(one, other), (other, one)], Link { way, ..Link::default() });
+    }
+
+    /// Nobody hears what a member says; it hears everybody.
+    pub fn mute(&self, at: usize) {
+        let pairs: Vec<_> = self.others(at).into_iter().map(|other| (at, other)).collect();
+        self.change(&pairs, Link { way: Way::Silent, ..Link::default() });
+    }
+
+    /// A member hears nobody; everybody hears it.
+    pub fn deafen(&self, at: usize) {
+        let pairs: Vec<_> = self.others(at).into_iter().map(|other| (other, at)).collect();
+        self.change(&pairs, Link { way: Way::Silent, ..Link::default() });
+    }
+
+    /// Delays what everybody says by `delay` and up to `jitter` more.
+    pub fn delay(&self, delay: Duration, jitter: Duration) {
+        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let pairs: Vec<_> = (0..doors).flat_map(|from| (0..doors).map(move |to| (from, to))).collect();
+        self.change(&pairs, Link { way: Way::Open, delay, jitter });
+    }
+
+    /// All links are as they should be.
+    pub fn restore(&self) {
+        self.table.send_modify(Table::clear);
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Takes connections at one door.
+#[derive(Clone, Debug)]
+struct Porter {
+    to: usize,
+    target: String,
+    table: watch::Sender<Table>,
+    doors: Arc<Mutex<Vec<SocketAddr>>>,
+}
+
+impl Porter {
+    async fn pass(self, mut near: TcpStream) -> io::Result<()> {
+        near.set_nodelay(true)?;
+        let head = tokio::time::timeout(HEAD_PATIENCE, read_head(&mut near)).await??;
+        let from = self.who(&head);
+        let mut wire = Wire { from, to: self.to, table: self.table.subscribe() };
+        // Nobody takes a connection that comes through a black hole.
+        wire.until_not(Way::Silent).await;
+        let reset = wire.clone();
+        let passing = async {
+            let far = TcpStream::connect(&self.target).await?;
+            far.set_nodelay(true)?;
+            let (near_in, near_out) = near.split();
+            let (far_in, far_out) = far.into_split();
+            let back = Wire { from: from.map(|_| self.to), to: from.unwrap_or_default(), ..wire.clone() };
+            tokio::select! {
+                ended = pump(near_in, far_out, head, wire.clone(), back.clone()) => ended,
+                ended = pump(far_in, near_out, Vec::new(), back, wire) => ended,
+            }
+        };
+        tokio::select! {
+            ended = passing => return ended,
+            () = reset.until(Way::Reset) => {}
+        }
+        // A reset, not an orderly end.
+        near.set_zero_linger()
+    }
+
+    /// Whose door the sender says is its own.
+    fn who(&self, head: &[u8]) -> Option<usize> {
+        let head = String::from_utf8_lossy(head);
+        let urls = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("x-peerurls").then(|| value.trim().to_owned())
+        })?;
+        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.iter().position(|door| urls.split(',').any(|url| url == format!("http://{door}")))
+    }
+}
+
+/// Reads until a request's head is whole, and whatever comes with it.
+async fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|window| window == b"\r\n\r\n") {
+        if head.len() > HEAD_BYTES_MAX || stream.read_buf(&mut head).await? == 0 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+    Ok(head)
+}
+
+/// One direction of a connection.
+#[derive(Clone, Debug)]
+struct Wire {
+    from: Option<usize>,
+    to: usize,
+    table: watch::Receiver<Table>,
+}
+
+impl Wire {
+    fn of(&self, table: &Table) -> Link {
+        self.from.and_then(|from| table.get(&(from, self.to)).copied()).unwrap_or_default()
+    }
+
+    fn link(&self) -> Link {
+        self.of(&self.table.borrow())
+    }
+
+    async fn until(mut self, way: Way) {
+        let wire = self.clone();
+        if self.table.wait_for(|table| wire.of(table).way == way).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    async fn until_not(&mut self, way: Way) {
+        let wire = self.clone();
+        // The links are gone: so is their cluster.
+        drop(self.table.wait_for(|table| wire.of(table).way != way).await);
+    }
+}
+
+/// Moves what comes in to the other side as `wire` has it. An end, or a side that does not take any more, travels like everything else.
+async fn pump(
+    mut input: impl AsyncRead + Unpin,
+    mut output: impl AsyncWrite + Unpin,
+    head: Vec<u8>,
+    mut wire: Wire,
+    mut back: Wire,
+) -> io::Result<()> {
+    let (pieces, mut due) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_MAX);
+    let reading_wire = wire.clone();
+    let reading = async move {
+        let (mut last, mut piece) = (Instant::now(), head);
+        loop {
+            if !piece.is_empty() {
+                let Link { delay, jitter, .. } = reading_wire.link();
+                let jitter = jitter.mul_f64(rand::rng().random::<f64>());
+                last = last.max(Instant::now() + delay + jitter);
+                if pieces.send((last, std::mem::take(&mut piece))).await.is_err() {
+                    return;
+                }
+            }
+            piece.reserve(PIECE_BYTES);
+            // An error ends the direction as an end of file does.
+            if !matches!(input.read_buf(&mut piece).await, Ok(1..)) {
+                return;
+            }
+        }
+    };
+    let writing = async {
+        while let Some((at, piece)) = due.recv().await {
+            tokio::time::sleep_until(at).await;
+            wire.until_not(Way::Silent).await;
+            if output.write_all(&piece).await.is_err() {
+                back.until_not(Way::Silent).await;
+                return;
+            }
+        }
+        wire.until_not(Way::Silent).await;
+    };
+    let reading = async {
+        reading.await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = reading => {}
+        () = writing => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two members that answer everything with the same, and a connection that the first has made to the second.
+    async fn pair() -> (Links, TcpStream) {
+        let mut links = Links::default();
+        let mut doors = Vec::new();
+        for _ in 0..2 {
+            let echo = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            doors.push(links.open_door(echo.local_addr().unwrap().to_string()).unwrap());
+            tokio::spawn(async move {
+                while let Ok((mut socket, _)) = echo.accept().await {
+                    tokio::spawn(async move {
+                        let (mut input, mut output) = socket.split();
+                        drop(tokio::io::copy(&mut input, &mut output).await);
+                    });
+                }
+            });
+        }
+        let mut stream = TcpStream::connect(doors[1]).await.unwrap();
+        let head = format!("GET / HTTP/1.1\r\nx-peerURLs: http://{}\r\n\r\n", doors[0]);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut echoed = vec![0; head.len()];
+        stream.read_exact(&mut echoed).await.unwrap();
+        assert_eq!(echoed, head.as_bytes());
+        (links, stream)
+    }
+
+    async fn echo(stream: &mut TcpStream) -> io::Result<u8> {
+        stream.write_all(b"x").await?;
+        stream.read_u8().await
+    }
+
+    async fn is_silent(stream: &mut TcpStream) -> bool {
+        tokio::time::timeout(Duration::from_millis(50), stream.read_u8()).await.is_err()
+    }
+
+    #[tokio::test]
+    async fn a_black_hole_holds_back_one_direction_until_it_is_closed() {
+        let (links, mut stream) = pair().await;
+        for (from, to) in [(0, 1), (1, 0)] {
+            links.change(&[(from, to)], Link { way: Way::Silent, ..Link::default() });
+            stream.write_all(b"y").await.unwrap();
+            assert!(is_silent(&mut stream).await);
+            links.restore();
+            assert_eq!(stream.read_u8().await.unwrap(), b'y');
+        }
+        links.mute(1);
+        assert!(tokio::time::timeout(Duration::from_millis(50), echo(&mut stream)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_cut_resets_connections_old_and_new() {
+        let (links, mut stream) = pair().await;
+        links.part(0, 1, Way::Reset);
+        let error = stream.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_delay_takes_its_time_and_keeps_the_order() {
+        let (links, mut stream) = pair().await;
+        links.delay(Duration::from_millis(20), Duration::from_millis(20));
+        let begin = Instant::now();
+        for byte in 0..20 {
+            stream.write_u8(byte).await.unwrap();
+        }
+        for byte in 0..20 {
+            assert_eq!(stream.read_u8().await.unwrap(), byte);
+        }
+        assert!(begin.elapsed() >= Duration::from_millis(40));
+    }
+}
