@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Clusters of three in which Tenure's members and members of a real etcd 3.7.1 are one store: writes, reads, leases through each,
-# a member brought back by a snapshot, the leadership with each, equal hashes. Then founders of both kinds that find each other through a
-# registry, of either kind.
+# a member brought back by a snapshot, the leadership with each, equal hashes, of compactions too, found equal by whoever leads. Then
+# founders of both kinds that find each other through a registry, of either kind.
 #
 # run.sh TENURED [BIN]: BIN holds etcdctl (default /opt/etcd-3.5.1). Builds etcd from its Go modules.
 set -euo pipefail
@@ -26,6 +26,7 @@ member() {
   [ "${kinds:$1:1}" = e ] && program=$work/etcd
   "$program" --name "m$1" --data-dir "$work/$kinds/m$1" --listen-client-urls "$client" --advertise-client-urls "$client" \
     --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" "${others[@]}" \
+    --feature-gates CompactHashCheck=true --compact-hash-check-time 1s --corrupt-check-time 1s \
     --snapshot-count 100 --snapshot-catchup-entries 20 >>"$work/$kinds/m$1.log" 2>&1 &
   pids[$1]=$!
 }
@@ -43,9 +44,29 @@ equal() {
   fail "the hashes differ: $hashes"
 }
 
+# compacted: a compaction, after which all members tell the hash that theirs made, with the revision of the one before.
+compacted() {
+  local revision
+  ctl --endpoints "$all" put compacted "$RANDOM" >/dev/null
+  revision=$(ctl --endpoints "${clients[0]}" get compacted -w json | grep -o '"revision":[0-9]*' | cut -d: -f2)
+  ctl --endpoints "${clients[0]}" put compacted after >/dev/null
+  ctl --endpoints "${clients[0]}" compact "$revision" >/dev/null
+  for _ in $(seq 100); do
+    hashes=$(for client in "${clients[@]}"; do
+      ctl --endpoints "$client" endpoint hashkv --rev "$revision" -w json | grep -o '"hash":[0-9]*,"compact_revision":[-0-9]*'
+    done | sort | uniq -c)
+    [ "$(awk '{print $1}' <<<"$hashes")" = 3 ] && ! grep -q "compact_revision\":$revision\b" <<<"$hashes" && return 0
+    sleep 0.3
+  done
+  fail "the hashes of the compaction at $revision differ: $hashes"
+}
+
 id_of() { printf %x "$(ctl --endpoints "$1" endpoint status -w json | grep -o '"member_id":[0-9]*' | head -1 | cut -d: -f2)"; }
 has_value() { [ "$(ctl --endpoints "$1" get "$2" --print-value-only)" = "$3" ]; }
 lead() { for from in "${clients[@]}"; do ctl --endpoints "$from" move-leader "$1" && return 0; done; return 1; }
+
+checks() { grep -c 'successfully checked hash on whole cluster' "$work/$kinds/m$1.log" || true; }
+more_checks() { [ "$(checks "$1")" -gt "$2" ]; }
 
 # A member of each kind last: it is the one that gets the snapshot.
 for kinds in ett tte eet; do
@@ -73,11 +94,20 @@ for kinds in ett tte eet; do
   until_done has_value "${clients[2]}" more-150 150
   grep -Eq 'installed a snapshot|applied snapshot' "$work/$kinds/m2.log" || fail "it was no snapshot that brought m2 back"
   equal
-  for client in "${clients[@]}"; do
+  for at in 0 1 2; do
+    client=${clients[at]}
     until_done lead "$(id_of "$client")"
     until_done ctl --endpoints "$client" put "led-by-$client" x
+    before=$(checks "$at")
+    compacted
+    # Whoever leads compares all members with himself.
+    until_done more_checks "$at" "$before"
   done
   equal
+  [ -z "$(ctl --endpoints "$all" alarm list)" ] || fail "an alarm is raised"
+  for at in 0 1 2; do
+    grep -q 'finished peer corruption check' "$work/$kinds/m$at.log" || fail "m$at never compared the members"
+  done
   stop
   echo "ok    $kinds"
 done

@@ -175,6 +175,9 @@ pub const COMPACT_STEP_KEYS: usize = 256;
 /// The longest pause between two steps of a compaction.
 pub const COMPACT_PAUSE_MAX: Duration = Duration::from_millis(1);
 
+/// Compactions that wait to be carried out; of more the last become one.
+pub const COMPACTIONS_WAITING_MAX: usize = 64;
+
 /// Revisions with events that are kept in memory for those who watch.
 pub const TAIL_REVISIONS_MAX: usize = 10_000;
 

@@ -106,7 +106,7 @@ impl Server {
         let serving = edge.serve(services, endpoints, metrics.clone(), &config);
         let auto_compaction =
             tokio::spawn(auto_compact::run(member.clone(), config.auto_compaction)).abort_handle();
-        let corruption_checks = tokio::spawn(corruption::watch(member.clone(), config.corrupt_check_time));
+        let corruption_checks = tokio::spawn(corruption::watch(member.clone(), config.clone()));
         Ok(Self {
             member,
             metrics,

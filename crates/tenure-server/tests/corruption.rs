@@ -7,8 +7,8 @@ use prost::Message as _;
 use std::path::Path;
 use std::sync::Arc;
 use tenure_api::etcdserverpb::{
-    AlarmMember, AlarmRequest, AlarmType, PutRequest, RangeRequest, alarm_request::AlarmAction,
-    kv_client::KvClient, maintenance_client::MaintenanceClient,
+    AlarmMember, AlarmRequest, AlarmType, CompactionRequest, HashKvRequest, PutRequest, RangeRequest,
+    alarm_request::AlarmAction, kv_client::KvClient, maintenance_client::MaintenanceClient,
 };
 use tenure_api::mvccpb::KeyValue;
 use tenure_core::types::{KvBytes, LogPosition, RecordRevision, Revision};
@@ -171,5 +171,160 @@ async fn the_periodic_check_raises_the_alarm_of_a_member_with_other_data() {
     .await
     .expect("checks");
     assert!(alarms(&cluster, leader, AlarmAction::Get, AlarmMember::default()).await.is_empty());
+    cluster.equal().await.expect("all are equal");
+}
+
+async fn compact(cluster: &Cluster, at: usize, revision: i64) {
+    let mut kv = KvClient::new(cluster.channel(at).await.expect("a connection"));
+    kv.compact(CompactionRequest { revision, physical: true }).await.expect("a compaction");
+}
+
+/// A member's hash at a revision.
+async fn hash_at(cluster: &Cluster, at: usize, revision: i64) -> Result<(u32, i64), tonic::Status> {
+    let mut maintenance = MaintenanceClient::new(cluster.channel(at).await.expect("a connection"));
+    let answer = maintenance.hash_kv(HashKvRequest { revision }).await?.into_inner();
+    assert!(revision == 0 || answer.hash_revision == revision, "{answer:?}");
+    Ok((answer.hash, answer.compact_revision))
+}
+
+const COMPACT_HASH_CHECK: [&str; 2] =
+    ["--feature-gates=CompactHashCheck=true", "--compact-hash-check-time=300ms"];
+
+/// A cluster in which the values of `key` differ on the members of `victims`, and whose hashes of the last compaction show it.
+/// Returns its leader.
+async fn differing(cluster: &mut Cluster, victims: &[usize], key: &str) -> usize {
+    put(cluster, 0, "a", "right").await;
+    put(cluster, 0, "b", "right").await;
+    cluster.equal().await.expect("all are equal");
+    for victim in victims {
+        restart_altered(cluster, *victim, key, "wrong").await;
+    }
+    let leader = cluster.leader().await.expect("a leader");
+    let revision = put(cluster, leader, "c", "1").await;
+    until("all members have applied the put", || async {
+        for at in 0..cluster.members.len() {
+            if hash_at(cluster, at, revision).await.is_err() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
+    .await
+    .expect("the put");
+    compact(cluster, leader, revision).await;
+    leader
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_check_at_compactions_believes_the_majority() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut cluster =
+        Cluster::start(tenured(), directory.path(), 3, &COMPACT_HASH_CHECK).await.expect("a cluster");
+    let leader = differing(&mut cluster, &[0], "a").await;
+    let victim_id = id_of(&cluster, 0).await;
+    assert_eq!(raised(&cluster, leader).await, [corrupt(victim_id)]);
+    let refused = try_put(&cluster, 1, "d", "never").await.expect_err("a put is refused");
+    assert_eq!(refused.code(), tonic::Code::DataLoss);
+    assert!(logged(&cluster, leader, "Detected compaction hash mismatch") > 0);
+    // The other two are the majority whoever leads: the one with other data can be the leader itself.
+    let leader_id = id_of(&cluster, leader).await;
+    let named = format!("\"peer-ids\":\"{victim_id:x}\"");
+    assert!(log_of(&cluster, leader).contains(&named), "led by {leader_id:x}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_check_at_compactions_names_nobody_without_a_majority() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut cluster =
+        Cluster::start(tenured(), directory.path(), 2, &COMPACT_HASH_CHECK).await.expect("a cluster");
+    let leader = differing(&mut cluster, &[1], "b").await;
+    assert_eq!(raised(&cluster, leader).await, [corrupt(0)]);
+    assert!(logged(&cluster, leader, "cannot identify the corrupted members") > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_compactions_have_the_same_hash_everywhere_and_long_after() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut cluster =
+        Cluster::start(tenured(), directory.path(), 3, &COMPACT_HASH_CHECK).await.expect("a cluster");
+    let leader = cluster.leader().await.expect("a leader");
+    let mut compactions = Vec::new();
+    for round in 0..12 {
+        put(&cluster, leader, "a", &round.to_string()).await;
+        let revision = put(&cluster, leader, &format!("b-{round}"), "x").await;
+        let before = hash_at(&cluster, leader, revision).await.expect("a hash");
+        compact(&cluster, leader, revision).await;
+        compactions.push((revision, before));
+    }
+    // The last ten are there, as HashKV told them before they were made, the compaction before each included.
+    let (forgotten, kept) = compactions.split_at(2);
+    for at in 0..3 {
+        until("a member has made the last compaction", || async {
+            Ok(hash_at(&cluster, at, forgotten[1].0).await.is_err().then_some(()))
+        })
+        .await
+        .expect("the last compaction");
+        for (revision, hash) in kept {
+            assert_eq!(hash_at(&cluster, at, *revision).await.expect("a hash"), *hash, "m{at}: {revision}");
+        }
+        for (revision, _) in forgotten {
+            let refused = hash_at(&cluster, at, *revision).await.expect_err("it is forgotten");
+            assert_eq!(refused.message(), "etcdserver: mvcc: required revision has been compacted");
+        }
+    }
+    until("the leader finds all equal", || async {
+        Ok((logged(&cluster, leader, "successfully checked hash on whole cluster") > 0).then_some(()))
+    })
+    .await
+    .expect("a check");
+    assert!(alarms(&cluster, leader, AlarmAction::Get, AlarmMember::default()).await.is_empty());
+
+    // A restart forgets them; the first compaction afterwards knows from where on it hashes.
+    let (last, _) = compactions[11];
+    cluster.members[leader].terminate().await.expect("it stops");
+    cluster.members[leader].launch().expect("it starts");
+    cluster.ready(leader).await.expect("it is back");
+    let (_, compacted) = hash_at(&cluster, leader, last).await.expect("the revision itself can be hashed");
+    assert_eq!(compacted, last, "but not as the compaction did");
+    let revision = put(&cluster, leader, "a", "again").await;
+    compact(&cluster, leader, revision).await;
+    let hash = hash_at(&cluster, leader, revision).await.expect("a hash");
+    assert_eq!(hash.1, last);
+    for at in 0..3 {
+        until("all have the hash of the next compaction", || async {
+            Ok((hash_at(&cluster, at, revision).await.ok() == Some(hash)).then_some(()))
+        })
+        .await
+        .expect("the same hash");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_with_other_data_does_not_start() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let flags = ["--feature-gates=InitialCorruptCheck=true"];
+    let mut cluster = Cluster::start(tenured(), directory.path(), 3, &flags).await.expect("a cluster");
+    put(&cluster, 0, "a", "right").await;
+    cluster.equal().await.expect("all are equal");
+
+    // With what the others have it starts.
+    restart_altered(&mut cluster, 2, "a", "right").await;
+    assert_eq!(logged(&cluster, 2, "initial corruption checking passed; no corruption"), 1);
+
+    cluster.members[2].terminate().await.expect("it stops");
+    alter(cluster.members[2].data(), "a", "wrong");
+    cluster.members[2].launch().expect("it starts");
+    let status = cluster.members[2].wait_end().await.expect("it ends by itself");
+    assert_eq!(status.code(), Some(1));
+    let log = log_of(&cluster, 2);
+    assert!(log.contains("found different hash values from remote peer"), "{log}");
+    assert!(log.contains("found data inconsistency with peers"), "{log}");
+    assert!(log.contains("'member remove'"), "it says what to do: {log}");
+    put(&cluster, 0, "b", "the others go on").await;
+
+    // Who is behind cannot be compared, and catches up.
+    alter(cluster.members[2].data(), "a", "right");
+    cluster.members[2].launch().expect("it starts");
+    cluster.ready(2).await.expect("it is back");
     cluster.equal().await.expect("all are equal");
 }

@@ -326,7 +326,7 @@ flags! {
     Features {
         "corrupt-check-time" corrupt_check_time: Span = span(0), Full, "corrupt-check-time",
             "Time between comparisons of the data of all members.";
-        "compact-hash-check-time" compact_hash_check_time: Span = span(60 * SECONDS), NoEffect,
+        "compact-hash-check-time" compact_hash_check_time: Span = span(60 * SECONDS), Full,
             "compact-hash-check-time",
             "Time between comparisons of the hashes of compactions.";
         "compaction-batch-limit" compaction_batch_limit: i64 = 0, Full, "compaction-batch-limit",

@@ -90,8 +90,10 @@ fn install(shared: &Shared, batch: &WriteBatch) -> Result<(), Halt> {
     shared.store.append(batch).map_err(|error| Halt(error.to_string()))?;
     shared.state.write().install(batch);
     for change in &batch.tables {
-        if let TableChange::AuthEnabled(enabled) = change {
-            shared.auth_enabled.store(*enabled, Ordering::Release);
+        match change {
+            TableChange::AuthEnabled(enabled) => shared.auth_enabled.store(*enabled, Ordering::Release),
+            TableChange::CompactRevision(revision) => shared.compactions.decided(*revision),
+            _ => {}
         }
     }
     Ok(())

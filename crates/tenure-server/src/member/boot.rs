@@ -5,6 +5,7 @@
 //! leaves either nothing or a member that can go on.
 
 use super::birth::{self, Birth};
+use super::compaction::Compactions;
 use super::driver::Driver;
 use super::history::Tail;
 use super::inbound::ToDriver;
@@ -12,9 +13,10 @@ use super::inbox::Inbox;
 use super::lead::Lead;
 use super::pending::{Admission, Pending};
 use super::wal_thread::WalJob;
-use super::{Bell, Member, Shared, apply, hub_thread, measure, upkeep, wal_thread};
+use super::{Bell, Member, Shared, apply, hub_thread, measure, upkeep, wal_thread, whole};
 use crate::auth::{Authenticator, KeyError};
-use crate::config::{ServerConfig, Storage};
+use crate::config::{Feature, ServerConfig, Storage};
+use crate::corruption::{self, Inconsistent};
 use crate::discovery::DiscoveryError;
 use crate::limits;
 use crate::metrics::Metrics;
@@ -31,6 +33,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tenure_core::membership::{self, BootstrapError};
+use tenure_core::mvcc::ReadError;
 use tenure_core::node::{self, Node, NodeConfig, Output, Restart, StartError};
 use tenure_core::state::StateMachine;
 use tenure_core::types::{LogEntry, LogIndex, LogPosition, MemberId, Moment, RequestIds};
@@ -87,6 +90,12 @@ pub enum BootError {
     /// The other founders of the cluster cannot be found.
     #[error("failed to join discovery cluster ({0})")]
     Discovery(#[from] DiscoveryError),
+    /// The data are not those of the other members.
+    #[error(transparent)]
+    Inconsistent(#[from] Inconsistent),
+    /// The data cannot be read to be compared with those of the other members.
+    #[error("cannot hash the data to compare them with the other members: {0}")]
+    NotHashed(ReadError),
     /// The member has left its cluster.
     #[error(
         "member {:x} has been permanently removed from its cluster; add a new member, with an empty data directory", .0.0
@@ -118,6 +127,8 @@ struct Opened {
     store: Store,
     state: StateMachine,
     restored: Restored,
+    /// Whether there was nothing before.
+    is_new: bool,
     /// Members that are known before the log says who they are.
     acquaintances: Vec<membership::Member>,
 }
@@ -182,6 +193,7 @@ pub fn boot(
         checkpoint: Mutex::new(None),
         applying: Mutex::new(()),
         compacted: watch::Sender::new(tenure_core::mvcc::Mvcc::NEVER_COMPACTED),
+        compactions: Compactions::new(opened.state.mvcc.compacted()),
         cluster_version: watch::Sender::new(opened.state.membership.cluster_version().map(str::to_owned)),
         hub_bell: Bell::default(),
         upkeep_bell: Bell::default(),
@@ -197,6 +209,10 @@ pub fn boot(
         config,
     });
     shared.follow_members();
+    if !opened.is_new && shared.config.features.enabled(Feature::InitialCorruptCheck) {
+        // Before anything else: whoever has other data must not send or answer a word.
+        check_data(&shared, network).inspect_err(|_| shared.peers.stop())?;
+    }
     measure::on_scrape(&shared, &metrics);
     // A compaction that was not through when the member stopped goes on.
     shared.upkeep_bell.ring();
@@ -228,6 +244,7 @@ fn open(config: &ServerConfig, network: &Network) -> Result<Opened, BootError> {
     made.map_err(io_error(&root))?;
     let lock = lock(&*disk, config)?;
     let mut acquaintances = Vec::new();
+    let is_new = birth.is_some();
     if let Some(birth) = birth {
         tracing::info!(
             "local-member-id" = %format_args!("{:x}", birth.metadata.member.0),
@@ -267,7 +284,7 @@ fn open(config: &ServerConfig, network: &Network) -> Result<Opened, BootError> {
         replay.entries.extend(forced.added);
         replay.hard_state = forced.hard_state;
     }
-    Ok(Opened { disk, lock, wal, replay, store, state, restored, acquaintances })
+    Ok(Opened { disk, lock, wal, replay, store, state, restored, is_new, acquaintances })
 }
 
 /// The disk of the data directory, the disk of the log, and where on it the log is.
@@ -343,6 +360,21 @@ fn make_node(
     node.catchup_entries_max = usize::try_from(config.snapshot_catchup_entries).unwrap_or(usize::MAX);
     node.request_timeout = config.request_timeout();
     Ok(Node::new(Moment::default(), node, restart)?)
+}
+
+/// Compares the data with those of the other members.
+fn check_data(shared: &Shared, network: &Network) -> Result<(), BootError> {
+    let local_id = format!("{:x}", shared.id.0);
+    let timeout = shared.config.request_timeout();
+    tracing::info!("local-member-id" = local_id, ?timeout, "starting initial corruption check");
+    let own = whole::hash_kv(shared, 0).map_err(BootError::NotHashed)?;
+    let members: Vec<MemberId> = shared.state.read().membership.members().map(|member| member.id).collect();
+    let others = members.into_iter().filter(|id| *id != shared.id);
+    let checking = corruption::check_initially(&shared.peers, others, &own, timeout);
+    network.runtime.block_on(checking).inspect_err(|error| {
+        tracing::error!(%error, "checkInitialHashKV failed");
+    })?;
+    Ok(())
 }
 
 fn start_threads(

@@ -19,7 +19,7 @@ use tenure_core::command::{
     AlarmAction, AlarmCommand, AlarmType, Command, RangeQuery, Request, RequestHeader, Txn,
 };
 use tenure_core::membership;
-use tenure_core::mvcc::{RangeScan, ReadError, ScanProgress};
+use tenure_core::mvcc::{KvHash, RangeScan, ReadError, ScanProgress};
 use tenure_core::node::Proposal;
 use tenure_core::state::{self, Access, AlarmEntry, Halt, RangeOutcome, Response, TxnOutcome};
 use tenure_core::types::{LeaseId, LogIndex, MemberId, RequestIds, Revision, Term};
@@ -451,7 +451,8 @@ impl Member {
         outcome.map(drop).map_err(|error| self.read_error(ReadError::Damaged(error.to_string())))
     }
 
-    /// Hash of all pairs up to `revision`, 0 for the current one (N3).
+    /// Hash of all pairs up to `revision`, 0 for the current one (N3). At the revision of one of the last compactions it is the
+    /// hash that the compaction made.
     ///
     /// # Errors
     /// `FutureRev`, `Compacted`, `Stopped`.
@@ -461,6 +462,11 @@ impl Member {
         let outcome = self.off_thread(move || whole::hash_kv(&shared, revision)).await?;
         self.shared.metrics.handles.mvcc_hash_rev.observe(started.elapsed().as_secs_f64());
         outcome.map_err(|error| self.read_error(error))
+    }
+
+    /// The hashes of the last compactions that were after `revision`, the newest first.
+    pub(crate) fn compaction_hashes_after(&self, revision: Revision) -> Vec<KvHash> {
+        self.shared.compactions.hashes_after(revision)
     }
 
     /// Hash of everything that is stored (N2), and the revision it was made at.

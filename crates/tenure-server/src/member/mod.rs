@@ -4,7 +4,7 @@
 //! * `wal_thread`: one write and one fdatasync for all that waits.
 //! * `apply`: entries become state, then visible, then answers and events.
 //! * `hub_thread`: hands new revisions to watchers.
-//! * `upkeep`: checkpoints, compaction, reclaiming space.
+//! * `upkeep`: checkpoints; `compaction`: what is forgotten, and reclaiming its space.
 //! * `boot`: from a data directory (or none) to a running member; `birth`: what a member without one begins with.
 //! * `inbound`: what other members say; `snapshots`: states that travel between members.
 
@@ -13,6 +13,7 @@ mod audit;
 mod birth;
 mod boot;
 mod cluster;
+mod compaction;
 mod driver;
 mod guard;
 mod handle;
@@ -48,6 +49,7 @@ use crate::metrics::Metrics;
 use crate::peer::Peers;
 use crate::rpc::header::Headers;
 use crate::watch::hub::Hub;
+use compaction::Compactions;
 use driver::Event;
 use history::Tail;
 use inbox::Inbox;
@@ -107,6 +109,8 @@ pub(crate) struct Shared {
     applying: Mutex<()>,
     /// The revision of the last compaction that is through.
     compacted: watch::Sender<Revision>,
+    /// Compactions that are to be carried out, and what was hashed by those that were.
+    compactions: Compactions,
     cluster_version: watch::Sender<Option<String>>,
     hub_bell: Bell,
     upkeep_bell: Bell,

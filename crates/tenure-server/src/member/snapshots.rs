@@ -169,8 +169,8 @@ pub fn install(
     let (revision, conf_state) = (state.mvcc.revision(), state.membership.conf_state().clone());
     let cluster_version = state.membership.cluster_version().map(str::to_owned);
     let applied = Applied::snapshot(&state);
-    let compaction = state.mvcc.compacted() > Mvcc::NEVER_COMPACTED;
     shared.metrics.handles.snapshot_apply_in_progress.set(1);
+    let compacted = state.mvcc.compacted();
     {
         let _applying = shared.applying.lock();
         // Readers wait for the few moments in which store and state do not belong together.
@@ -179,6 +179,7 @@ pub fn install(
         shared.auth_enabled.store(state.auth.is_enabled(), Ordering::Release);
         *current = state;
         shared.installs.fetch_add(1, Ordering::AcqRel);
+        shared.compactions.replaced(compacted);
         shared.tail.replace(revision);
         // Which users have left meanwhile the tokens do not say: everybody logs in again.
         shared.authenticator.applied(position.index, &AuthCommand::Disable);
@@ -188,7 +189,7 @@ pub fn install(
     shared.applied.advance(position.index);
     shared.cluster_version.send_replace(cluster_version);
     shared.follow_members();
-    if compaction {
+    if compacted > Mvcc::NEVER_COMPACTED {
         // What the sender had not removed yet is removed here.
         shared.compacted.send_replace(Mvcc::NEVER_COMPACTED);
         shared.upkeep_bell.ring();

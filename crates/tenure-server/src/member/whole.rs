@@ -6,15 +6,18 @@ use crate::limits;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tenure_core::membership::conf_state_from_json;
-use tenure_core::mvcc::{HashScan, ReadError};
+use tenure_core::mvcc::{HashScan, KvHash, ReadError};
 use tenure_core::node::Snapshot;
 use tenure_core::state::TableChange;
 use tenure_core::types::{LogPosition, RecordRevision, Revision};
 use tenure_storage::snapshot::{SnapshotError, SnapshotFile, SnapshotView, content_hash};
 use tenure_storage::store::{RecordScan, StoreError, StoredRecord};
 
-/// HashKV.
+/// HashKV. The last compactions are answered with what they hashed themselves, whatever has been compacted since.
 pub fn hash_kv(shared: &Shared, revision: i64) -> Result<HashKvAnswer, ReadError> {
+    if let Some(hash) = shared.compactions.hash_at(Revision(revision)) {
+        return Ok(answer(hash, shared.state.read().mvcc.revision()));
+    }
     let (mut scan, records, current) = {
         let state = shared.state.read();
         let current = state.mvcc.revision();
@@ -27,13 +30,16 @@ pub fn hash_kv(shared: &Shared, revision: i64) -> Result<HashKvAnswer, ReadError
         let StoredRecord { at, tombstone, kv } = record.map_err(damaged)?;
         hasher.add(at, tombstone, &kv);
     }
-    let hash = hasher.finish();
-    Ok(HashKvAnswer {
+    Ok(answer(hasher.finish(), current))
+}
+
+fn answer(hash: KvHash, current: Revision) -> HashKvAnswer {
+    HashKvAnswer {
         hash: hash.hash,
         compact_revision: hash.compacted,
         hash_revision: hash.revision,
         revision: current,
-    })
+    }
 }
 
 /// Hash of the database that a snapshot would make.
