@@ -34,7 +34,8 @@ pub struct Server {
     versions: tokio::task::JoinHandle<()>,
     client_urls: Vec<EndpointUrl>,
     auto_compaction: AbortHandle,
-    corruption_checks: tokio::task::JoinHandle<()>,
+    /// What is looked after while the member serves.
+    duties: Vec<tokio::task::JoinHandle<()>>,
 }
 
 /// Why a server does not start.
@@ -98,15 +99,17 @@ impl Server {
             true => &client_urls,
             false => &config.advertise_client_urls,
         };
-        let version = prepare(&member, &config.name, advertised).await?;
-        metrics.set_cluster_version(version.strip_suffix(".0").unwrap_or(&version));
+        prepare(&member, &config.name, advertised).await?;
         let routes = rpc::routes(&member).map_err(|error| StartError::Services(error.to_string()))?;
         let endpoints = Endpoints::new(Arc::new(member.clone()), metrics.clone(), &config);
         let services = rpc::gate::Gate::new(member.clone(), routes.prepare());
         let serving = edge.serve(services, endpoints, metrics.clone(), &config);
         let auto_compaction =
             tokio::spawn(auto_compact::run(member.clone(), config.auto_compaction)).abort_handle();
-        let corruption_checks = tokio::spawn(corruption::watch(member.clone(), config.clone()));
+        let downgrade =
+            peer::watch_downgrade(member.clone(), member.peers().clone(), config.downgrade_check_time);
+        let corruption = corruption::watch(member.clone(), config.clone());
+        let duties = vec![tokio::spawn(corruption), tokio::spawn(downgrade)];
         Ok(Self {
             member,
             metrics,
@@ -117,7 +120,7 @@ impl Server {
             versions,
             client_urls,
             auto_compaction,
-            corruption_checks,
+            duties,
         })
     }
 
@@ -166,7 +169,7 @@ impl Server {
         let halted = self.member.halted();
         // Streams end when the hub closes, and what waits for an answer gets one.
         self.auto_compaction.abort();
-        self.corruption_checks.abort();
+        self.duties.iter().for_each(tokio::task::JoinHandle::abort);
         self.member.hand_over().await;
         self.member.stop();
         self.serving.stop(limits::SHUTDOWN_GRACE).await;
@@ -180,7 +183,7 @@ impl Server {
         self.versions.abort();
         // They hold the member, and with it the lock of the data directory.
         self.versions.await.ok();
-        self.corruption_checks.await.ok();
+        futures::future::join_all(self.duties).await;
         self.peer_serving.stop().await;
         self.member.tasks().close();
         // Streams end once the member has stopped; one whose client does not read any more is left behind.

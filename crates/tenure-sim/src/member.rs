@@ -746,5 +746,6 @@ fn restart(state: &StateMachine, restored: &Restored, replay: &Replay) -> Restar
         conf_state: state.membership.conf_state().clone(),
         leases: state.leases.iter().collect(),
         cluster_version: state.membership.cluster_version().map(str::to_owned),
+        downgrade_target: state.membership.downgrade_target().map(str::to_owned),
     }
 }

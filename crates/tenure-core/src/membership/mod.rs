@@ -159,6 +159,12 @@ impl Membership {
         &self.downgrade
     }
 
+    /// The version that a downgrade which is under way leads to, `X.Y.0`.
+    #[must_use]
+    pub fn downgrade_target(&self) -> Option<&str> {
+        self.downgrade.enabled.then_some(self.downgrade.target_version.as_str())
+    }
+
     /// Who takes part in Raft.
     #[must_use]
     pub fn conf_state(&self) -> &ConfState {

@@ -40,6 +40,12 @@ impl Node {
         self.raw.mut_store().applied_to(self.applied, entries_max, bytes_max);
     }
 
+    /// A member of the older version that joins must not be shown the entry that once set the newer one: it would stop. It gets a
+    /// snapshot.
+    pub(super) fn forget_newer_version(&mut self) {
+        self.raw.mut_store().applied_to(self.applied, 0, self.limits.catchup_bytes_max);
+    }
+
     /// The index behind which members that were sent a snapshot need the log, while they are there and far behind.
     fn needed_by_snapshots(&mut self, entries_max: usize) -> Option<LogIndex> {
         if self.catching_up.is_empty() {

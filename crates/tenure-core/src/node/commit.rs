@@ -50,16 +50,17 @@ impl Node {
         self.applied = applied.index;
         self.removals.note_applied(applied.index);
         self.raw.advance_apply_to(applied.index.0);
-        if applied.cluster_version.is_some() {
-            self.version.cluster = applied.cluster_version;
-            self.version.retry_at = self.now;
-        }
+        let speaks_older =
+            self.version.note_applied(self.now, applied.cluster_version, applied.downgrade_target);
         self.leases.note(self.now, &applied.leases, &mut self.out);
         self.start_leases();
         for (question, lease, ticket) in self.leases.take_behind(applied.index) {
             self.ask_lease(question, lease, ticket);
         }
-        self.compact();
+        match speaks_older {
+            true => self.forget_newer_version(),
+            false => self.compact(),
+        }
     }
 
     /// Makes the engine follow the state machine, which has decided about the changes up to `applied`.

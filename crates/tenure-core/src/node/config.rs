@@ -92,6 +92,8 @@ pub struct Restart {
     pub leases: Vec<LeaseEntry>,
     /// The cluster version that the state machine holds.
     pub cluster_version: Option<String>,
+    /// The target of the downgrade that the state machine knows to be under way.
+    pub downgrade_target: Option<String>,
 }
 
 /// Log and state machine do not belong together: the member must not start.

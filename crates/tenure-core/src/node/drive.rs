@@ -229,7 +229,7 @@ impl Node {
         self.removals.dismiss_witness();
         self.commit_told = LogIndex(0);
         self.confirmed_at = None;
-        self.version.retry_at = self.now;
+        self.version.try_again(self.now);
         if was_leader {
             self.leases.demote(&mut self.out);
         }
@@ -255,7 +255,8 @@ impl Node {
         self.ask_reads(is_alone);
         if self.is_leader() && self.can_propose() && self.raw.raft.commit_to_current_term() {
             let mut commands = self.leases.due(self.now);
-            commands.extend(self.cluster_version(is_alone));
+            let is_alone = is_alone && self.raw.raft.prs().conf().learners().is_empty();
+            commands.extend(self.version.due(self.now, is_alone));
             self.propose_own(commands);
         }
     }

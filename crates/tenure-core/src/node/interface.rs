@@ -1,7 +1,7 @@
 //! What goes into a [`Node`](super::Node) and what comes out.
 
 use super::message::{Message, Snapshot};
-use crate::membership;
+use crate::membership::{self, Downgrade};
 use crate::state::{Halt, LeaseEntry, LeaseEvent, StateMachine, TableChange, WriteBatch};
 use crate::types::{
     ConfChange, ConfState, HardState, LeaseId, LogEntry, LogIndex, MemberId, RequestId, Term,
@@ -52,7 +52,8 @@ pub enum Input {
         arrived: bool,
     },
     /// The smallest server version of the members, `X.Y.Z`, once they are all known: the leader raises the cluster
-    /// version to it. Not needed in a cluster of one.
+    /// version to it, or lowers it to the target of a downgrade. To be told anew when a downgrade begins or ends. Not needed in a
+    /// cluster of one.
     ServerVersionMin(String),
     /// Hand the leadership to this member.
     TransferLeader(MemberId),
@@ -91,6 +92,8 @@ pub struct Applied {
     pub(super) leases: Vec<LeaseEvent>,
     pub(super) conf_states: Vec<(LogIndex, Result<ConfState, String>)>,
     pub(super) cluster_version: Option<String>,
+    /// The target of a downgrade that has begun, or none any more.
+    pub(super) downgrade_target: Option<Option<String>>,
     /// All leases, if the state machine was replaced by a snapshot.
     pub(super) replaced: Option<Vec<LeaseEntry>>,
 }
@@ -103,6 +106,7 @@ impl Applied {
             index: state.applied(),
             replaced: Some(state.leases.iter().collect()),
             cluster_version: state.membership.cluster_version().map(String::from),
+            downgrade_target: Some(state.membership.downgrade_target().map(String::from)),
             ..Self::default()
         }
     }
@@ -118,6 +122,10 @@ impl Applied {
                     self.conf_states.push((self.index, state));
                 }
                 TableChange::ClusterVersion(version) => self.cluster_version = Some(version.clone()),
+                TableChange::Downgrade(json) => {
+                    let downgrade = Downgrade::from_json(json).unwrap_or_default();
+                    self.downgrade_target = Some(downgrade.enabled.then_some(downgrade.target_version));
+                }
                 _ => {}
             }
         }

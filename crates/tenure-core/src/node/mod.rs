@@ -49,7 +49,8 @@
 //!
 //! The loop is in `drive.rs`. What comes from clients enters by `propose.rs` (into the log) or `answers.rs` (no log needed); what is
 //! committed leaves by `commit.rs`; `catch_up.rs` says how much of the log is kept for others. These are the steps of [`Node`]; what they
-//! keep books in has a file each: `persist.rs`, `removals.rs`, `reads.rs`, `leases.rs`, `log.rs`, `clock.rs`. `engine.rs` translates
+//! keep books in has a file each: `persist.rs`, `removals.rs`, `reads.rs`, `leases.rs`, `log.rs`, `version.rs`,
+//! `clock.rs`. `engine.rs` translates
 //! to and from the `raft` crate.
 
 mod answers;
@@ -67,6 +68,7 @@ mod persist;
 mod propose;
 mod reads;
 mod removals;
+mod version;
 
 #[cfg(test)]
 mod tests;
@@ -95,6 +97,7 @@ use reads::Reads;
 use removals::Removals;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+use version::VersionDesk;
 
 /// Bytes of entries in one [`Output::Apply`].
 const APPLY_BYTES_MAX: u64 = 4 << 20;
@@ -147,14 +150,6 @@ struct Limits {
     unapplied_entries_max: u64,
     waiting_max: usize,
     request_timeout: Duration,
-}
-
-/// What is known about the cluster version.
-struct VersionDesk {
-    own: &'static str,
-    members_min: Option<String>,
-    cluster: Option<String>,
-    retry_at: Moment,
 }
 
 /// What the log of a new cluster begins with: one change for each of the first members, in the order of their ids, all of
@@ -220,12 +215,12 @@ impl Node {
             reads: Reads::default(),
             leases: LeaseDesk::new(config.lease_checkpoint_interval, config.waiting_max, restart.leases),
             confirmed_at: None,
-            version: VersionDesk {
-                own: config.server_version,
-                members_min: None,
-                cluster: restart.cluster_version,
-                retry_at: now,
-            },
+            version: VersionDesk::new(
+                now,
+                config.server_version,
+                restart.cluster_version,
+                restart.downgrade_target,
+            ),
             leader: (None, hard_state.term),
             catching_up: BTreeMap::new(),
             stop_at: None,
@@ -276,7 +271,7 @@ impl Node {
             Input::Receive(message) => self.receive(*message),
             Input::PeerUnreachable(member) => self.raw.report_unreachable(member.0),
             Input::SnapshotSent { to, arrived } => self.snapshot_sent(to, arrived),
-            Input::ServerVersionMin(version) => self.version.members_min = Some(version),
+            Input::ServerVersionMin(version) => self.version.note_members_min(version),
             Input::TransferLeader(member) => self.transfer_leader(member),
             Input::Campaign => self.campaign(),
             Input::Stop => self.prepare_stop(),

@@ -2,13 +2,9 @@
 
 use super::interface::{DropReason, Output, Proposal};
 use super::{CONF_CHANGES_MAX, Node, engine};
-use crate::command::{ClusterVersionSet, Command, Identity, Request, RequestHeader};
+use crate::command::{Command, Identity, Request, RequestHeader};
 use crate::types::{ConfChange, EntryKind, LogEntry, Moment};
 use raft::eraftpb;
-use std::time::Duration;
-
-/// After this long a cluster version that has not been applied is proposed again.
-const VERSION_RETRY: Duration = Duration::from_secs(4);
 
 impl Node {
     pub(super) fn propose(&mut self, proposals: Vec<Proposal>) {
@@ -145,36 +141,8 @@ impl Node {
     pub(super) fn can_propose(&self) -> bool {
         self.raw.raft.leader_id != 0 && self.raw.raft.lead_transferee.is_none()
     }
-
-    /// The version to raise the cluster to, one minor at a time (M8): that of the oldest member.
-    pub(super) fn cluster_version(&mut self, is_alone: bool) -> Option<Command> {
-        let is_alone = is_alone && self.raw.raft.prs().conf().learners().is_empty();
-        let oldest = self.version.members_min.as_deref().or(is_alone.then_some(self.version.own))?;
-        let version = next_cluster_version(self.version.cluster.as_deref(), oldest)?;
-        if self.version.retry_at > self.now {
-            return None;
-        }
-        self.version.retry_at = self.now + VERSION_RETRY;
-        Some(Command::ClusterVersionSet(ClusterVersionSet { version }))
-    }
 }
 
 fn proposal_entry(data: bytes::Bytes) -> eraftpb::Entry {
     eraftpb::Entry { data, ..Default::default() }
-}
-
-/// `X.Y.0` of the next version on the way from `cluster` to the oldest member's, if there is one.
-pub(super) fn next_cluster_version(cluster: Option<&str>, oldest: &str) -> Option<String> {
-    let minor_of = |version: &str| -> Option<(u64, u64)> {
-        let mut numbers = version.split(['.', '-']).map(|number| number.parse().ok());
-        Some((numbers.next()??, numbers.next()??))
-    };
-    let (major, minor) = minor_of(oldest)?;
-    match cluster.and_then(minor_of) {
-        None => Some(format!("{major}.{minor}.0")),
-        Some((at_major, at_minor)) if at_major == major && at_minor < minor => {
-            Some(format!("{major}.{}.0", at_minor + 1))
-        }
-        Some(_) => None,
-    }
 }

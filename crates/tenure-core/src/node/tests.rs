@@ -22,6 +22,8 @@ macro_rules! scripts {
 
 scripts! {
     one_member,
+    downgrade,
+    downgrade_behind,
     reads,
     restart,
     lease_expiry,
@@ -244,7 +246,7 @@ fn log_and_state_machine_must_belong_together() {
 
 #[test]
 fn the_cluster_version_rises_one_minor_at_a_time() {
-    let next = propose::next_cluster_version;
+    let next = |cluster, oldest| version::next(cluster, oldest, None);
     assert_eq!(next(None, "3.7.1"), Some("3.7.0".into()));
     assert_eq!(next(Some("3.5.0"), "3.7.1"), Some("3.6.0".into()));
     assert_eq!(next(Some("3.6.0"), "3.7.0-alpha"), Some("3.7.0".into()));
@@ -252,6 +254,18 @@ fn the_cluster_version_rises_one_minor_at_a_time() {
     assert_eq!(next(Some("3.7.0"), "3.6.4"), None, "that would be a downgrade");
     assert_eq!(next(Some("3.7.0"), "4.0.0"), None);
     assert_eq!(next(None, "not a version"), None);
+}
+
+#[test]
+fn the_cluster_version_falls_to_the_target_of_a_downgrade() {
+    let next = |cluster, oldest, target| version::next(Some(cluster), oldest, Some(target));
+    assert_eq!(next("3.7.0", "3.7.1", "3.6.0"), Some("3.6.0".into()));
+    assert_eq!(next("3.6.0", "3.7.1", "3.6.0"), None, "it is there, and is not raised again");
+    assert_eq!(next("3.6.0", "3.6.9", "3.6.0"), None);
+    assert_eq!(next("3.7.0", "3.7.1", "3.5.0"), None, "one minor at a time");
+    assert_eq!(next("3.7.0", "3.6.9", "3.6.0"), None, "a member is older than the cluster");
+    assert_eq!(next("3.7.0", "3.7.1", "3.8.0"), None);
+    assert_eq!(next("3.7.0", "3.7.1", "not a version"), None);
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use super::{Effects, Halt, Outcome, Response, StateMachine, TableChange, WriteBatch};
 use crate::command::{ClusterVersionSet, DowngradeInfoSet, MemberAttributesSet};
 use crate::membership::{Downgrade, Member, conf_state_to_json};
-use crate::types::{ConfChange, ConfChangeKind, ConfState, EntryKind, LogEntry, MemberId};
+use crate::types::{ConfChange, ConfChangeKind, ConfState, EntryKind, LogEntry, MemberId, MinorVersion};
 
-/// Sets the version that the cluster speaks. The storage version follows it at once (M9).
+/// Sets the version that the cluster speaks. The storage version follows it at once (M9), up and down, but not to what a cluster
+/// speaks before its members are known.
 pub(super) fn version_set(
     state: &StateMachine,
     batch: &mut WriteBatch,
@@ -14,7 +15,8 @@ pub(super) fn version_set(
     if state.membership.cluster_version() != Some(&set.version) {
         batch.tables.push(TableChange::ClusterVersion(set.version.clone()));
     }
-    if state.membership.storage_version() != Some(&set.version) {
+    let is_known = set.version.parse() != Ok(MinorVersion::OLDEST);
+    if is_known && state.membership.storage_version() != Some(&set.version) {
         batch.tables.push(TableChange::StorageVersion(set.version.clone()));
     }
     Ok(done(state))

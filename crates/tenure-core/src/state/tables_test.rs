@@ -286,6 +286,12 @@ fn m9_the_storage_version_follows_the_cluster_version() {
     machine.apply(set("3.7.0")).expect("set");
     let membership = &machine.state.membership;
     assert_eq!((membership.cluster_version(), membership.storage_version()), (Some("3.7.0"), Some("3.7.0")));
+    machine.apply(set("3.6.0")).expect("set");
+    assert_eq!(machine.state.membership.storage_version(), Some("3.6.0"), "down as well");
+    let mut undecided = Machine::default();
+    undecided.apply(set("3.0.0")).expect("set");
+    let membership = &undecided.state.membership;
+    assert_eq!((membership.cluster_version(), membership.storage_version()), (Some("3.0.0"), None));
 }
 
 #[test]
@@ -297,6 +303,8 @@ fn m10_a_downgrade_is_remembered_until_it_ends() {
     machine.apply(set(true, "3.6.0")).expect("set");
     let downgrade = machine.state.membership.downgrade().clone();
     assert_eq!((downgrade.enabled, downgrade.target_version.as_str()), (true, "3.6.0"));
+    assert_eq!(machine.state.membership.downgrade_target(), Some("3.6.0"));
     machine.apply(set(false, "3.6.0")).expect("set");
     assert_eq!(machine.state.membership.downgrade(), &Default::default());
+    assert_eq!(machine.state.membership.downgrade_target(), None);
 }

@@ -6,6 +6,7 @@ mod raft;
 mod record;
 mod secret;
 mod time;
+mod version;
 
 pub use ids::{
     ClusterId, LeaseId, LogIndex, MemberId, RecordRevision, RequestId, RequestIds, Revision, Term,
@@ -17,3 +18,4 @@ pub use raft::{
 pub use record::{Change, KvBytes, KvView, MalformedKv, Record, RecordSource, SourceError, Version};
 pub use secret::Secret;
 pub use time::Moment;
+pub use version::{MalformedVersion, MinorVersion};

@@ -164,6 +164,8 @@ pub struct ServerConfig {
     pub corrupt_check_time: Option<Duration>,
     /// Time between two comparisons of the hashes of compactions, with the feature `CompactHashCheck`.
     pub compact_hash_check_time: Duration,
+    /// Time between two looks whether a downgrade is done; zero for none.
+    pub downgrade_check_time: Duration,
     /// Time between the progress notifications of a quiet watch.
     pub watch_progress_notify_interval: Duration,
     /// An entry that takes longer to apply is logged.
@@ -237,6 +239,7 @@ impl Default for ServerConfig {
             compaction_sleep_interval: Duration::from_millis(10),
             corrupt_check_time: None,
             compact_hash_check_time: Duration::from_secs(60),
+            downgrade_check_time: Duration::from_secs(5),
             watch_progress_notify_interval: Duration::from_secs(600),
             warning_apply_duration: Duration::from_millis(100),
             warning_unary_request_duration: Duration::from_millis(300),

@@ -420,6 +420,7 @@ fn server_config(
         compaction_sleep_interval: settings.compaction_sleep_interval.or(Duration::from_millis(10)),
         corrupt_check_time: Some(settings.corrupt_check_time.duration()).filter(|time| !time.is_zero()),
         compact_hash_check_time: settings.compact_hash_check_time.duration(),
+        downgrade_check_time: settings.downgrade_check_time.duration(),
         watch_progress_notify_interval: progress_interval(settings.watch_progress_notify_interval, notices),
         warning_apply_duration: settings.warning_apply_duration.duration(),
         warning_unary_request_duration: settings

@@ -347,7 +347,7 @@ flags! {
             "The most learners in the cluster.";
         "compaction-sleep-interval" compaction_sleep_interval: Span = span(0), Full, "compaction-sleep-interval",
             "The pause between two steps of a compaction.";
-        "downgrade-check-time" downgrade_check_time: Span = span(5 * SECONDS), NoEffect, "downgrade-check-time",
+        "downgrade-check-time" downgrade_check_time: Span = span(5 * SECONDS), Full, "downgrade-check-time",
             "Time between looks at the progress of a downgrade.";
         "snapshot-catchup-entries" snapshot_catchup_entries: u64 = 5_000, Full, "snapshot-catchup-entries",
             "Entries that are kept behind a Raft snapshot for members that lag.";

@@ -3,7 +3,7 @@
 use super::driver::Event;
 use super::measure::{self, Counts};
 use super::upkeep::CheckpointJob;
-use super::{Shared, audit, halting};
+use super::{Shared, audit, halting, version};
 use crate::limits;
 use crate::watch::event::RevisionEvents;
 use parking_lot::MutexGuard;
@@ -39,6 +39,9 @@ pub fn apply_group(shared: &Shared, entries: Vec<LogEntry>) -> Result<(), Halt> 
     for entry in entries.into_iter().filter(|entry| entry.index > applied) {
         let started = Instant::now();
         let request = decode(&entry)?;
+        if let Some(Command::ClusterVersionSet(set)) = request.as_ref().map(|request| &request.command) {
+            version::check_known(&set.version).map_err(|error| Halt(error.to_string()))?;
+        }
         let effects = effects_of(shared, &entry, request.as_ref())?;
         install(shared, &effects.batch)?;
         let command = request.as_ref().map(|request| &request.command);
@@ -108,6 +111,7 @@ struct Group {
     counts: Counts,
     compacted: bool,
     members_changed: bool,
+    downgrade_changed: bool,
     cluster_version: Option<String>,
 }
 
@@ -121,6 +125,7 @@ impl Group {
                 TableChange::CompactRevision(_) => self.compacted = true,
                 TableChange::ClusterVersion(version) => self.cluster_version = Some(version.clone()),
                 TableChange::MemberPut(..) | TableChange::MemberRemove(_) => self.members_changed = true,
+                TableChange::Downgrade(_) => self.downgrade_changed = true,
                 _ => {}
             }
         }
@@ -142,12 +147,15 @@ fn publish(shared: &Shared, group: Group, applying: MutexGuard<'_, ()>) {
     shared.applied.advance(group.applied);
     // The node knows a lease before its client can renew it.
     shared.inbox.send(Event::Applied(group.report));
-    shared.pending.answer(group.answers);
-    if group.cluster_version.is_some() {
-        shared.cluster_version.send_replace(group.cluster_version);
+    if group.downgrade_changed {
+        // The node wants to hear anew which versions the members have.
+        shared.changes.send_replace(());
     }
+    shared.pending.answer(group.answers);
+    // What set the newer version is not to be met again.
+    let is_older = group.cluster_version.is_some_and(|version| shared.follow_cluster_version(&version));
     shared.wake_hub();
-    if shared.checkpoint_due() {
+    if shared.checkpoint_due() || is_older {
         begin_checkpoint(shared, &applying);
     }
     if group.compacted {

@@ -67,6 +67,8 @@ impl Birth {
         if !own.client_urls.is_empty() {
             return Err(JoinError::AlreadyBootstrapped(own.id.0).into());
         }
+        let others: Vec<&Member> = cluster.members.iter().filter(|member| member.id != own.id).collect();
+        network.runtime.block_on(join::check_versions(&network.dialer, &others, JOINER_ASKS_FOR))?;
         let metadata = Metadata { member: own.id, cluster: cluster.id };
         let others = cluster.members.into_iter().filter(|member| member.id != own.id).collect();
         Ok(Self { metadata, others })

@@ -12,9 +12,11 @@ use super::inbound::ToDriver;
 use super::inbox::Inbox;
 use super::lead::Lead;
 use super::pending::{Admission, Pending};
+use super::version::Newer;
 use super::wal_thread::WalJob;
-use super::{Bell, Member, Shared, apply, hub_thread, measure, upkeep, wal_thread, whole};
+use super::{Bell, Member, Shared, apply, hub_thread, measure, upkeep, version, wal_thread, whole};
 use crate::auth::{Authenticator, KeyError};
+use crate::config::help::ETCD_VERSION;
 use crate::config::{Feature, ServerConfig, Storage};
 use crate::corruption::{self, Inconsistent};
 use crate::discovery::DiscoveryError;
@@ -90,6 +92,9 @@ pub enum BootError {
     /// The other founders of the cluster cannot be found.
     #[error("failed to join discovery cluster ({0})")]
     Discovery(#[from] DiscoveryError),
+    /// The cluster speaks a newer version.
+    #[error(transparent)]
+    Newer(#[from] Newer),
     /// The data are not those of the other members.
     #[error(transparent)]
     Inconsistent(#[from] Inconsistent),
@@ -148,6 +153,7 @@ pub fn boot(
     // What is wrong with its keys is told before anything is made.
     let authenticator = Authenticator::new(&config)?;
     let opened = open(&config, network)?;
+    check_version(&opened.state)?;
     let metadata = opened.wal.metadata();
     let unix_millis = since_epoch().as_millis() as u64;
     let (node_ids, request_ids) = RequestIds::pair(metadata.member, unix_millis);
@@ -209,6 +215,9 @@ pub fn boot(
         config,
     });
     shared.follow_members();
+    if let Some(version) = &*shared.cluster_version.borrow() {
+        metrics.set_cluster_version(&version::short(version));
+    }
     if !opened.is_new && shared.config.features.enabled(Feature::InitialCorruptCheck) {
         // Before anything else: whoever has other data must not send or answer a word.
         check_data(&shared, network).inspect_err(|_| shared.peers.stop())?;
@@ -220,6 +229,19 @@ pub fn boot(
     shared.peers.receive_with(Arc::new(ToDriver::new(&shared)));
     let member = Member { shared, tasks: TaskTracker::new(), request_ids: Arc::new(Mutex::new(request_ids)) };
     Ok(Running { member, threads })
+}
+
+/// Whether this server is new enough for the cluster whose state it has.
+fn check_version(state: &StateMachine) -> Result<(), BootError> {
+    let membership = &state.membership;
+    if let Some(target) = membership.downgrade_target() {
+        tracing::info!(
+            "target-cluster-version" = target,
+            "current-server-version" = ETCD_VERSION,
+            "cluster is downgrading to target version"
+        );
+    }
+    Ok(membership.cluster_version().map_or(Ok(()), version::check_known)?)
 }
 
 fn open(config: &ServerConfig, network: &Network) -> Result<Opened, BootError> {
@@ -351,6 +373,7 @@ fn make_node(
         conf_state: state.membership.conf_state().clone(),
         leases: state.leases.iter().collect(),
         cluster_version: state.membership.cluster_version().map(str::to_owned),
+        downgrade_target: state.membership.downgrade_target().map(str::to_owned),
     };
     let mut node = NodeConfig::new(opened.wal.metadata().member, ids, rand::random());
     node.tick = config.heartbeat_interval;

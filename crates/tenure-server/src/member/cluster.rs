@@ -263,12 +263,6 @@ impl Member {
         self.shared.inbox.send(Event::ServerVersionMin(version));
     }
 
-    /// Whether the cluster is on its way to an older version.
-    #[must_use]
-    pub fn is_downgrading(&self) -> bool {
-        self.shared.state.read().membership.downgrade().enabled
-    }
-
     /// Whether this member only follows and does not vote.
     #[must_use]
     pub fn is_learner(&self) -> bool {

@@ -60,6 +60,8 @@ pub struct MemberStatus {
     pub is_learner: bool,
     /// Version of the stored data, `X.Y.0`, empty until it is known.
     pub storage_version: String,
+    /// The version that a downgrade which is under way leads to, `X.Y.0`.
+    pub downgrade_target: Option<String>,
 }
 
 /// The answer to HashKV.
@@ -418,6 +420,7 @@ impl Member {
             errors,
             is_learner: node.is_learner,
             storage_version: state.membership.storage_version().unwrap_or_default().to_owned(),
+            downgrade_target: state.membership.downgrade_target().map(str::to_owned),
         }
     }
 

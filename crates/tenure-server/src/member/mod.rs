@@ -30,6 +30,7 @@ mod pending;
 mod reads;
 mod snapshots;
 mod upkeep;
+mod version;
 mod wal_thread;
 mod whole;
 
@@ -41,6 +42,7 @@ pub use lead::Lead;
 pub use leases::{LeaseError, LeaseFacts};
 pub use log_in::LogInError;
 pub use snapshots::ReceiveError;
+pub use version::Newer;
 
 use crate::auth::Authenticator;
 use crate::config::ServerConfig;

@@ -5,7 +5,7 @@
 //! entries. A crash before leaves what was there, a crash after the new; nothing in between is visible.
 
 use super::driver::Event;
-use super::{Member, Shared, whole};
+use super::{Member, Shared, version, whole};
 use crate::limits;
 use bytes::Bytes;
 use std::path::Path;
@@ -168,6 +168,9 @@ pub fn install(
     }
     let (revision, conf_state) = (state.mvcc.revision(), state.membership.conf_state().clone());
     let cluster_version = state.membership.cluster_version().map(str::to_owned);
+    if let Some(version) = &cluster_version {
+        version::check_known(version).map_err(|error| stop(&error))?;
+    }
     let applied = Applied::snapshot(&state);
     shared.metrics.handles.snapshot_apply_in_progress.set(1);
     let compacted = state.mvcc.compacted();
@@ -187,7 +190,9 @@ pub fn install(
     wal.save_installed(position, &conf_state).map_err(|error| stop(&error))?;
     wal.release_to(position.index).map_err(|error| stop(&error))?;
     shared.applied.advance(position.index);
-    shared.cluster_version.send_replace(cluster_version);
+    if let Some(version) = &cluster_version {
+        shared.follow_cluster_version(version);
+    }
     shared.follow_members();
     if compacted > Mvcc::NEVER_COMPACTED {
         // What the sender had not removed yet is removed here.

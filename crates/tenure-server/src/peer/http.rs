@@ -3,8 +3,8 @@
 use super::Peers;
 use super::counts::SnapshotCount;
 use super::frames::{StreamKind, decode_single};
-use super::hashes;
 use super::identity::{CLUSTER_ID, RAFT_TO, Refusal, hex, parse_id, sender};
+use super::{hashes, join};
 use crate::http::{HealthSource, version_json};
 use crate::limits;
 use crate::member::{LeaseError, Member};
@@ -50,8 +50,8 @@ pub fn router(member: Member, peers: Peers) -> Router {
         .route("/members/promote/{id}", post(promote))
         .route("/leases", post(lease_renew).layer(small))
         .route("/leases/internal", post(lease_facts).layer(small))
-        .route("/downgrade/enabled", get(downgrade_enabled))
-        .route("/version", get(version))
+        .route(join::DOWNGRADE_PATH, get(downgrade_enabled))
+        .route(join::VERSION_PATH, get(version))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "404 page not found") })
         .layer(from_fn_with_state(served.clone(), identify))
         .with_state(served)
@@ -342,8 +342,13 @@ async fn hash_kv(State(served): State<Served>, headers: HeaderMap, body: Bytes) 
 
 async fn downgrade_enabled(State(served): State<Served>) -> Response {
     match served.member.linearize().await {
-        Ok(()) => served.member.is_downgrading().to_string().into_response(),
-        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, error.text()),
+        Ok(()) => {
+            let is_ahead = served.member.is_downgrade_ahead().to_string();
+            ([(header::CONTENT_TYPE, "text/plain")], is_ahead).into_response()
+        }
+        Err(error) => {
+            plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("failed linearized read: {}", error.text()))
+        }
     }
 }
 

@@ -3,12 +3,14 @@
 use super::dial::{DialError, Dialer, request};
 use super::identity::{CLUSTER_ID, parse_id, text};
 use crate::config::EndpointUrl;
+use crate::config::help::ETCD_VERSION;
 use axum::body::Body;
 use http::{Method, StatusCode};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tenure_core::membership::Member;
-use tenure_core::types::ClusterId;
+use tenure_core::types::{ClusterId, MinorVersion};
 
 /// A cluster as one of its members describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,9 @@ pub enum JoinError {
         /// What does not fit.
         what: &'static str,
     },
+    /// The cluster speaks a version that this server cannot join.
+    #[error("incompatible with current running cluster: {0}")]
+    Incompatible(String),
     /// A member of this id has run: its data are needed.
     #[error("member {0:x} has already been bootstrapped")]
     AlreadyBootstrapped(u64),
@@ -81,6 +86,85 @@ async fn fetch_from(dialer: &Dialer, url: &EndpointUrl, within: Duration) -> Res
     }
 }
 
+/// Where a member tells its versions.
+pub const VERSION_PATH: &str = "/version";
+
+/// Where a member tells of a downgrade.
+pub const DOWNGRADE_PATH: &str = "/downgrade/enabled";
+
+/// What a member tells of versions.
+#[derive(Debug, Deserialize)]
+pub struct PeerVersions {
+    /// Its own.
+    pub etcdserver: String,
+    /// The cluster's, or `not_decided`.
+    #[serde(default)]
+    pub etcdcluster: String,
+}
+
+/// Whether this server may join a cluster of these members: one of them at least must tell a version that it speaks, and none
+/// another. While the cluster is on its way to an older version, only servers of that version join.
+///
+/// * `within`: how long each may take to answer.
+///
+/// # Errors
+/// [`JoinError::Incompatible`].
+pub async fn check_versions(dialer: &Dialer, others: &[&Member], within: Duration) -> Result<(), JoinError> {
+    let asking = others.iter().map(|member| ask(dialer, member, VERSION_PATH, within));
+    let answers = futures::future::join_all(asking).await;
+    let versions = answers.iter().flatten().filter_map(|answer| {
+        let versions: PeerVersions = serde_json::from_slice(answer).ok()?;
+        versions.etcdcluster.parse().ok()
+    });
+    let versions: Vec<MinorVersion> = versions.collect();
+    let mut is_downgrading = false;
+    for member in others {
+        let Some(answer) = ask(dialer, member, DOWNGRADE_PATH, within).await else { continue };
+        if let Ok(answer) = str::from_utf8(&answer).unwrap_or_default().trim().parse() {
+            is_downgrading = answer;
+            break;
+        }
+    }
+    let own = ETCD_VERSION.parse().map_err(|_| JoinError::Incompatible(ETCD_VERSION.to_owned()))?;
+    may_join(own, &versions, is_downgrading)
+}
+
+async fn ask(dialer: &Dialer, member: &Member, path: &str, within: Duration) -> Option<bytes::Bytes> {
+    for url in member.peer_urls.iter().filter_map(|url| url.parse().ok()) {
+        let request = request(Method::GET, path, None, Body::empty()).ok()?;
+        match dialer.ask(&url, request, within).await {
+            Ok(answer) if answer.status == StatusCode::OK => return Some(answer.body),
+            Ok(answer) => tracing::debug!(%url, path, status = %answer.status, "no answer"),
+            Err(error) => tracing::debug!(%url, path, %error, "no answer"),
+        }
+    }
+    None
+}
+
+fn may_join(own: MinorVersion, versions: &[MinorVersion], is_downgrading: bool) -> Result<(), JoinError> {
+    let (first, last) = match is_downgrading {
+        true => {
+            let next = MinorVersion { minor: own.minor + 1, ..own };
+            (next, next)
+        }
+        false => (MinorVersion::OLDEST, own),
+    };
+    if versions.is_empty() {
+        return Err(JoinError::Incompatible("no member tells which version it speaks".to_owned()));
+    }
+    match versions.iter().find(|version| **version < first || **version > last) {
+        None => Ok(()),
+        Some(version) => Err(JoinError::Incompatible(format!(
+            "it speaks version {}{}, and a server of version {} can join one that speaks {} to {}",
+            version.short(),
+            if is_downgrading { " on its way to an older one" } else { "" },
+            own.short(),
+            first.short(),
+            last.short()
+        ))),
+    }
+}
+
 impl RunningCluster {
     /// The member of this cluster that a configuration is for: the one with the URLs that it has for `name`. All its members
     /// must be there with their URLs.
@@ -122,6 +206,26 @@ fn sorted(urls: impl Iterator<Item = String>) -> Vec<String> {
 mod tests {
     use super::*;
     use tenure_core::types::MemberId;
+
+    #[test]
+    fn a_server_joins_what_it_can_speak() {
+        let version = |text: &str| MinorVersion::from_user(text).unwrap();
+        let join = |versions: &[&str], is_downgrading| {
+            let versions: Vec<_> = versions.iter().map(|text| version(text)).collect();
+            may_join(version("3.7"), &versions, is_downgrading)
+        };
+        assert_eq!(join(&["3.7", "3.7"], false), Ok(()));
+        assert_eq!(join(&["3.0", "3.6"], false), Ok(()), "as the oldest member");
+        assert!(join(&[], false).is_err(), "nobody tells");
+        assert!(join(&["3.7", "3.8"], false).is_err());
+        assert_eq!(join(&["3.8"], true), Ok(()), "the cluster comes to this version");
+        let refused = join(&["3.7"], true).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "incompatible with current running cluster: it speaks version 3.7 on its way to an older one, and a server of version 3.7 \
+             can join one that speaks 3.8 to 3.8"
+        );
+    }
 
     #[test]
     fn a_configuration_names_the_members_of_the_cluster() {

@@ -35,7 +35,7 @@ pub use hashes::{HashError, PeerHash};
 pub use identity::Identity;
 pub use listener::{PeerListeners, PeerServing};
 pub use snapshot::SnapshotSendError;
-pub use versions::watch_versions;
+pub use versions::{watch_downgrade, watch_versions};
 
 use crate::config::EndpointUrl;
 use crate::limits;

@@ -1,14 +1,14 @@
-//! Which version the cluster speaks: the leader asks all members and takes the oldest (M8).
+//! Which version the cluster speaks: the leader asks all members and takes the oldest (M8); and when a downgrade is done (M10).
 
 use super::Peers;
+use super::join::{self, PeerVersions};
 use crate::config::help::ETCD_VERSION;
 use crate::limits;
 use crate::member::Member;
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use serde::Deserialize;
 use std::time::Duration;
-use tenure_core::types::MemberId;
+use tenure_core::types::{MemberId, MinorVersion};
 use tokio::time::Instant;
 
 /// How often members are asked while the cluster speaks an older version than this member, and while all is well.
@@ -17,11 +17,6 @@ const SETTLED: Duration = Duration::from_secs(4);
 
 /// A cluster whose version is not decided speaks this one while not all members can be asked.
 const OLDEST_VERSION: &str = "3.0.0";
-
-#[derive(Deserialize)]
-struct Versions {
-    etcdserver: String,
-}
 
 /// Asks again and again while this member leads.
 pub async fn watch_versions(member: Member, peers: Peers) {
@@ -60,20 +55,64 @@ pub async fn watch_versions(member: Member, peers: Peers) {
 
 /// The oldest server among the members, if all answer.
 async fn oldest(member: &Member, peers: &Peers) -> Option<String> {
-    let others: Vec<MemberId> =
-        member.members().into_iter().map(|other| other.id).filter(|id| *id != member.id()).collect();
-    let asking = others.into_iter().map(|id| version_of(peers, id));
-    let versions: Option<Vec<String>> = futures::future::join_all(asking).await.into_iter().collect();
-    let own = std::iter::once(ETCD_VERSION.to_owned());
-    versions?.into_iter().chain(own).min_by_key(|version| numbers(version))
+    let versions = all(member, peers).await?;
+    versions.into_iter().map(|(_, version)| version).min_by_key(|version| numbers(version))
+}
+
+/// The servers of all members, if all answer.
+async fn all(member: &Member, peers: &Peers) -> Option<Vec<(MemberId, String)>> {
+    let asking = member.members().into_iter().map(|other| async move {
+        let version = match other.id == member.id() {
+            true => Some(ETCD_VERSION.to_owned()),
+            false => version_of(peers, other.id).await,
+        };
+        version.map(|version| (other.id, version))
+    });
+    futures::future::join_all(asking).await.into_iter().collect()
 }
 
 async fn version_of(peers: &Peers, id: MemberId) -> Option<String> {
-    let asked = peers.ask(id, Method::GET, "/version", Bytes::new(), limits::PEER_VERSION_TIMEOUT).await;
-    let answer = asked.ok().filter(|answer| answer.status == StatusCode::OK)?;
-    serde_json::from_slice::<Versions>(&answer.body).ok().map(|versions| versions.etcdserver)
+    let asked = peers.ask(id, Method::GET, join::VERSION_PATH, Bytes::new(), limits::PEER_VERSION_TIMEOUT);
+    let answer = asked.await.ok().filter(|answer| answer.status == StatusCode::OK)?;
+    serde_json::from_slice::<PeerVersions>(&answer.body).ok().map(|versions| versions.etcdserver)
 }
 
 fn numbers(version: &str) -> Vec<u64> {
     version.split(['.', '-']).map(|number| number.parse().unwrap_or(0)).collect()
+}
+
+/// Ends a downgrade that has come to its end, again and again while this member leads.
+///
+/// * `interval`: between two looks; none are taken if it is zero.
+pub async fn watch_downgrade(member: Member, peers: Peers, interval: Duration) {
+    if interval.is_zero() {
+        return;
+    }
+    loop {
+        tokio::time::sleep(interval).await;
+        let Some(target) = member.downgrade_target().filter(|_| member.is_leader()) else { continue };
+        if !all_are(&member, &peers, &target).await {
+            continue;
+        }
+        tracing::info!("cluster-version" = target, "the cluster has been downgraded");
+        if let Err(error) = member.downgrade_cancel().await {
+            tracing::warn!(%error, "failed to cancel downgrade");
+        }
+    }
+}
+
+/// Whether all members are servers of one minor version.
+async fn all_are(member: &Member, peers: &Peers, target: &str) -> bool {
+    let target = target.parse::<MinorVersion>().ok();
+    let Some(versions) = all(member, peers).await else { return false };
+    let other = versions.into_iter().find(|(_, version)| version.parse().ok() != target);
+    if let Some((id, version)) = &other {
+        tracing::warn!(
+            "remote-member-id" = format!("{:x}", id.0),
+            "current-server-version" = version,
+            "target-version" = target.map(MinorVersion::short),
+            "remotes server has mismatching etcd version"
+        );
+    }
+    target.is_some() && other.is_none()
 }

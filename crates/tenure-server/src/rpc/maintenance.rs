@@ -4,7 +4,7 @@ use crate::auth::Caller;
 use crate::limits;
 use crate::member::{Member, MoveLeaderError};
 use tenure_api::error::{EtcdError, UnlistedError};
-use tenure_api::etcdserverpb as pb;
+use tenure_api::etcdserverpb::{self as pb, downgrade_request::DowngradeAction};
 use tenure_api::server::etcdserverpb::maintenance_server::Maintenance;
 use tenure_core::command::{AlarmAction, AlarmCommand, Command};
 use tenure_core::state::{self, Access};
@@ -72,7 +72,10 @@ impl Maintenance for MaintenanceService {
             is_learner: status.is_learner,
             storage_version: status.storage_version,
             db_size_quota: status.quota_bytes as i64,
-            downgrade_info: Some(pb::DowngradeInfo::default()),
+            downgrade_info: Some(pb::DowngradeInfo {
+                enabled: status.downgrade_target.is_some(),
+                target_version: status.downgrade_target.unwrap_or_default(),
+            }),
         }))
     }
 
@@ -149,7 +152,15 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
         self.permit(&request, Access::Admin).await?;
-        Err(Status::unimplemented("this version of Tenure cannot change the version of its cluster"))
+        let request = request.into_inner();
+        let version = match DowngradeAction::try_from(request.action) {
+            Ok(DowngradeAction::Validate) => self.member.downgrade_validate(&request.version).await?,
+            Ok(DowngradeAction::Enable) => self.member.downgrade_enable(&request.version).await?,
+            Ok(DowngradeAction::Cancel) => self.member.downgrade_cancel().await?,
+            Err(_) => return Err(UnlistedError::UnknownMethod.into()),
+        };
+        let header = Some(self.member.headers().at(self.member.revision()));
+        Ok(Response::new(pb::DowngradeResponse { header, version }))
     }
 }
 

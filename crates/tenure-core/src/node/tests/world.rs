@@ -1,7 +1,8 @@
 //! A few members in one process: real nodes and state machines, a disk and a network that do what a script says.
 
 use crate::command::{
-    AlarmAction, AlarmCommand, AlarmType, Command, LeaseGrant, LeaseRevoke, Put, Request, RequestHeader,
+    AlarmAction, AlarmCommand, AlarmType, Command, DowngradeInfoSet, LeaseGrant, LeaseRevoke, Put, Request,
+    RequestHeader,
 };
 use crate::membership::{Member, conf_state_to_json};
 use crate::node::*;
@@ -93,6 +94,7 @@ impl Host {
             conf_state: self.state.membership.conf_state().clone(),
             leases: self.state.leases.iter().collect(),
             cluster_version: self.state.membership.cluster_version().map(String::from),
+            downgrade_target: self.state.membership.downgrade_target().map(String::from),
         }
     }
 }
@@ -408,6 +410,7 @@ fn detail(command: &Command) -> String {
             leases.collect()
         }
         Command::ClusterVersionSet(set) => format!(" {}", set.version),
+        Command::DowngradeInfoSet(set) if set.enabled => format!(" {}", set.version),
         _ => String::new(),
     }
 }
@@ -511,6 +514,15 @@ impl World {
                 };
                 let command = AlarmCommand { action, member: MemberId(id), alarm };
                 self.propose(id, vec![Command::Alarm(command)]);
+            }
+            "downgrade" => {
+                let target = args.next_pos().filter(|target| *target != "off").map(str::to_owned);
+                let set = DowngradeInfoSet { enabled: target.is_some(), version: target.unwrap_or_default() };
+                self.propose(id, vec![Command::DowngradeInfoSet(set)]);
+            }
+            "oldest" => {
+                let version = args.next_pos().ok_or("a version is missing")?.to_owned();
+                self.input(id, Input::ServerVersionMin(version));
             }
             "read" => {
                 let ticket = ReadTicket(self.next_ticket());

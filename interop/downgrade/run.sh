@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Tenure's members of a cluster are replaced by etcd 3.6, one after the other, while it serves, and those by Tenure's again.
+#
+# run.sh TENURED [BIN]: BIN holds etcdctl (default /opt/etcd-3.5.1). Builds etcd from its Go modules.
+set -euo pipefail
+
+command -v go >/dev/null || { echo "skipped: there is no Go"; exit 0; }
+tenured=$(realpath "$1") bin=${2:-/opt/etcd-3.5.1}
+here=$(dirname "$(realpath "$0")")
+work=$(mktemp -d)
+pids=()
+stop() { for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done; wait 2>/dev/null || true; }
+trap 'stop; rm -rf "$work"' EXIT
+
+(cd "$here" && GOFLAGS=-mod=readonly go build -o "$work/etcd" .) >"$work/log" 2>&1 ||
+  { echo "skipped: etcd's Go modules cannot be had or built: $(tail -1 "$work/log")"; exit 0; }
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+ctl() { ETCDCTL_API=3 timeout 30 "$bin/etcdctl" --endpoints "$all" "$@"; }
+fail() { echo "FAIL  $*"; tail -n 5 "$work"/*.log; exit 1; }
+until_done() { for _ in $(seq 200); do "$@" >/dev/null 2>&1 && return 0; sleep 0.3; done; fail "$*"; }
+
+clients=() peers=()
+for at in 0 1 2; do
+  clients[at]=127.0.0.1:$(free_port) peers[at]=127.0.0.1:$(free_port)
+done
+all=${clients[0]},${clients[1]},${clients[2]}
+
+# start AT PROGRAM STATE: a member with empty data.
+start() {
+  local cluster=m0=http://${peers[0]},m1=http://${peers[1]},m2=http://${peers[2]}
+  rm -rf "$work/m$1"
+  "$2" --name "m$1" --data-dir "$work/m$1" --listen-client-urls "http://${clients[$1]}" \
+    --advertise-client-urls "http://${clients[$1]}" --listen-peer-urls "http://${peers[$1]}" \
+    --initial-advertise-peer-urls "http://${peers[$1]}" --initial-cluster "$cluster" --initial-cluster-state "$3" \
+    >>"$work/m$1-$(basename "$2").log" 2>&1 &
+  pids[$1]=$!
+}
+
+has_value() { [ "$(timeout 5 "$bin/etcdctl" --endpoints "$1" get "$2" --print-value-only)" = "$3" ]; }
+id_of() { ctl member list | sed -n "s/, [a-z]*, m$1, .*//p"; }
+speaks() { curl -s "http://${clients[$1]}/version" | grep -q "\"etcdcluster\":\"$2\".*\"storage\":\"$2\""; }
+removed() { ctl member remove "$(id_of "$1")" || [ -z "$(id_of "$1")" ]; }
+has_ended() { ! kill -0 "${pids[$1]}"; }
+
+# replace AT PROGRAM: by a member with other data, which gets those of the cluster.
+replace() {
+  until_done removed "$1"
+  until_done has_ended "$1"
+  until_done ctl member add "m$1" --peer-urls "http://${peers[$1]}"
+  start "$1" "$2" existing
+  until_done has_value "${clients[$1]}" before 1
+  until_done ctl put "with-$1-$(basename "$2")" x
+}
+
+equal() {
+  local hashes
+  for _ in $(seq 100); do
+    hashes=$(ctl endpoint hashkv 2>/dev/null | sed 's/.*, //' | sort | uniq -c)
+    [ "$(awk '{print $1}' <<<"$hashes")" = 3 ] && return 0
+    sleep 0.3
+  done
+  fail "the hashes differ: $hashes"
+}
+
+for at in 0 1 2; do start "$at" "$tenured" new; done
+until_done ctl put before 1
+until_done speaks 0 3.7.0
+ctl downgrade validate 3.6 >/dev/null
+ctl downgrade enable 3.6 >/dev/null
+for at in 0 1 2; do until_done speaks "$at" 3.6.0; done
+for at in 0 1 2; do replace "$at" "$work/etcd"; done
+has_been_downgraded() { grep -q 'the cluster has been downgraded' "$work"/*-etcd.log; }
+until_done has_been_downgraded
+[ "$(ctl get with- --prefix --keys-only | grep -c with-)" = 3 ] || fail "what was written meanwhile is not there"
+equal
+echo "ok    from Tenure to etcd 3.6"
+for at in 0 1 2; do replace "$at" "$tenured"; done
+for at in 0 1 2; do until_done speaks "$at" 3.7.0; done
+[ "$(ctl get with- --prefix --keys-only | grep -c with-)" = 6 ] || fail "what was written meanwhile is not there"
+equal
+echo "ok    and back"
