@@ -65,8 +65,7 @@ equal() {
 for at in 0 1 2; do start "$at" "$tenured" new; done
 until_done ctl put before 1
 until_done speaks 0 3.7.0
-ctl downgrade validate 3.6 >/dev/null
-ctl downgrade enable 3.6 >/dev/null
+"$work/etcd" downgrade "${clients[0]}" 3.6
 for at in 0 1 2; do until_done speaks "$at" 3.6.0; done
 for at in 0 1 2; do replace "$at" "$work/etcd"; done
 has_been_downgraded() { grep -q 'the cluster has been downgraded' "$work"/*-etcd.log; }

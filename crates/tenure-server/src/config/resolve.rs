@@ -343,6 +343,10 @@ fn quota(bytes: i64, notices: &mut Vec<Notice>) -> Option<u64> {
     }
 }
 
+fn socket(settings: &Settings) -> SocketOptions {
+    SocketOptions { reuse_port: settings.socket_reuse_port, reuse_address: settings.socket_reuse_address }
+}
+
 fn progress_interval(span: Span, notices: &mut Vec<Notice>) -> Duration {
     let interval = span.or(Duration::from_secs(600));
     if interval < limits::WATCH_PROGRESS_INTERVAL_MIN {
@@ -411,10 +415,7 @@ fn server_config(
         request_bytes_max: narrow("max-request-bytes", settings.max_request_bytes)? as usize,
         concurrent_streams_max: settings.max_concurrent_streams,
         keepalive: keepalive(settings),
-        socket: SocketOptions {
-            reuse_port: settings.socket_reuse_port,
-            reuse_address: settings.socket_reuse_address,
-        },
+        socket: socket(settings),
         auto_compaction,
         compaction_batch_limit: step(settings.compaction_batch_limit),
         compaction_sleep_interval: settings.compaction_sleep_interval.or(Duration::from_millis(10)),

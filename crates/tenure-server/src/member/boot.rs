@@ -153,7 +153,7 @@ pub fn boot(
     // What is wrong with its keys is told before anything is made.
     let authenticator = Authenticator::new(&config)?;
     let opened = open(&config, network)?;
-    check_version(&opened.state)?;
+    check_version(&opened.state, &metrics)?;
     let metadata = opened.wal.metadata();
     let unix_millis = since_epoch().as_millis() as u64;
     let (node_ids, request_ids) = RequestIds::pair(metadata.member, unix_millis);
@@ -168,8 +168,7 @@ pub fn boot(
         "restored the store"
     );
     let log_end = opened.replay.entries.last().map_or(opened.restored.applied, |entry| entry.index);
-    let removed = opened.state.membership.is_removed(metadata.member);
-    if removed {
+    if opened.state.membership.is_removed(metadata.member) {
         return Err(BootError::Removed(metadata.member));
     }
     let peers = peers(&config, &opened, network, metrics.clone());
@@ -215,9 +214,6 @@ pub fn boot(
         config,
     });
     shared.follow_members();
-    if let Some(version) = &*shared.cluster_version.borrow() {
-        metrics.set_cluster_version(&version::short(version));
-    }
     if !opened.is_new && shared.config.features.enabled(Feature::InitialCorruptCheck) {
         // Before anything else: whoever has other data must not send or answer a word.
         check_data(&shared, network).inspect_err(|_| shared.peers.stop())?;
@@ -232,7 +228,7 @@ pub fn boot(
 }
 
 /// Whether this server is new enough for the cluster whose state it has.
-fn check_version(state: &StateMachine) -> Result<(), BootError> {
+fn check_version(state: &StateMachine, metrics: &Metrics) -> Result<(), BootError> {
     let membership = &state.membership;
     if let Some(target) = membership.downgrade_target() {
         tracing::info!(
@@ -241,7 +237,11 @@ fn check_version(state: &StateMachine) -> Result<(), BootError> {
             "cluster is downgrading to target version"
         );
     }
-    Ok(membership.cluster_version().map_or(Ok(()), version::check_known)?)
+    if let Some(version) = membership.cluster_version() {
+        version::check_known(version)?;
+        metrics.set_cluster_version(&version::short(version));
+    }
+    Ok(())
 }
 
 fn open(config: &ServerConfig, network: &Network) -> Result<Opened, BootError> {

@@ -30,6 +30,7 @@ mod pending;
 mod reads;
 mod snapshots;
 mod upkeep;
+mod v2_members;
 mod version;
 mod wal_thread;
 mod whole;

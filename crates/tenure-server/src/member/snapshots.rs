@@ -5,7 +5,8 @@
 //! entries. A crash before leaves what was there, a crash after the new; nothing in between is visible.
 
 use super::driver::Event;
-use super::{Member, Shared, version, whole};
+use super::whole::{self, MemberSnapshot};
+use super::{Member, Shared, version};
 use crate::limits;
 use bytes::Bytes;
 use std::path::Path;
@@ -214,9 +215,10 @@ impl Shared {
                 (Ok(permit), Some(shared)) => {
                     let capturing = tokio::task::spawn_blocking(move || whole::snapshot_for_member(&shared));
                     let sent = match capturing.await {
-                        Ok(Ok((file, snapshot))) => {
+                        Ok(Ok(MemberSnapshot { file, snapshot, v2_members })) => {
                             let message = Message { snapshot: Some(snapshot), ..message };
-                            peers.send_snapshot(message, file).await.map_err(|error| error.to_string())
+                            let sent = peers.send_snapshot(message, v2_members, file).await;
+                            sent.map_err(|error| error.to_string())
                         }
                         Ok(Err(error)) => Err(error.to_string()),
                         Err(error) => Err(error.to_string()),

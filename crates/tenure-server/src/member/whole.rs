@@ -1,8 +1,9 @@
 //! What looks at everything a member holds: hashes and backups. Each runs on a thread that may block.
 
-use super::Shared;
 use super::handle::HashKvAnswer;
+use super::{Shared, v2_members};
 use crate::limits;
+use bytes::Bytes;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tenure_core::membership::conf_state_from_json;
@@ -61,8 +62,18 @@ fn write(shared: &Shared, view: SnapshotView<RecordScan>) -> Result<SnapshotFile
     SnapshotFile::write(&*shared.disk, &path, view)
 }
 
-/// The database for another member, and what it stands for.
-pub fn snapshot_for_member(shared: &Shared) -> Result<(SnapshotFile, Snapshot), SnapshotError> {
+/// The state of this member for another one.
+pub struct MemberSnapshot {
+    /// The database.
+    pub file: SnapshotFile,
+    /// What it stands for.
+    pub snapshot: Snapshot,
+    /// What members up to etcd 3.6 want to have beside it.
+    pub v2_members: Bytes,
+}
+
+/// Makes [`MemberSnapshot`].
+pub fn snapshot_for_member(shared: &Shared) -> Result<MemberSnapshot, SnapshotError> {
     let (view, _) = view(shared);
     let position = LogPosition { index: view.applied, term: view.term };
     let conf_state = view.tables.iter().rev().find_map(|change| match change {
@@ -70,7 +81,8 @@ pub fn snapshot_for_member(shared: &Shared) -> Result<(SnapshotFile, Snapshot), 
         _ => None,
     });
     let snapshot = Snapshot { position, conf_state: conf_state.unwrap_or_default() };
-    Ok((write(shared, view)?, snapshot))
+    let v2_members = v2_members::encode(&view.tables);
+    Ok(MemberSnapshot { file: write(shared, view)?, snapshot, v2_members })
 }
 
 /// Everything at one index.

@@ -43,15 +43,22 @@ impl From<NotSent> for SnapshotSendError {
 impl Peers {
     /// Sends a snapshot and waits until the other member has taken it up. Memory does not grow with it.
     ///
+    /// * `data`: what goes into the message's snapshot; the database follows the message.
+    ///
     /// # Errors
     /// [`SnapshotSendError`].
-    pub async fn send_snapshot(&self, message: Message, file: SnapshotFile) -> Result<(), SnapshotSendError> {
+    pub async fn send_snapshot(
+        &self,
+        message: Message,
+        data: Bytes,
+        file: SnapshotFile,
+    ) -> Result<(), SnapshotSendError> {
         let peer = self.shared.peers.read().get(&message.to).cloned().ok_or(NotSent)?;
         let bytes = file.database_bytes();
         tracing::info!("remote-peer-id" = format!("{:x}", peer.id.0), bytes, "sending database snapshot");
         let count = SnapshotCount::sent(&self.shared.metrics.handles, peer.id);
         let stop = peer.stop.clone();
-        let sent = stop.run_until_cancelled(self.post_snapshot(&peer, &message, file)).await;
+        let sent = stop.run_until_cancelled(self.post_snapshot(&peer, &message, data, file)).await;
         sent.unwrap_or(Err(SnapshotSendError::Gone)).inspect_err(|_| peer.counts.sent_failures.inc())?;
         count.arrived();
         peer.counts.sent_bytes.inc_by(bytes);
@@ -64,10 +71,11 @@ impl Peers {
         &self,
         peer: &Arc<Peer>,
         message: &Message,
+        data: Bytes,
         file: SnapshotFile,
     ) -> Result<(), SnapshotSendError> {
         let url = peer.url().ok_or(DialError::NoUrl)?;
-        let body = Body::from_stream(ReceiverStream::new(pieces(message, file)));
+        let body = Body::from_stream(ReceiverStream::new(pieces(message, data, file)));
         let mut request = request(Method::POST, "/raft/snapshot", Some(self.identity()), body)?;
         request
             .headers_mut()
@@ -84,10 +92,14 @@ impl Peers {
 }
 
 /// The body, read from the file as fast as it is taken.
-fn pieces(message: &Message, file: SnapshotFile) -> mpsc::Receiver<io::Result<Bytes>> {
+fn pieces(message: &Message, data: Bytes, file: SnapshotFile) -> mpsc::Receiver<io::Result<Bytes>> {
     let (out, pieces) = mpsc::channel(limits::PEER_SNAPSHOT_PIECES_MAX);
     let mut head = BytesMut::new();
-    put_sized(&message.to_wire(), &mut head);
+    let mut message = message.to_wire();
+    if let Some(snapshot) = &mut message.snapshot {
+        snapshot.data = Some(data);
+    }
+    put_sized(&message, &mut head);
     tokio::task::spawn_blocking(move || {
         let mut at = 0;
         let mut piece = Ok(head.freeze());
