@@ -348,7 +348,7 @@ impl Member {
                 let known = self.node.status().applied;
                 self.seen.push_back(Seen::LeaseRenewed(ticket, ttl_seconds, known));
             }
-            Output::LeaderChanged { leader, term } => self.seen.push_back(Seen::Leader(leader, term)),
+            Output::LeaderChanged { leader, term, .. } => self.seen.push_back(Seen::Leader(leader, term)),
             Output::StopReady => self.seen.push_back(Seen::StopReady),
             Output::Halt(halt) => return Err(text(halt)),
             Output::LeaseLife { .. } | Output::LeaseList { .. } => {}

@@ -86,16 +86,21 @@ impl Node {
         Ok(())
     }
 
-    /// Who leads and votes no more steps down: the engine takes for granted that who leads is a member. Whoever has most of the log is
-    /// asked to follow at once, so that nobody has to notice first that there is no leader.
+    /// Who leads and votes no more steps down: the engine takes for granted that who leads is a member.
     fn leave_if_removed(&mut self) {
-        let raft = &self.raw.raft;
-        let voters = raft.prs().conf().voters();
-        if !self.is_leader() || voters.contains(self.member.0) {
-            return;
+        let is_voter = self.raw.raft.prs().conf().voters().contains(self.member.0);
+        if self.is_leader() && !is_voter {
+            self.step_down();
         }
-        let term = raft.term;
-        let others = raft.prs().iter().filter(|(id, _)| voters.contains(**id));
+    }
+
+    /// Leads no more. Whoever has most of the log is asked to follow at once, so that nobody has to notice first that there is no
+    /// leader.
+    pub(super) fn step_down(&mut self) {
+        let raft = &self.raw.raft;
+        let (term, voters) = (raft.term, raft.prs().conf().voters());
+        let is_other = |id: u64| id != self.member.0 && voters.contains(id);
+        let others = raft.prs().iter().filter(|(id, _)| is_other(**id));
         if let Some((next, _)) = others.max_by_key(|(id, progress)| (progress.matched, **id)) {
             let message = Message::new(MessageKind::TimeoutNow, self.member, MemberId(*next));
             self.out.push(Output::Send(Message { term: Term(term), ..message }));

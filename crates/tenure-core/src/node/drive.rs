@@ -7,9 +7,13 @@ use crate::state::Halt;
 use crate::types::{LogIndex, MemberId, Term};
 use raft::eraftpb;
 
+/// The question whether a member could win an election is answered within so many ticks, or not at all.
+const QUESTION_TICKS: usize = 2;
+
 // Inputs that are about Raft itself. Those of clients are in `propose.rs` and `answers.rs`.
 impl Node {
     pub(super) fn tick(&mut self) {
+        self.step_down_if_deaf();
         // A candidate must have its log on disk, and one that is alone wins at once.
         if self.is_leader() || self.persistence.is_idle() || !self.raw.raft.prs().is_singleton() {
             self.raw.tick();
@@ -45,6 +49,7 @@ impl Node {
             MessageKind::TimeoutNow if !self.persistence.is_idle() && self.raw.raft.prs().is_singleton() => {
                 return;
             }
+            MessageKind::PreVote if self.outbids(&message) => return,
             MessageKind::ReadIndex if self.leads_without_commit() => {
                 // Only a member asks, so what is kept has a bound.
                 if self.raw.raft.prs().get(message.from.0).is_some() {
@@ -60,6 +65,7 @@ impl Node {
             if self.raw.raft.prs().conf().voters().contains(from.0) {
                 self.removals.note_known_elsewhere(commit);
             }
+            self.hearing.note(from);
             // Refusals are for members that are gone or proposals without a leader.
             drop(self.raw.step(message));
         }
@@ -71,9 +77,21 @@ impl Node {
         }
     }
 
+    /// Whether another asks whether it could win an election just when this member does. Each would be told that it could, each vote for
+    /// itself, and both wait for another election timeout. Of two with the same log the one with the higher id goes on, as long as
+    /// its own question is fresh.
+    fn outbids(&self, message: &Message) -> bool {
+        let log = &self.raw.raft.raft_log;
+        self.role() == Role::PreCandidate
+            && self.raw.raft.election_elapsed < QUESTION_TICKS
+            && message.from < self.member
+            && (message.log_term.0, message.index.0) <= (log.last_term(), log.last_index())
+    }
+
     pub(super) fn campaign(&mut self) {
         let may_win = self.persistence.is_idle() || !self.raw.raft.prs().is_singleton();
         if self.raw.raft.promotable() && may_win {
+            self.raw.raft.election_elapsed = 0;
             // The only refusal is of a message that is not local, which this one is.
             drop(self.raw.campaign());
         }
@@ -224,7 +242,10 @@ impl Node {
         }
         let was_leader = self.leader.0 == Some(self.member);
         self.leader = leader;
-        self.out.push(Output::LeaderChanged { leader: leader.0, term: leader.1 });
+        let unsent = self.proposals_waiting.iter().map(|(_, proposal)| proposal.id);
+        let unsent = unsent.chain(self.conf_changes_waiting.iter().map(|(_, change)| change.id)).collect();
+        self.out.push(Output::LeaderChanged { leader: leader.0, term: leader.1, unsent });
+        self.hearing.forget();
         self.reads.forget_question();
         self.removals.dismiss_witness();
         self.commit_told = LogIndex(0);
@@ -246,6 +267,8 @@ impl Node {
             && self.committed.is_empty()
         {
             self.campaign();
+            // Whoever waits is told who leads before what waits is sent.
+            self.notice_leader();
         }
         if self.can_propose() {
             self.step_waiting_proposals();

@@ -191,6 +191,9 @@ pub enum Output {
         leader: Option<MemberId>,
         /// The term.
         term: Term,
+        /// Proposals and changes of the membership that still wait for a leader. What else was handed in went to leaders before this
+        /// one, and what of it is in no log by then will hardly get into one.
+        unsent: Vec<RequestId>,
     },
     /// Everything is noted that should be before the member stops.
     StopReady,

@@ -60,6 +60,7 @@ mod commit;
 mod config;
 mod drive;
 mod engine;
+mod hearing;
 mod interface;
 mod leases;
 mod log;
@@ -89,6 +90,7 @@ use crate::types::{
     RequestIds, Term,
 };
 use clock::ElectionTimeout;
+use hearing::Hearing;
 use leases::{LeaseDesk, Question};
 use log::MemoryLog;
 use persist::Persistence;
@@ -129,6 +131,7 @@ pub struct Node {
     conf_changes_waiting: VecDeque<(Moment, ConfChange)>,
     proposals_waiting: VecDeque<(Moment, Proposal)>,
     reads: Reads,
+    hearing: Hearing,
     leases: LeaseDesk,
     /// When this member, which leads, asked the others the last time whether it does, of those times that they said so.
     confirmed_at: Option<Moment>,
@@ -144,6 +147,7 @@ pub struct Node {
 
 struct Limits {
     election_timeout: Duration,
+    election_ticks: u64,
     catchup_entries_max: usize,
     catchup_bytes_max: usize,
     message_bytes_max: u64,
@@ -192,6 +196,7 @@ impl Node {
             member: config.member,
             limits: Limits {
                 election_timeout: config.election_timeout(),
+                election_ticks: config.election_ticks as u64,
                 catchup_entries_max: config.catchup_entries_max,
                 catchup_bytes_max: config.catchup_bytes_max,
                 message_bytes_max: config.message_bytes_max,
@@ -213,6 +218,7 @@ impl Node {
             conf_changes_waiting: VecDeque::new(),
             proposals_waiting: VecDeque::new(),
             reads: Reads::default(),
+            hearing: Hearing::default(),
             leases: LeaseDesk::new(config.lease_checkpoint_interval, config.waiting_max, restart.leases),
             confirmed_at: None,
             version: VersionDesk::new(

@@ -14,7 +14,7 @@ use std::time::Instant;
 use tenure_core::command::{Command, Request};
 use tenure_core::node::Applied;
 use tenure_core::state::{Effects, Halt, Outcome, TableChange, WriteBatch};
-use tenure_core::types::{ConfChange, EntryKind, LogEntry, LogIndex, RequestId};
+use tenure_core::types::{ConfChange, EntryKind, LogEntry, LogIndex, RequestId, Term};
 
 /// Runs until the sender is gone or an entry cannot be applied.
 pub fn run(shared: &Arc<Shared>, committed: &Receiver<Vec<LogEntry>>) {
@@ -51,6 +51,7 @@ pub fn apply_group(shared: &Shared, entries: Vec<LogEntry>) -> Result<(), Halt> 
             shared.authenticator.applied(entry.index, command);
         }
         group.counts.note(command, &effects);
+        group.term = entry.term;
         group.add(proposal_of(&entry, request.as_ref()), effects);
     }
     if group.applied > applied {
@@ -105,6 +106,7 @@ fn install(shared: &Shared, batch: &WriteBatch) -> Result<(), Halt> {
 #[derive(Default)]
 struct Group {
     applied: LogIndex,
+    term: Term,
     answers: Vec<(RequestId, Outcome)>,
     events: Vec<RevisionEvents>,
     report: Applied,
@@ -152,6 +154,7 @@ fn publish(shared: &Shared, group: Group, applying: MutexGuard<'_, ()>) {
         shared.changes.send_replace(());
     }
     shared.pending.answer(group.answers);
+    shared.pending.applied(group.term);
     // What set the newer version is not to be met again.
     let is_older = group.cluster_version.is_some_and(|version| shared.follow_cluster_version(&version));
     shared.wake_hub();

@@ -165,7 +165,8 @@ impl Member {
     ) -> Result<Vec<membership::Member>, EtcdError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let path = format!("/members/promote/{}", id.0);
-        let asked = self.shared.peers.ask(leader, Method::POST, &path, Bytes::new(), left).await;
+        let asking = self.shared.peers.ask(leader, Method::POST, &path, Bytes::new(), left);
+        let asked = self.while_leading(leader, asking).await.ok_or(EtcdError::NotLeader)?;
         let answer = asked.map_err(|error| {
             tracing::debug!(%error, "cannot ask the leader to promote a member");
             EtcdError::NotLeader

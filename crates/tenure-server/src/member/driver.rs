@@ -84,9 +84,8 @@ pub struct Driver {
     leases: BTreeMap<LeaseTicket, LeaseReply>,
     /// When each member was sent the last heartbeat of this leadership.
     heartbeats: BTreeMap<MemberId, Instant>,
-    /// The last proposal that was handed in, and the last one that went to a leader who has been lost.
+    /// The last proposal that was handed in. Their ids rise.
     last_proposed: RequestId,
-    lost_up_to: RequestId,
     stop_ready: bool,
     /// The snapshot that the message at hand is about.
     received: Option<Box<Received>>,
@@ -115,7 +114,6 @@ impl Driver {
             leases: BTreeMap::new(),
             heartbeats: BTreeMap::new(),
             last_proposed: RequestId(0),
-            lost_up_to: RequestId(0),
             stop_ready: false,
             received: None,
         }
@@ -192,7 +190,10 @@ impl Driver {
             Event::Receive(message) => Input::Receive(message),
             Event::Unreachable(member) => Input::PeerUnreachable(member),
             Event::SnapshotSent { to, arrived } => Input::SnapshotSent { to, arrived },
-            Event::ConfChange(change) => Input::ProposeConfChange(change),
+            Event::ConfChange(change) => {
+                self.last_proposed = self.last_proposed.max(change.id);
+                Input::ProposeConfChange(change)
+            }
             Event::TransferLeader(member) => Input::TransferLeader(member),
             Event::ServerVersionMin(version) => Input::ServerVersionMin(version),
             Event::Stop => Input::Stop,
@@ -279,7 +280,7 @@ impl Driver {
                     reply.send(leases).ok();
                 }
             }
-            Output::LeaderChanged { leader, term } => {
+            Output::LeaderChanged { leader, term, unsent } => {
                 self.shared.headers.enter(term);
                 let metrics = &self.shared.metrics.handles;
                 metrics.has_leader.set(i64::from(leader.is_some()));
@@ -293,8 +294,8 @@ impl Driver {
                     leader = format!("{:x}", leader.map_or(0, |id| id.0)),
                     "leader changed"
                 );
-                self.give_up_lost(leader);
-                self.shared.lead.send_replace(Lead::new(leader, term));
+                let before = self.shared.lead.send_replace(Lead::new(leader, term));
+                self.shared.pending.leader_lost(before.term, self.last_proposed, &unsent);
                 self.shared.changes.send_replace(());
             }
             Output::StopReady => self.stop_ready = true,
@@ -316,31 +317,6 @@ impl Driver {
         if self.shared.peers.send(message).is_err() {
             self.shared.inbox.send(Event::Unreachable(to));
         }
-    }
-
-    /// What went to a leader that has a successor now was taken over by that one, or is most likely lost: once everything that was
-    /// taken over is applied here, and what was on its way has had time, it is waited for in vain.
-    fn give_up_lost(&mut self, leader: Option<MemberId>) {
-        if self.shared.leader().is_some() {
-            self.lost_up_to = self.last_proposed;
-        }
-        if leader.is_none() || self.shared.pending.len() == 0 {
-            return;
-        }
-        let (reply, applied) = oneshot::channel();
-        if self.shared.inbox.read(reply).is_err() {
-            return;
-        }
-        let (shared, last, grace) =
-            (self.shared.me.clone(), self.lost_up_to, self.shared.config.election_timeout);
-        self.shared.peers.spawn(async move {
-            if applied.await.is_ok_and(|outcome| outcome.is_ok()) {
-                tokio::time::sleep(grace).await;
-                if let Some(shared) = shared.upgrade() {
-                    shared.pending.give_up(last, EtcdError::TimeoutDueToLeaderFail);
-                }
-            }
-        });
     }
 
     /// A leader that lets two heartbeats pass is too busy, or waits for its disk.

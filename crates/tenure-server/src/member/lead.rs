@@ -73,6 +73,21 @@ impl Member {
         }
     }
 
+    /// Does something that only `leader` can answer; `None` once somebody else leads. A leader that stands still answers nothing, and
+    /// there is no point in waiting for him when he has a successor.
+    pub(super) async fn while_leading<T>(
+        &self,
+        leader: MemberId,
+        asking: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut lead = self.lead();
+        let replaced = lead.wait_for(|lead| lead.leader.is_some_and(|other| other != leader));
+        tokio::select! {
+            answer = asking => Some(answer),
+            _ = replaced => None,
+        }
+    }
+
     /// Waits for a leader.
     ///
     /// # Errors

@@ -199,7 +199,8 @@ impl Member {
         if left.is_zero() {
             return Err(EtcdError::Timeout);
         }
-        let asked = self.shared.peers.ask(leader, Method::POST, path, request.into(), left).await;
+        let asking = self.shared.peers.ask(leader, Method::POST, path, request.into(), left);
+        let Some(asked) = self.while_leading(leader, asking).await else { return Ok(Told::NothingYet) };
         match asked {
             Ok(answer) if answer.status == StatusCode::OK => return Ok(Told::Answer(answer.body)),
             Ok(answer) if answer.status == StatusCode::NOT_FOUND => return Ok(Told::NotFound),

@@ -1,12 +1,12 @@
 //! Proposals under way: who waits for the answer, and the bytes they hold.
 
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tenure_api::error::EtcdError;
 use tenure_core::state::Outcome;
-use tenure_core::types::RequestId;
+use tenure_core::types::{RequestId, Term};
 use tokio::sync::oneshot;
 
 /// Admission: bytes of commands that may be under way at once.
@@ -59,6 +59,8 @@ struct Waiting {
     replies: HashMap<RequestId, Waiter>,
     ticks: u64,
     closed: bool,
+    /// The term of the last entry that is applied.
+    applied_term: Term,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,9 @@ struct Waiter {
     permit: Permit,
     /// The tick at which it has waited long enough.
     until_tick: u64,
+    /// The term of the leader that was told of it and does not lead any more. An entry of a later term is behind whatever that
+    /// leader has brought into the log.
+    lost_in: Option<Term>,
 }
 
 impl Pending {
@@ -91,7 +96,7 @@ impl Pending {
         }
         let (reply, answer) = oneshot::channel();
         let until_tick = waiting.ticks + self.wait_ticks;
-        waiting.replies.insert(id, Waiter { reply, permit, until_tick });
+        waiting.replies.insert(id, Waiter { reply, permit, until_tick, lost_in: None });
         Ok(answer)
     }
 
@@ -129,15 +134,32 @@ impl Pending {
         }
     }
 
-    /// Answers those made up to `last` with an error.
-    pub fn give_up(&self, last: RequestId, error: EtcdError) {
-        let waiters: Vec<Waiter> = {
-            let mut waiting = self.waiting.lock();
-            waiting.replies.extract_if(|id, _| *id <= last).map(|(_, waiter)| waiter).collect()
-        };
-        for waiter in waiters {
-            waiter.reply.send(Err(error)).ok();
+    /// The leader of `term` leads no more: all proposals up to `last` but `unsent` went to him or to leaders before.
+    pub fn leader_lost(&self, term: Term, last: RequestId, unsent: &[RequestId]) {
+        let unsent: BTreeSet<&RequestId> = unsent.iter().collect();
+        let mut waiting = self.waiting.lock();
+        for (id, waiter) in &mut waiting.replies {
+            if *id <= last && !unsent.contains(id) {
+                waiter.lost_in.get_or_insert(term);
+            }
         }
+        let lost = waiting.take_lost();
+        drop(waiting);
+        tell_lost(lost);
+    }
+
+    /// An entry of `term` is applied, and whoever waited for it or one before is answered: proposals that went to leaders of earlier
+    /// terms and are not answered are lost, unless they are still under way somewhere. Who waits need not wait to the end of his
+    /// patience to be told that nobody knows.
+    pub fn applied(&self, term: Term) {
+        let mut waiting = self.waiting.lock();
+        if waiting.applied_term >= term {
+            return;
+        }
+        waiting.applied_term = term;
+        let lost = waiting.take_lost();
+        drop(waiting);
+        tell_lost(lost);
     }
 
     /// How many proposals wait.
@@ -153,6 +175,20 @@ impl Pending {
         for (_, waiter) in waiting.replies.drain() {
             waiter.reply.send(Err(EtcdError::Stopped)).ok();
         }
+    }
+}
+
+impl Waiting {
+    fn take_lost(&mut self) -> Vec<Waiter> {
+        let applied = self.applied_term;
+        let is_lost = |waiter: &Waiter| waiter.lost_in.is_some_and(|term| term < applied);
+        self.replies.extract_if(|_, waiter| is_lost(waiter)).map(|(_, waiter)| waiter).collect()
+    }
+}
+
+fn tell_lost(lost: Vec<Waiter>) {
+    for waiter in lost {
+        waiter.reply.send(Err(EtcdError::TimeoutDueToLeaderFail)).ok();
     }
 }
 
@@ -174,11 +210,35 @@ mod tests {
         assert_eq!(early.try_recv(), Ok(Err(EtcdError::Timeout)));
         assert!(late.try_recv().is_err() && pending.len() == 1);
         assert!(admission.admit(60).is_some());
-        let mut later = pending.wait(RequestId(3), admission.admit(1).expect("room")).expect("waits");
-        pending.give_up(RequestId(2), EtcdError::TimeoutDueToLeaderFail);
-        assert_eq!(late.try_recv(), Ok(Err(EtcdError::TimeoutDueToLeaderFail)));
-        assert!(later.try_recv().is_err());
         pending.close();
-        assert_eq!(later.try_recv(), Ok(Err(EtcdError::Stopped)));
+        assert_eq!(late.try_recv(), Ok(Err(EtcdError::Stopped)));
+    }
+
+    #[test]
+    fn who_waits_for_a_lost_leader_is_told_once_the_next_one_has_had_his_say() {
+        let admission = Admission::new(100);
+        let pending = Pending::new(10, 70);
+        let wait = |id| pending.wait(RequestId(id), admission.admit(1).expect("room")).expect("waits");
+        let (mut kept, mut lost, mut unsent, mut later) = (wait(1), wait(2), wait(3), wait(4));
+        pending.applied(Term(4));
+        pending.leader_lost(Term(4), RequestId(3), &[RequestId(3)]);
+        pending.applied(Term(4));
+        assert!(lost.try_recv().is_err(), "the leader of term 4 may come back");
+        pending.answer(vec![(RequestId(1), Err(EtcdError::Compacted))]);
+        pending.applied(Term(6));
+        assert_eq!(lost.try_recv(), Ok(Err(EtcdError::TimeoutDueToLeaderFail)));
+        assert_eq!(kept.try_recv(), Ok(Err(EtcdError::Compacted)), "what was logged has its answer");
+        assert!(unsent.try_recv().is_err(), "nobody was told of it");
+        assert!(later.try_recv().is_err(), "it was not handed in yet");
+        pending.leader_lost(Term(6), RequestId(3), &[]);
+        assert!(unsent.try_recv().is_err());
+        pending.applied(Term(7));
+        assert_eq!(unsent.try_recv(), Ok(Err(EtcdError::TimeoutDueToLeaderFail)));
+        pending.leader_lost(Term(6), RequestId(4), &[]);
+        assert_eq!(
+            later.try_recv(),
+            Ok(Err(EtcdError::TimeoutDueToLeaderFail)),
+            "the entry was applied before"
+        );
     }
 }

@@ -191,6 +191,7 @@ pub fn install(
     wal.save_installed(position, &conf_state).map_err(|error| stop(&error))?;
     wal.release_to(position.index).map_err(|error| stop(&error))?;
     shared.applied.advance(position.index);
+    shared.pending.applied(position.term);
     if let Some(version) = &cluster_version {
         shared.follow_cluster_version(version);
     }

@@ -42,6 +42,51 @@ fn a_leader_that_is_removed_steps_down_though_more_is_on_its_way_to_his_disk() {
     assert!(revisions[0] > Revision(1) && revisions[0] == revisions[1], "{revisions:?}");
 }
 
+/// The engine lets him lead for up to two election timeouts, and the others, who hear his heartbeats, wait for two more.
+#[test]
+fn a_leader_who_hears_nobody_for_an_election_timeout_is_replaced_at_once() {
+    let mut world = World::default();
+    world.bootstrap(&[1, 2, 3]);
+    live(&mut world, 30);
+    let old = leader(&world).expect("somebody leads");
+    world.deaf = [old].into();
+    let ticks = (1..).find(|_| {
+        live(&mut world, 1);
+        other_leader(&world, old).is_some()
+    });
+    assert_eq!(ticks, Some(10), "an election timeout has ten ticks");
+    world.deaf.clear();
+    live(&mut world, 30);
+    assert_ne!(leader(&world), Some(old), "who has been deaf follows");
+}
+
+/// Each was told that it could win, voted for itself, and waited for another election timeout.
+#[test]
+fn two_who_miss_their_leader_at_once_do_not_split_the_votes() {
+    let mut world = World::default();
+    world.bootstrap(&[1, 2, 3]);
+    live(&mut world, 30);
+    let old = leader(&world).expect("somebody leads");
+    let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != old).collect();
+    world.cut_off = [old].into();
+    world.tick(&others);
+    others.iter().for_each(|id| world.input(*id, Input::Campaign));
+    world.settle();
+    assert_eq!(other_leader(&world, old), others.iter().max().copied(), "one of them gives way");
+}
+
+#[test]
+fn a_leader_who_hears_a_majority_goes_on() {
+    let mut world = World::default();
+    world.bootstrap(&[1, 2, 3]);
+    live(&mut world, 30);
+    let old = leader(&world).expect("somebody leads");
+    let silent = [1, 2, 3].into_iter().find(|id| *id != old).expect("another one");
+    world.cut_off = [silent].into();
+    live(&mut world, 100);
+    assert_eq!(leader(&world), Some(old));
+}
+
 fn renew(world: &mut World, at: u64) -> Vec<(LeaseTicket, Result<i64, LeaseRefusal>)> {
     world.renewals.clear();
     world.input(at, Input::RenewLease { lease: LeaseId(7), ticket: LeaseTicket(1) });

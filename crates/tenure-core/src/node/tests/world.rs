@@ -106,6 +106,8 @@ pub struct World {
     pub hosts: BTreeMap<u64, Host>,
     pub network: VecDeque<Message>,
     pub cut_off: BTreeSet<u64>,
+    /// Members that hear nobody; the others hear them.
+    pub deaf: BTreeSet<u64>,
     /// Members that do not tell what they know to be committed, like those of etcd.
     pub silent: BTreeSet<u64>,
     requests: u64,
@@ -240,7 +242,9 @@ impl World {
     /// Delivers the oldest message. Whether there was one.
     pub fn deliver(&mut self) -> bool {
         let Some(message) = self.network.pop_front() else { return false };
-        let is_cut = self.cut_off.contains(&message.from.0) || self.cut_off.contains(&message.to.0);
+        let is_cut = self.cut_off.contains(&message.from.0)
+            || self.cut_off.contains(&message.to.0)
+            || self.deaf.contains(&message.to.0);
         if !is_cut && self.hosts.contains_key(&message.to.0) {
             let mut wire = Message::from_wire(message.to_wire()).expect("comes back from the wire");
             assert_eq!(wire, message);
@@ -352,7 +356,7 @@ fn show(output: &Output) -> String {
         Output::LeaseList { ticket, leases } => {
             format!("leases {}: {:?}", ticket.0, leases.iter().map(|id| id.0).collect::<Vec<_>>())
         }
-        Output::LeaderChanged { leader, term } => {
+        Output::LeaderChanged { leader, term, .. } => {
             let leader = leader.map_or("nobody".into(), |member| format!("m{member}"));
             format!("led by {leader} in term {term}")
         }
