@@ -13,7 +13,7 @@ use tenure_core::membership::{self, Membership};
 use tenure_core::mvcc::{HashScan, KvHash};
 use tenure_core::node::{
     self, Applied, DropReason, Input, LeaseRefusal, LeaseTicket, Message, Node, NodeConfig, Output, Persist,
-    PersistToken, ReadTicket, Restart, Snapshot, Status,
+    ReadTicket, Restart, Snapshot, Status,
 };
 use tenure_core::state::{Effects, Outcome, StateMachine, TableChange, WriteBatch};
 use tenure_core::types::{
@@ -140,12 +140,6 @@ pub enum Seen {
     StopReady,
 }
 
-/// What waits for the driver.
-enum Event {
-    Persisted(PersistToken),
-    Applied(Applied),
-}
-
 /// What waits for the apply thread.
 enum Work {
     Entry(LogEntry),
@@ -206,7 +200,7 @@ pub struct Member {
     incoming: BTreeMap<LogPosition, Incoming>,
     /// What the node is to be told of a state that was installed, once the log knows it.
     installed: BTreeMap<LogPosition, Applied>,
-    inbox: VecDeque<Event>,
+    inbox: VecDeque<Input>,
     checkpoint: Option<CheckpointJob>,
     compaction: Compaction,
     waiting: BTreeMap<LogIndex, Vec<ReadTicket>>,
@@ -319,12 +313,18 @@ impl Member {
         Ok((member, Booted { replay, restored }))
     }
 
-    /// Hands an input to the node and carries out what comes back.
+    /// Hands something in from outside: the driver takes it with whatever else has arrived by its next turn.
+    pub fn hand_in(&mut self, input: Input) {
+        self.inbox.push_back(input);
+    }
+
+    /// Hands inputs to the node, together, and carries out what comes back.
     ///
     /// # Errors
     /// If the node halts.
-    pub fn hand_in(&mut self, now: Moment, input: Input) -> Result<(), Failure> {
-        self.node.handle(now, input).into_iter().try_for_each(|output| self.carry_out(output))
+    pub fn handle(&mut self, now: Moment, inputs: impl IntoIterator<Item = Input>) -> Result<(), Failure> {
+        let outputs = self.node.handle_all(now, inputs);
+        outputs.into_iter().try_for_each(|output| self.carry_out(output))
     }
 
     fn carry_out(&mut self, output: Output) -> Result<(), Failure> {
@@ -370,30 +370,23 @@ impl Member {
     /// Lets the clock of the driver run.
     ///
     /// # Errors
-    /// As [`Member::hand_in`].
+    /// If the node halts.
     pub fn tick(&mut self, now: Moment) -> Result<(), Failure> {
         if now < self.next_tick {
             return Ok(());
         }
         self.next_tick = now + TICK;
-        self.hand_in(now, Input::Tick)
+        self.handle(now, [Input::Tick])
     }
 
     /// Lets the driver take what the other threads have for it. Says whether there was anything.
     ///
     /// # Errors
-    /// As [`Member::hand_in`].
+    /// If the node halts.
     pub fn driver_turn(&mut self, now: Moment, events_max: usize) -> Result<bool, Failure> {
         let count = self.inbox.len().min(events_max);
-        for event in self.inbox.drain(..count).collect::<Vec<_>>() {
-            self.hand_in(
-                now,
-                match event {
-                    Event::Persisted(token) => Input::Persisted(token),
-                    Event::Applied(applied) => Input::Applied(applied),
-                },
-            )?;
-        }
+        let inputs: Vec<Input> = self.inbox.drain(..count).collect();
+        self.handle(now, inputs)?;
         Ok(count > 0)
     }
 
@@ -420,7 +413,7 @@ impl Member {
                     Some(position) => {
                         self.write(std::mem::take(&mut batch))?;
                         self.write(vec![persist])?;
-                        self.inbox.extend(self.installed.remove(&position).map(Event::Applied));
+                        self.inbox.extend(self.installed.remove(&position).map(Input::Applied));
                     }
                     None => batch.push(persist),
                 },
@@ -458,7 +451,7 @@ impl Member {
         }
         let must_sync = must_sync && self.bug != Some(Bug::SkipsFsync);
         self.wal.save(hard_state, &entries, must_sync).map_err(text)?;
-        self.inbox.extend(tokens.into_iter().map(Event::Persisted));
+        self.inbox.extend(tokens.into_iter().map(Input::Persisted));
         self.commit_too_early(entries);
         Ok(())
     }
@@ -524,7 +517,7 @@ impl Member {
     /// Takes in the state of another member and then the message that it came with. What the node does not want goes again.
     ///
     /// # Errors
-    /// As [`Member::hand_in`], and if the disk fails or is full.
+    /// If the node halts, and if the disk fails or is full.
     pub fn receive_snapshot(&mut self, now: Moment, message: Message, body: Body) -> Result<(), Failure> {
         let position = body.snapshot.position;
         if !self.incoming.contains_key(&position) {
@@ -532,7 +525,9 @@ impl Member {
             body.records.iter().try_for_each(|record| installation.push(record)).map_err(text)?;
             self.incoming.insert(position, Incoming { installation, tables: body.tables });
         }
-        self.hand_in(now, Input::Receive(Box::new(message)))?;
+        let waiting: Vec<Input> = self.inbox.drain(..).collect();
+        self.handle(now, waiting)?;
+        self.handle(now, [Input::Receive(Box::new(message))])?;
         let wanted: Vec<LogPosition> = self.committed.iter().filter_map(Work::installs).collect();
         self.incoming.retain(|position, _| wanted.contains(position));
         Ok(())
@@ -682,7 +677,7 @@ impl Member {
         self.committed.extend(entries.into_iter().filter(|entry| entry.index > queued).map(Work::Entry));
         self.planted.queued = queued.max(handed_out);
         while let Some(report) = self.planted.held_back.pop_front_if(|report| report.index() <= handed_out) {
-            self.inbox.push_back(Event::Applied(report));
+            self.inbox.push_back(Input::Applied(report));
         }
     }
 
@@ -704,7 +699,7 @@ impl Member {
         if self.bug == Some(Bug::AcknowledgesBeforeQuorum) && report.index() > self.node.status().commit {
             self.planted.held_back.push_back(report);
         } else {
-            self.inbox.push_back(Event::Applied(report));
+            self.inbox.push_back(Input::Applied(report));
         }
     }
 

@@ -283,8 +283,8 @@ impl World {
             proposals.push(Proposal { id, data: Request { header, command: command.clone() }.encode() });
             self.issued.insert(id, command);
         }
-        let now = self.now;
-        self.member()?.hand_in(now, Input::Propose(proposals))
+        self.member()?.hand_in(Input::Propose(proposals));
+        Ok(())
     }
 
     fn ticket(&mut self) -> u64 {
@@ -300,16 +300,16 @@ impl World {
         };
         let ticket = ReadTicket(self.ticket());
         self.reads.insert(ticket, Read { what, sees: LogIndex(self.history.len() as u64), began: self.now });
-        let now = self.now;
-        self.member()?.hand_in(now, Input::ReadIndex(ticket))
+        self.member()?.hand_in(Input::ReadIndex(ticket));
+        Ok(())
     }
 
     fn renew(&mut self) -> Result<(), Failure> {
         let ticket = LeaseTicket(self.ticket());
         let lease = self.workload.lease();
         self.renewals.insert(ticket, lease);
-        let now = self.now;
-        self.member()?.hand_in(now, Input::RenewLease { lease, ticket })
+        self.member()?.hand_in(Input::RenewLease { lease, ticket });
+        Ok(())
     }
 
     /// A member that is alone refuses a read only if its disk took so long to make it a leader.
@@ -633,8 +633,7 @@ impl World {
 
     /// A stop that a user asks for: everything is answered, and nothing is lost.
     fn stop(&mut self) -> Result<(), Failure> {
-        let now = self.now;
-        self.member()?.hand_in(now, Input::Stop)?;
+        self.member()?.hand_in(Input::Stop);
         self.settle()?;
         self.verify()
     }

@@ -25,6 +25,8 @@ pub struct Membership {
     storage_version: Option<String>,
     downgrade: Downgrade,
     conf_state: ConfState,
+    /// The most learners that a change may make; `None`: as many as one likes.
+    learners_max: Option<u32>,
 }
 
 /// A member of the cluster.
@@ -93,6 +95,11 @@ impl Membership {
             }
         }
         Ok(members.into_values().collect())
+    }
+
+    /// Bounds the learners. It is no part of what the cluster has agreed on: all members must be started with the same bound, as in etcd.
+    pub fn bound_learners(&mut self, learners_max: u32) {
+        self.learners_max = Some(learners_max);
     }
 
     /// The rows of its tables, as the changes that make it out of nothing.
@@ -176,6 +183,7 @@ impl Membership {
     /// # Errors
     /// * [`EtcdError::MemberNotFound`] for one that has been removed, or is not there;
     /// * [`EtcdError::MemberExist`], [`EtcdError::PeerURLExist`] for a new one that is there;
+    /// * [`EtcdError::TooManyLearners`] for a new learner beyond [`Membership::bound_learners`];
     /// * [`EtcdError::MemberNotLearner`] for the promotion of a voter;
     /// * [`EtcdError::MemberNotEnoughStarted`] for the removal of the last voter.
     pub fn check_change(
@@ -197,7 +205,7 @@ impl Membership {
             },
             ConfChangeKind::AddVoter | ConfChangeKind::AddLearner => match known {
                 Some(_) => Err(EtcdError::MemberExist),
-                None => self.check_urls(member),
+                None => self.check_urls(member).and_then(|()| self.check_learners(kind)),
             },
             ConfChangeKind::Remove | ConfChangeKind::Update if known.is_none() => {
                 Err(EtcdError::MemberNotFound)
@@ -205,6 +213,16 @@ impl Membership {
             ConfChangeKind::Remove if is_last_voter => Err(EtcdError::MemberNotEnoughStarted),
             ConfChangeKind::Remove => Ok(()),
             ConfChangeKind::Update => self.check_urls(member),
+        }
+    }
+
+    fn check_learners(&self, kind: ConfChangeKind) -> Result<(), EtcdError> {
+        let learners = self.members().filter(|member| member.is_learner).count();
+        match self.learners_max {
+            Some(max) if kind == ConfChangeKind::AddLearner && learners >= max as usize => {
+                Err(EtcdError::TooManyLearners)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -130,6 +130,21 @@ fn m1_m2_m3_changes_are_refused_alike_everywhere() {
 }
 
 #[test]
+fn m1_learners_have_a_bound_that_two_additions_at_once_do_not_pass() {
+    let mut membership = with_members(&[(1, false), (2, true)]);
+    let new = Member { id: MemberId(3), peer_urls: vec!["http://m3:1".into()], ..Member::default() };
+    let add = |membership: &Membership, kind| {
+        membership.check_change(kind, &Member { is_learner: true, ..new.clone() }, false)
+    };
+    assert_eq!(add(&membership, ConfChangeKind::AddLearner), Ok(()), "there is no bound");
+    membership.bound_learners(2);
+    assert_eq!(add(&membership, ConfChangeKind::AddLearner), Ok(()));
+    membership.bound_learners(1);
+    assert_eq!(add(&membership, ConfChangeKind::AddLearner), Err(EtcdError::TooManyLearners));
+    assert_eq!(add(&membership, ConfChangeKind::AddVoter), Ok(()));
+}
+
+#[test]
 fn a_removed_member_is_remembered() {
     let mut membership = with_members(&[(1, false), (2, false)]);
     membership.install_table(&TableChange::MemberRemove(MemberId(2)));

@@ -64,6 +64,14 @@ pub struct StateMachine {
 }
 
 impl StateMachine {
+    /// An empty one of a cluster with at most `learners_max` learners (`--max-learners`).
+    #[must_use]
+    pub fn new(learners_max: u32) -> Self {
+        let mut state = Self::default();
+        state.membership.bound_learners(learners_max);
+        state
+    }
+
     /// The index of the last entry whose batch was installed.
     #[must_use]
     pub fn applied(&self) -> LogIndex {

@@ -277,7 +277,7 @@ fn open(config: &ServerConfig, network: &Network) -> Result<Opened, BootError> {
         acquaintances = birth.others;
     }
     let (store, restored) = Store::open(disk.clone(), Path::new(STORE), StoreOptions::default())?;
-    let mut state = StateMachine::default();
+    let mut state = StateMachine::new(config.learners_max);
     store::restore(&store, &restored, &mut state)?;
     let position = LogPosition { index: restored.applied, term: restored.term };
     let (mut wal, mut replay) = if restored.is_installed {

@@ -21,7 +21,7 @@ impl Member {
     /// Adds a member: its JSON says what it is.
     ///
     /// # Errors
-    /// M1: `TooManyLearners`, `MemberNotEnoughStarted`, `Unhealthy`; `PeerURLExist` and `MemberExist` of the state machine; those of
+    /// M1: `MemberNotEnoughStarted`, `Unhealthy`; `TooManyLearners`, `PeerURLExist` and `MemberExist` of the state machine; those of
     /// [`Member::propose`].
     pub async fn member_add(
         &self,
@@ -34,10 +34,6 @@ impl Member {
 
     fn may_add(&self, member: &membership::Member) -> Result<(), EtcdError> {
         let members = self.members();
-        let learners = members.iter().filter(|member| member.is_learner).count();
-        if member.is_learner && learners >= self.shared.config.learners_max as usize {
-            return Err(EtcdError::TooManyLearners);
-        }
         if !self.shared.config.strict_reconfig_check {
             return Ok(());
         }

@@ -133,7 +133,7 @@ fn take_up(shared: &Shared, snapshot: &Snapshot, file: Arc<dyn DiskFile>) -> Res
     let mut tables = content.tables()?;
     // Raft's word counts: databases of old members do not say who takes part.
     tables.push(TableChange::ConfState(conf_state_to_json(&snapshot.conf_state).into()));
-    let mut state = StateMachine::default();
+    let mut state = StateMachine::new(shared.config.learners_max);
     tables.iter().for_each(|row| state.load_table(row));
     let mut installation = shared.store.install_begin();
     let mut run = LoadRun::default();

@@ -16,7 +16,9 @@ use tenure_storage::store::{RecordScan, StoreError, StoredRecord};
 
 /// HashKV. The last compactions are answered with what they hashed themselves, whatever has been compacted since.
 pub fn hash_kv(shared: &Shared, revision: i64) -> Result<HashKvAnswer, ReadError> {
-    if let Some(hash) = shared.compactions.hash_at(Revision(revision)) {
+    // Revision 0 is the newest one, though an empty store can have been compacted at it.
+    let kept = (revision > 0).then(|| shared.compactions.hash_at(Revision(revision))).flatten();
+    if let Some(hash) = kept {
         return Ok(answer(hash, shared.state.read().mvcc.revision()));
     }
     let (mut scan, records, current) = {

@@ -139,7 +139,7 @@ impl Cluster {
             Ask::Read { is_linearizable: true, .. } if self.must_ask(host) => {
                 let ticket = ReadTicket(self.hosts[host].ticket());
                 self.hosts[host].reads.insert(ticket, op);
-                self.with(host, |member, clock| member.hand_in(clock, Input::ReadIndex(ticket))).map(drop)
+                self.hand_in(host, Input::ReadIndex(ticket))
             }
             Ask::Read { .. } => self.serve(host, op),
             Ask::Renew(lease) => {
@@ -204,7 +204,7 @@ impl Cluster {
         let id = header.id;
         self.agreed.issue(id, command.clone());
         let proposal = Proposal { id, data: Request { header, command }.encode() };
-        self.with(host, |member, clock| member.hand_in(clock, Input::Propose(vec![proposal]))).map(drop)
+        self.hand_in(host, Input::Propose(vec![proposal]))
     }
 
     /// What a write would take over the quota is refused, and everybody hears of it (Q2).

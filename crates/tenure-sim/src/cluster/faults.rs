@@ -37,11 +37,11 @@ impl Cluster {
             58..66 => return self.transfer(),
             66..82 => return self.change_members(at),
             82..86 => return self.stop(at),
-            86..89 => return self.with(at, |member, clock| member.hand_in(clock, Input::Campaign)).map(drop),
+            86..89 => return self.hand_in(at, Input::Campaign),
             89..92 => return self.defragment(at),
             92 | 93 => {
                 let version = Input::ServerVersionMin("3.7.1".into());
-                return self.with(at, |member, clock| member.hand_in(clock, version)).map(drop);
+                return self.hand_in(at, version);
             }
             _ => return self.check_state(at),
         }
@@ -121,14 +121,14 @@ impl Cluster {
         let Some(leader) = self.leader() else { return Ok(()) };
         let to = id_of(self.random.place(self.hosts.len()));
         self.note(|| format!("m{} hands the leadership to m{to}", leader + 1));
-        self.with(leader, |member, clock| member.hand_in(clock, Input::TransferLeader(to))).map(drop)
+        self.hand_in(leader, Input::TransferLeader(to))
     }
 
     /// A stop as a user asks for it.
     fn stop(&mut self, at: HostAt) -> Result<(), Failure> {
         self.hosts[at].is_stopping = true;
         self.note(|| format!("m{} is to stop", at + 1));
-        self.with(at, |member, clock| member.hand_in(clock, Input::Stop)).map(drop)
+        self.hand_in(at, Input::Stop)
     }
 
     fn defragment(&mut self, at: HostAt) -> Result<(), Failure> {
@@ -179,10 +179,11 @@ impl Cluster {
             _ => described.to_change_context(is_promote).into(),
         };
         self.note(|| format!("m{} proposes {kind:?} of m{about}", at + 1));
-        self.with(at, |member, clock| {
+        self.with(at, |member, _| {
             let id = member.request_ids.next_id();
             let change = ConfChange { id, kind, member: about, context };
-            member.hand_in(clock, Input::ProposeConfChange(change))
+            member.hand_in(Input::ProposeConfChange(change));
+            Ok(())
         })
         .map(drop)
     }

@@ -33,6 +33,15 @@ impl Cluster {
         }
     }
 
+    /// Hands something in to a member, if it runs.
+    pub(super) fn hand_in(&mut self, at: HostAt, input: Input) -> Result<(), Failure> {
+        let hand_in = |member: &mut Member, _| {
+            member.hand_in(input);
+            Ok(())
+        };
+        self.with(at, hand_in).map(drop)
+    }
+
     /// A member ends because of its disk, or because something is wrong.
     pub(super) fn ends(&mut self, at: HostAt, failure: &str) -> Result<(), Failure> {
         if !crate::world::is_of_the_disk(failure) {
@@ -133,7 +142,7 @@ impl Cluster {
         if self.hosts[at].stray_clock.is_some() {
             self.revoke_by_stray_clock(at)?;
         }
-        self.with(at, |member, clock| member.hand_in(clock, Input::Tick)).map(drop)
+        self.with(at, |member, clock| member.handle(clock, [Input::Tick])).map(drop)
     }
 
     /// Lets a thread run soon.
@@ -251,8 +260,7 @@ impl Cluster {
             }
             Cargo::Raft(message) => {
                 let message = Message::from_wire(message.to_wire()).map_err(|error| error.to_string())?;
-                self.with(to, |member, clock| member.hand_in(clock, Input::Receive(Box::new(message))))
-                    .map(drop)
+                self.hand_in(to, Input::Receive(Box::new(message)))
             }
             Cargo::Snapshot(message, body) => {
                 let sender = message.from;
@@ -282,7 +290,7 @@ impl Cluster {
         if self.hosts[at].run != run {
             return Ok(());
         }
-        self.with(at, |member, clock| member.hand_in(clock, input)).map(drop)
+        self.hand_in(at, input)
     }
 
     fn see(&mut self, at: HostAt, seen: Seen) -> Result<(), Failure> {
@@ -390,7 +398,7 @@ impl Cluster {
     pub(super) fn renew(&mut self, at: HostAt, lease: LeaseId, asker: Asker) -> Result<(), Failure> {
         let ticket = LeaseTicket(self.hosts[at].ticket());
         self.hosts[at].renewals.insert(ticket, asker);
-        self.with(at, |member, clock| member.hand_in(clock, Input::RenewLease { lease, ticket })).map(drop)
+        self.hand_in(at, Input::RenewLease { lease, ticket })
     }
 
     fn renewed(
@@ -450,6 +458,6 @@ impl Cluster {
             Proposal { id: header.id, data: Request { header, command }.encode() }
         });
         let proposals: Vec<Proposal> = proposals.collect();
-        self.with(at, |member, clock| member.hand_in(clock, Input::Propose(proposals))).map(drop)
+        self.hand_in(at, Input::Propose(proposals))
     }
 }
