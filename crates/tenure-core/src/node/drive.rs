@@ -14,8 +14,7 @@ const QUESTION_TICKS: usize = 2;
 impl Node {
     pub(super) fn tick(&mut self) {
         self.step_down_if_deaf();
-        // A candidate must have its log on disk, and one that is alone wins at once.
-        if self.is_leader() || self.persistence.is_idle() || !self.raw.raft.prs().is_singleton() {
+        if self.is_leader() || self.may_campaign() {
             self.raw.tick();
         }
         if self.is_commit_unsaved {
@@ -46,9 +45,7 @@ impl Node {
         }
         match message.kind {
             MessageKind::TransferLeader if !self.is_leader() => return,
-            MessageKind::TimeoutNow if !self.persistence.is_idle() && self.raw.raft.prs().is_singleton() => {
-                return;
-            }
+            MessageKind::TimeoutNow if !self.may_campaign() => return,
             MessageKind::PreVote if self.outbids(&message) => return,
             MessageKind::ReadIndex if self.leads_without_commit() => {
                 // Only a member asks, so what is kept has a bound.
@@ -88,9 +85,16 @@ impl Node {
             && (message.log_term.0, message.index.0) <= (log.last_term(), log.last_index())
     }
 
+    /// Whether the engine can begin an election. It looks through the log behind what is applied, and while another member's state is on
+    /// its way to its place there is none. A candidate must have its log on disk, and one that is alone wins at once.
+    fn may_campaign(&self) -> bool {
+        let raft = &self.raw.raft;
+        let has_log = raft.raft_log.applied + 1 >= raft.raft_log.first_index();
+        has_log && (self.persistence.is_idle() || !raft.prs().is_singleton())
+    }
+
     pub(super) fn campaign(&mut self) {
-        let may_win = self.persistence.is_idle() || !self.raw.raft.prs().is_singleton();
-        if self.raw.raft.promotable() && may_win {
+        if self.raw.raft.promotable() && self.may_campaign() {
             self.raw.raft.election_elapsed = 0;
             // The only refusal is of a message that is not local, which this one is.
             drop(self.raw.campaign());

@@ -166,3 +166,27 @@ fn leader_in(world: &World, id: u64) -> Option<()> {
     let node = world.hosts[&id].node.as_ref()?;
     (node.status().role == Role::Leader).then_some(())
 }
+
+/// The engine panicked: it looks through the log behind what is applied, and there was none.
+#[test]
+fn who_takes_up_a_snapshot_stands_for_no_election() {
+    let mut world = World::default();
+    world.bootstrap(&[1, 2, 3]);
+    live(&mut world, 30);
+    let from = leader(&world).expect("somebody leads");
+    let to = if from == 1 { 2 } else { 1 };
+    let Status { term, last, .. } = world.hosts[&from].node.as_ref().expect("it runs").status();
+    let message = |kind| Message { term, ..Message::new(kind, MemberId(from), MemberId(to)) };
+    let conf_state = ConfState { voters: [1, 2, 3].map(MemberId).into(), ..ConfState::default() };
+    let position = LogPosition { index: LogIndex(last.0 + 50), term };
+    let snapshot = Message {
+        snapshot: Some(Snapshot { position, conf_state }),
+        ..message(MessageKind::InstallSnapshot)
+    };
+    world.input(to, Input::Receive(Box::new(snapshot)));
+    assert!(!world.hosts[&to].to_persist.is_empty(), "it is on its way to its place");
+    world.input(to, Input::Receive(Box::new(message(MessageKind::TimeoutNow))));
+    world.input(to, Input::Campaign);
+    (0..40).for_each(|_| world.tick(&[to]));
+    assert_eq!(world.hosts[&to].node.as_ref().expect("it runs").status().role, Role::Follower);
+}
