@@ -159,14 +159,7 @@ pub fn boot(
     let (node_ids, request_ids) = RequestIds::pair(metadata.member, unix_millis);
     let (node, first) = make_node(&config, &opened, node_ids)?;
     let revision = opened.state.mvcc.revision();
-    tracing::info!(
-        "applied-index" = opened.restored.applied.0,
-        "log-entries" = opened.replay.entries.len(),
-        records = opened.restored.records,
-        revision = revision.0,
-        took = ?started.elapsed(),
-        "restored the store"
-    );
+    opened.tell(started);
     let log_end = opened.replay.entries.last().map_or(opened.restored.applied, |entry| entry.index);
     if opened.state.membership.is_removed(metadata.member) {
         return Err(BootError::Removed(metadata.member));
@@ -225,6 +218,19 @@ pub fn boot(
     shared.peers.receive_with(Arc::new(ToDriver::new(&shared)));
     let member = Member { shared, tasks: TaskTracker::new(), request_ids: Arc::new(Mutex::new(request_ids)) };
     Ok(Running { member, threads })
+}
+
+impl Opened {
+    fn tell(&self, started: Instant) {
+        tracing::info!(
+            "applied-index" = self.restored.applied.0,
+            "log-entries" = self.replay.entries.len(),
+            records = self.restored.records,
+            revision = self.state.mvcc.revision().0,
+            took = ?started.elapsed(),
+            "restored the store"
+        );
+    }
 }
 
 /// Whether this server is new enough for the cluster whose state it has.

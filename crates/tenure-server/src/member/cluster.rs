@@ -140,6 +140,8 @@ impl Member {
         let matched = match progress {
             Some(progress) => progress.matched,
             None if id == self.shared.id => status.last,
+            // Added just now: the node has not taken it up yet.
+            None if self.members().iter().any(|member| member.id == id) => LogIndex(0),
             None => return Err(EtcdError::MemberNotFound),
         };
         if !is_ready(matched, status.last) {
