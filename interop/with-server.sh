@@ -5,15 +5,7 @@ server=$1; shift
 work=$(mktemp -d) pid=
 trap '[ -z "$pid" ] || { kill "$pid"; wait "$pid"; } 2>/dev/null; rm -rf "$work"' EXIT
 
-# A port below those that the kernel gives to outgoing connections and that nobody listens on.
-free_port() {
-  local port
-  for _ in $(seq 100); do
-    port=$((12000 + RANDOM % 20000))
-    (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
-  done
-}
-
+. "$(dirname "$(realpath "$0")")/free-port.sh"
 client=$(free_port) peer=$(free_port)
 "$server" --name default --data-dir "$work/data" --listen-client-urls "http://127.0.0.1:$client" \
   --advertise-client-urls "http://127.0.0.1:$client" --listen-peer-urls "http://127.0.0.1:$peer" \

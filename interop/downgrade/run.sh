@@ -2,22 +2,8 @@
 # Tenure's members of a cluster are replaced by etcd 3.6, one after the other, while it serves, and those by Tenure's again.
 #
 # run.sh TENURED [BIN]: BIN holds etcdctl (default /opt/etcd-3.5.1). Builds etcd from its Go modules.
-set -euo pipefail
-
-command -v go >/dev/null || { echo "skipped: there is no Go"; exit 0; }
-tenured=$(realpath "$1") bin=${2:-/opt/etcd-3.5.1}
-here=$(dirname "$(realpath "$0")")
-work=$(mktemp -d)
-pids=()
-stop() { for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done; wait 2>/dev/null || true; }
-trap 'stop; rm -rf "$work"' EXIT
-
-(cd "$here" && GOFLAGS=-mod=readonly go build -o "$work/etcd" .) >"$work/log" 2>&1 ||
-  { echo "skipped: etcd's Go modules cannot be had or built: $(tail -1 "$work/log")"; exit 0; }
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-ctl() { ETCDCTL_API=3 timeout 30 "$bin/etcdctl" --endpoints "$all" "$@"; }
+. "$(dirname "$(realpath "$0")")/../members.sh"
 fail() { echo "FAIL  $*"; tail -n 5 "$work"/*.log; exit 1; }
-until_done() { for _ in $(seq 200); do "$@" >/dev/null 2>&1 && return 0; sleep 0.3; done; fail "$*"; }
 
 clients=() peers=()
 for at in 0 1 2; do
@@ -36,7 +22,6 @@ start() {
   pids[$1]=$!
 }
 
-has_value() { [ "$(timeout 5 "$bin/etcdctl" --endpoints "$1" get "$2" --print-value-only)" = "$3" ]; }
 id_of() { ctl member list | sed -n "s/, [a-z]*, m$1, .*//p"; }
 speaks() { curl -s "http://${clients[$1]}/version" | grep -q "\"etcdcluster\":\"$2\".*\"storage\":\"$2\""; }
 removed() { ctl member remove "$(id_of "$1")" || [ -z "$(id_of "$1")" ]; }
@@ -50,16 +35,6 @@ replace() {
   start "$1" "$2" existing
   until_done has_value "${clients[$1]}" before 1
   until_done ctl put "with-$1-$(basename "$2")" x
-}
-
-equal() {
-  local hashes
-  for _ in $(seq 100); do
-    hashes=$(ctl endpoint hashkv 2>/dev/null | sed 's/.*, //' | sort | uniq -c)
-    [ "$(awk '{print $1}' <<<"$hashes")" = 3 ] && return 0
-    sleep 0.3
-  done
-  fail "the hashes differ: $hashes"
 }
 
 for at in 0 1 2; do start "$at" "$tenured" new; done

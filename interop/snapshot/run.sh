@@ -5,6 +5,7 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
+. "$here/../free-port.sh"
 work=$(mktemp -d)
 passed=0 failed=0 server=
 etcd35=${ETCD_3_5:-/opt/etcd-3.5.1}
@@ -26,8 +27,6 @@ check() {
 }
 
 skip() { echo "skip  $1: $2"; }
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # serve PROGRAM BIN DIR: starts a server on DIR and waits until it answers a linearizable read to the etcdctl of BIN.
 serve() {

@@ -4,6 +4,7 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
+. "$here/../free-port.sh"
 work=$(mktemp -d) || exit 1
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
@@ -90,11 +91,10 @@ for seed in 1 2 3; do
 done
 
 # What a real etcd leaves: 3.4 and 3.5 write every scalar, also zeros.
-port=$((20000 + RANDOM % 20000))
 for etcd in ${ETCDS:-etcd /opt/etcd-3.5.1/etcd}; do
   command -v "$etcd" >/dev/null || { echo "skipped: there is no $etcd"; continue; }
   name=$("$etcd" --version | head -1)
-  client=http://127.0.0.1:$port peer=http://127.0.0.1:$((port + 1))
+  client=http://127.0.0.1:$(free_port) peer=http://127.0.0.1:$(free_port)
   "$etcd" --data-dir data --snapshot-count 50 --listen-client-urls $client --advertise-client-urls $client \
     --listen-peer-urls $peer --initial-advertise-peer-urls $peer --initial-cluster default=$peer >etcd.log 2>&1 &
   server=$!
@@ -108,7 +108,6 @@ for etcd in ${ETCDS:-etcd /opt/etcd-3.5.1/etcd}; do
   check "$name: with 120 puts" test "$(grep -c '^entry' tenure.txt)" -ge 120
   check "$name: and from its snapshot $index" same data/member/wal "$index" "$snapshot_term"
   rm -rf data
-  port=$((port + 2))
 done
 
 echo "$passed passed, $failed failed"

@@ -1,6 +1,7 @@
 //! Servers as processes, seen from outside: what an operator starts, asks and kills.
 //!
 //! * [`process`]: starts `tenured` or a real etcd on free loopback ports, stops it, kills it, reads its cpu time and memory.
+//! * [`port`]: loopback ports that no other process of the harness takes.
 //! * [`rpc`]: gRPC calls whose messages are written as text, or as raw bytes.
 //! * [`script`]: golden end-to-end scripts, the same for every server.
 //! * [`pki`]: a certificate authority.
@@ -17,6 +18,7 @@ pub mod faults;
 pub mod http;
 pub mod links;
 pub mod pki;
+pub mod port;
 pub mod process;
 pub mod rpc;
 pub mod script;

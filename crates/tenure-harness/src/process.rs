@@ -1,11 +1,11 @@
 //! A server as a process on free loopback ports.
 
+use crate::port::free_port;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fmt,
     fs::{self, File},
-    net::{SocketAddr, TcpListener},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -88,17 +88,6 @@ pub struct Server {
     child: Option<Child>,
     /// Time from the last start to the first linearizable read that was answered.
     pub ready_after: Duration,
-}
-
-/// A loopback port that nobody listened on a moment ago, below those that the kernel gives to outgoing connections.
-///
-/// # Errors
-/// None was free in a hundred tries.
-pub fn free_port() -> Result<u16> {
-    (0..100)
-        .map(|_| rand::random_range(12_000..32_000))
-        .find(|&port| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).is_ok())
-        .context("no free port")
 }
 
 impl Server {

@@ -113,7 +113,7 @@ impl Secured {
     async fn real_etcd(hosts: &[&str], asks_for_certificate: bool) -> Option<Self> {
         real_etcd()?;
         let authority = Self::authority(hosts);
-        let port = tenure_harness::process::free_port().expect("a port");
+        let port = tenure_harness::port::free_port().expect("a port");
         let path = |file: &str| authority.path(file).display().to_string();
         let (certificate, key, ca) = (path("server.crt"), path("server.key"), path("ca.crt"));
         let mut flags = vec!["--cert-file", &certificate, "--key-file", &key];

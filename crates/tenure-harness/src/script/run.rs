@@ -677,7 +677,7 @@ impl<'a> Session<'a> {
     async fn serve_restored(&mut self, file: &str) -> Result<Vec<String>> {
         let directory = self.options.restorer.clone().context("etcdutl is not on this machine")?;
         let data = self.directory.path().join("restored");
-        let port = crate::process::free_port()?;
+        let port = crate::port::free_port()?;
         let peer = format!("http://127.0.0.1:{port}");
         let mut command = Command::new(directory.join("etcdutl"));
         command.args(["snapshot", "restore", &self.expand(file, true), "--data-dir"]).arg(&data);

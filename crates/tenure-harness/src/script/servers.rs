@@ -4,7 +4,8 @@ use super::Script;
 use crate::{
     cluster::Cluster,
     pki::{Authority, Owner},
-    process::{Server, free_port},
+    port::free_port,
+    process::Server,
     rpc,
 };
 use anyhow::{Context, Result, ensure};

@@ -2,6 +2,7 @@
 
 use super::{
     Admitted, AnyConnections, GrpcService, Listener, Remote, Role, Transport, admit,
+    authority::NamedAuthority,
     call::{AnswerBody, CallPolicy, call},
     coalesce::Coalesced,
 };
@@ -187,7 +188,8 @@ async fn serve<G: GrpcService, H: HealthSource>(
         let served = Arc::clone(&served);
         async move { Ok::<_, Infallible>(served.0.answer(&served.1, request).await) }
     });
-    let io: TokioIo<Coalesced<Transport>> = TokioIo::new(transport.coalesced());
+    let io: TokioIo<NamedAuthority<Coalesced<Transport>>> =
+        TokioIo::new(NamedAuthority::new(transport.coalesced()));
     let mut connection = pin!(shared.http.serve_connection(io, service));
     let mut drained = pin!(shared.drain.cancelled());
     let mut closed = pin!(shared.close.cancelled());

@@ -3,6 +3,7 @@
 //! [`Edge::bind`] takes the sockets, [`Edge::serve`] puts services behind them. A request that is gRPC goes to the gRPC
 //! service, any other to the [`Endpoints`]. Each connection is a task; each stream of HTTP/2 is one too.
 
+mod authority;
 mod call;
 mod coalesce;
 mod connection;

@@ -1,6 +1,7 @@
 //! gRPC and HTTP on one port, over sockets and without.
 
 use super::{
+    authority::tests::{FIRST, bytes, frame},
     testing::{Served, get, http2, on_loopback, serve},
     *,
 };
@@ -49,6 +50,36 @@ async fn until(expected: u64, counter: impl Fn() -> u64) {
     };
     let reached = tokio::time::timeout(Duration::from_secs(10), reached).await;
     assert!(reached.is_ok(), "{} instead of {expected}", counter());
+}
+
+/// As etcd's client of 3.4 asks one endpoint; the answer has header fields and does not reset the stream.
+#[tokio::test]
+async fn an_authority_that_is_a_url_is_taken() {
+    let (_reporter, routes) = routes().await;
+    let served = serve(&on_loopback(), routes).await;
+    let mut stream = tokio::net::TcpStream::connect(served.clients.unwrap()).await.unwrap();
+    let request = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, &[]),
+        frame(1, 4, &bytes(FIRST)),
+        frame(0, 1, &[0; 5]),
+    ];
+    stream.write_all(&request.concat()).await.unwrap();
+    let answered = async {
+        loop {
+            let mut header = [0; 9];
+            stream.read_exact(&mut header).await.unwrap();
+            let mut payload = vec![0; u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize];
+            stream.read_exact(&mut payload).await.unwrap();
+            let of_the_stream = header[8] == 1;
+            if of_the_stream && header[3] != 8 {
+                return header[3];
+            }
+        }
+    };
+    let kind = tokio::time::timeout(Duration::from_secs(10), answered).await.unwrap();
+    assert_eq!(kind, 1, "HEADERS, where RST_STREAM is 3");
+    until(1, || handled(&served, CHECK, Code::Ok)).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use crate::support::{Member, World, both, curl, etcdctl, failure, flag, foreign,
 use std::{fs, process::Stdio};
 use tenure_harness::{
     pki::{Authority, Identity, Owner},
-    process::{Target, free_port},
+    port::free_port,
+    process::Target,
 };
 
 /// Somebody, what the log says of him, and what he is told, in OpenSSL's words.

@@ -12,7 +12,8 @@ use std::{
 use tempfile::TempDir;
 use tenure_harness::{
     pki::{Authority, Identity, Owner},
-    process::{Target, free_port},
+    port::free_port,
+    process::Target,
 };
 
 /// How long a test waits for what must come.

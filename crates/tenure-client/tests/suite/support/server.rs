@@ -4,7 +4,10 @@ use super::config;
 use std::{path::PathBuf, time::Duration};
 use tempfile::TempDir;
 use tenure_client::{Client, Code};
-use tenure_harness::process::{self, Target, free_port};
+use tenure_harness::{
+    port::free_port,
+    process::{self, Target},
+};
 use tenure_server::{
     Server,
     config::{EndpointUrl, ServerConfig},

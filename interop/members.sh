@@ -1,0 +1,40 @@
+# Sourced by the suites whose clusters have members of a real etcd: what they begin with.
+#
+# Expects: $1, the program tenured; $2, the directory of etcdctl (default /opt/etcd-3.5.1). Sets here, tenured, bin, work (emptied at the
+# end), pids (killed at the end), and builds the suite's etcd from its Go modules as $work/etcd.
+set -euo pipefail
+
+command -v go >/dev/null || { echo "skipped: there is no Go"; exit 0; }
+here=$(dirname "$(realpath "$0")")
+. "$here/../free-port.sh"
+tenured=$(realpath "$1") bin=${2:-/opt/etcd-3.5.1}
+work=$(mktemp -d)
+pids=()
+stop() { for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done; wait 2>/dev/null || true; }
+trap 'stop; rm -rf "$work"' EXIT
+
+(cd "$here" && GOFLAGS=-mod=readonly go build -o "$work/etcd" .) >"$work/log" 2>&1 ||
+  { echo "skipped: etcd's Go modules cannot be had or built: $(tail -1 "$work/log")"; exit 0; }
+
+# ctl WORDS: etcdctl on all members, which $all names.
+ctl() { ETCDCTL_API=3 timeout 30 "$bin/etcdctl" --endpoints "$all" "$@"; }
+
+# ctl_at ENDPOINT WORDS: on one.
+ctl_at() { local all=$1; shift; ctl "$@"; }
+
+# until_done WORDS: again and again for a minute, as long as a change of the leader may take.
+until_done() { for _ in $(seq 200); do "$@" >/dev/null 2>&1 && return 0; sleep 0.3; done; fail "$*"; }
+
+# has_value ENDPOINT KEY VALUE: a linearizable read answers with the value.
+has_value() { [ "$(ctl_at "$1" get "$2" --print-value-only)" = "$3" ]; }
+
+# equal: the members' hashes are, or become so.
+equal() {
+  local hashes
+  for _ in $(seq 100); do
+    hashes=$(ctl endpoint hashkv 2>/dev/null | sed 's/.*, //' | sort | uniq -c)
+    [ "$(awk '{print $1}' <<<"$hashes")" = 3 ] && return 0
+    sleep 0.3
+  done
+  fail "the hashes differ: $hashes"
+}
