@@ -97,7 +97,8 @@ impl<T> NamedAuthority<T> {
                 }
                 State::Preface | State::Plain => {
                     self.state = State::Plain;
-                    self.ready.append(&mut self.held);
+                    // Nothing stays allocated in a connection that is left alone.
+                    self.ready.extend(std::mem::take(&mut self.held));
                     return;
                 }
             }
