@@ -1,20 +1,26 @@
 # Sourced by the suites whose clusters have members of a real etcd: what they begin with.
 #
 # Expects: $1, the program tenured; $2, the directory of etcdctl (default /opt/etcd-3.5.1). Sets here, tenured, bin, work (emptied at the
-# end), pids (killed at the end), and builds the suite's etcd from its Go modules as $work/etcd.
+# end), pids (killed at the end), and builds the suite's etcd from its Go modules as $work/etcd. Ends with "N passed, N failed"; what cannot
+# be had is skipped with its reason.
 set -euo pipefail
 
-command -v go >/dev/null || { echo "skipped: there is no Go"; exit 0; }
+skip() { echo "0 passed, 0 failed"; echo "skipped: $*"; exit 0; }
+command -v go >/dev/null || skip "there is no Go"
 here=$(dirname "$(realpath "$0")")
 . "$here/../free-port.sh"
 tenured=$(realpath "$1") bin=${2:-/opt/etcd-3.5.1}
 work=$(mktemp -d)
-pids=()
+pids=() passed=0
 stop() { for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done; wait 2>/dev/null || true; }
 trap 'stop; rm -rf "$work"' EXIT
+ok() { passed=$((passed + 1)); echo "ok    $*"; }
+# fail WHY: ends the suite, with the ends of the logs and, if there are several clusters, which one it was ($kinds).
+fail() { echo "FAIL  ${kinds:+$kinds: }$*"; tail -n 5 "$work"/*.log "$work"/*/*.log 2>/dev/null || true; echo "$passed passed, 1 failed"; exit 1; }
+ended() { echo "$passed passed, 0 failed"; }
 
 (cd "$here" && GOFLAGS=-mod=readonly go build -o "$work/etcd" .) >"$work/log" 2>&1 ||
-  { echo "skipped: etcd's Go modules cannot be had or built: $(tail -1 "$work/log")"; exit 0; }
+  skip "etcd's Go modules cannot be had or built: $(tail -1 "$work/log")"
 
 # ctl WORDS: etcdctl on all members, which $all names.
 ctl() { ETCDCTL_API=3 timeout 30 "$bin/etcdctl" --endpoints "$all" "$@"; }

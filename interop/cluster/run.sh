@@ -5,7 +5,6 @@
 #
 # run.sh TENURED [BIN]: BIN holds etcdctl (default /opt/etcd-3.5.1). Builds etcd from its Go modules.
 . "$(dirname "$(realpath "$0")")/../members.sh"
-fail() { echo "FAIL  $kinds: $*"; tail -n 3 "$work/$kinds"/*.log; exit 1; }
 
 # member AT: starts it; its kind is a letter of $kinds, e for etcd and t for Tenure, and $others are the flags that say who the others are.
 member() {
@@ -82,7 +81,7 @@ for kinds in ett tte eet; do
     grep -q 'finished peer corruption check' "$work/$kinds/m$at.log" || fail "m$at never compared the members"
   done
   stop
-  echo "ok    $kinds"
+  ok "$kinds"
 done
 
 # The first member keeps the registry, the other three find each other through it; the last comes too late.
@@ -102,5 +101,6 @@ for kinds in tete etee; do
   wait "${pids[3]}" && fail "a third was taken"
   grep -q 'discovery: cluster is full' "$work/$kinds/m3.log" || fail "it was refused for another reason"
   stop
-  echo "ok    $kinds"
+  ok "$kinds"
 done
+ended

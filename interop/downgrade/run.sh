@@ -3,7 +3,6 @@
 #
 # run.sh TENURED [BIN]: BIN holds etcdctl (default /opt/etcd-3.5.1). Builds etcd from its Go modules.
 . "$(dirname "$(realpath "$0")")/../members.sh"
-fail() { echo "FAIL  $*"; tail -n 5 "$work"/*.log; exit 1; }
 
 clients=() peers=()
 for at in 0 1 2; do
@@ -50,9 +49,10 @@ speaks 1 3.6.0 || fail "the cluster came back from 3.6"
 replace 2 "$work/etcd"
 [ "$(ctl get with- --prefix --keys-only | grep -c with-)" = 3 ] || fail "what was written meanwhile is not there"
 equal
-echo "ok    from Tenure to etcd 3.6"
+ok "from Tenure to etcd 3.6"
 for at in 0 1 2; do replace "$at" "$tenured"; done
 for at in 0 1 2; do until_done speaks "$at" 3.7.0; done
 [ "$(ctl get with- --prefix --keys-only | grep -c with-)" = 6 ] || fail "what was written meanwhile is not there"
 equal
-echo "ok    and back"
+ok "and back"
+ended
