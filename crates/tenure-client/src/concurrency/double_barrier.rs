@@ -51,6 +51,8 @@ pub struct DoubleBarrier {
 pub struct DoubleBarrierGuard {
     barrier: DoubleBarrier,
     place: Place,
+    /// When all were told to go: whoever came later belongs to the next round.
+    ready: Revision,
 }
 
 /// Who has entered, the oldest first, and when all were told to go.
@@ -62,6 +64,18 @@ struct Entered {
 }
 
 impl Entered {
+    /// Without those who had come when an earlier round was told to go: they are about to leave.
+    fn of_next_round(mut self) -> Self {
+        self.waiters.retain(|pair| pair.create_revision > self.ready);
+        self
+    }
+
+    /// Those alone who had come when a round was told to go.
+    fn of_round(mut self, ready: Revision) -> Self {
+        self.waiters.retain(|pair| pair.create_revision < ready);
+        self
+    }
+
     fn position(&self, place: &Place) -> Option<usize> {
         self.waiters
             .iter()
@@ -126,25 +140,28 @@ impl DoubleBarrier {
         let complete = async {
             loop {
                 match self.wait_complete(&place).await {
-                    Ok(()) => return Ok::<(), Error>(()),
+                    Ok(ready) => return Ok::<Revision, Error>(ready),
                     Err(error) => patience.after(error).await?,
                 }
             }
         };
-        tokio::select! {
+        let ready = tokio::select! {
             complete = complete => complete?,
             () = self.session.expired() => return Err(Error::SessionExpired),
-        }
-        Ok(DoubleBarrierGuard { barrier: self.clone(), place })
+        };
+        Ok(DoubleBarrierGuard { barrier: self.clone(), place, ready })
     }
 
-    async fn wait_complete(&self, place: &Place) -> Result<()> {
+    /// The revision at which all were told to go.
+    async fn wait_complete(&self, place: &Place) -> Result<Revision> {
         loop {
             let entered = self.entered().await?;
-            let Some(position) = entered.position(place) else { return Err(Error::SessionExpired) };
-            if entered.ready > place.created() {
-                return Ok(());
+            let (ready, is_there) = (entered.ready, entered.position(place).is_some());
+            if is_there && ready > place.created() {
+                return Ok(ready);
             }
+            let entered = entered.of_next_round();
+            let Some(position) = entered.position(place) else { return Err(Error::SessionExpired) };
             if position >= self.count {
                 return Err(Error::TooManyClients);
             }
@@ -244,21 +261,21 @@ impl DoubleBarrierGuard {
     /// # Errors
     /// [`Error::SessionExpired`] if the session ends meanwhile; and refusals.
     pub async fn leave(self) -> Result<()> {
-        let DoubleBarrierGuard { barrier, place } = self;
+        let DoubleBarrierGuard { barrier, place, ready } = self;
         let session = barrier.session.clone();
         tokio::select! {
-            left = barrier.leave(place) => left,
+            left = barrier.leave(place, ready) => left,
             () = session.expired() => Err(Error::SessionExpired),
         }
     }
 }
 
 impl DoubleBarrier {
-    async fn leave(&self, place: Place) -> Result<()> {
+    async fn leave(&self, place: Place, ready: Revision) -> Result<()> {
         let mut patience = Patience::of(&self.session);
         let mut place = Some(place);
         loop {
-            match self.left(&mut place).await {
+            match self.left(&mut place, ready).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(error) => patience.after(error).await?,
@@ -266,12 +283,13 @@ impl DoubleBarrier {
         }
     }
 
-    /// Goes on until somebody else has left. True if nobody is there any more.
+    /// Goes on until somebody else has left. True if nobody of the round that was told to go at `ready` is there any more. Those of the
+    /// next one are not waited for: they may wait for us.
     ///
     /// As in etcd's recipe, the oldest one stays until all others are gone, and clears up. Each other one leaves and waits for
     /// the oldest.
-    async fn left(&self, place: &mut Option<Place>) -> Result<bool> {
-        let entered = self.entered().await?;
+    async fn left(&self, place: &mut Option<Place>, ready: Revision) -> Result<bool> {
+        let entered = self.entered().await?.of_round(ready);
         let client = self.session.client();
         let position = place.as_ref().and_then(|place| entered.position(place));
         if position != Some(0)
@@ -281,22 +299,29 @@ impl DoubleBarrier {
             return Ok(false);
         }
         match (&entered.waiters[..], &place) {
-            ([], _) => Ok(true),
+            ([], _) => return Ok(true),
             ([_], Some(own)) => {
+                let is_of_round = Compare::mod_revision(&self.ready).less(ready + 1);
                 let txn = Op::txn()
-                    .when([own.condition()])
+                    .when([own.condition(), is_of_round])
                     .and_then([Op::delete(&self.ready), Op::delete(own.key())]);
-                client.execute(txn).await?;
-                Ok(true)
+                if client.execute(txn).await?.succeeded {
+                    return Ok(true);
+                }
             }
             ([_, .., youngest], Some(_)) => {
                 line::deleted(client, &youngest.key, entered.revision + 1).await?;
-                Ok(false)
+                return Ok(false);
             }
             ([oldest, ..], None) => {
                 line::deleted(client, &oldest.key, entered.revision + 1).await?;
-                Ok(false)
+                return Ok(false);
             }
+        }
+        // Others have been told to go meanwhile: that is theirs to clear up.
+        match place.take() {
+            Some(own) => own.leave().await.map(|()| true),
+            None => Ok(true),
         }
     }
 }

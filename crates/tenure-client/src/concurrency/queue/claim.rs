@@ -10,10 +10,39 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(super) struct Claims {
     client: Client,
-    /// Taken for futures that were dropped; at most one for each of them, and the first to be given out.
-    kept: Mutex<VecDeque<KeyValue>>,
-    /// Something is kept: whoever waits takes it.
-    is_kept: Notify,
+    kept: Kept,
+}
+
+/// What was taken for futures that were dropped; at most one for each of them, and the first to be given out.
+#[derive(Debug, Default)]
+struct Kept {
+    pairs: Mutex<VecDeque<KeyValue>>,
+    /// Something is there: whoever waits takes it.
+    arrived: Notify,
+}
+
+impl Kept {
+    fn keep(&self, pair: KeyValue) {
+        self.pairs.lock().push_back(pair);
+        self.arrived.notify_one();
+    }
+
+    fn take(&self) -> Option<KeyValue> {
+        let mut pairs = self.pairs.lock();
+        let pair = pairs.pop_front()?;
+        let is_more_there = !pairs.is_empty();
+        drop(pairs);
+        // While nobody waits, several notifications are one.
+        if is_more_there {
+            self.arrived.notify_one();
+        }
+        Some(pair)
+    }
+
+    /// Waits until something is there, or was a while ago.
+    async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
 }
 
 /// A value that was taken. If nobody gets it, it is kept.
@@ -25,15 +54,14 @@ struct Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(pair) = self.pair.take() {
-            self.claims.kept.lock().push_back(pair);
-            self.claims.is_kept.notify_one();
+            self.claims.kept.keep(pair);
         }
     }
 }
 
 impl Claims {
     pub(super) fn new(client: Client) -> Self {
-        Claims { client, kept: Mutex::default(), is_kept: Notify::new() }
+        Claims { client, kept: Kept::default() }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -44,7 +72,7 @@ impl Claims {
     pub(super) async fn take(self: &Arc<Self>, first: &Get, prefix: &Bytes) -> Result<Bytes> {
         let mut patience = Patience::without_end(&self.client);
         loop {
-            if let Some(pair) = self.kept.lock().pop_front() {
+            if let Some(pair) = self.kept.take() {
                 return Ok(pair.value);
             }
             let waited = match self.client.execute(first.clone()).await {
@@ -55,7 +83,7 @@ impl Claims {
                     },
                     None => tokio::select! {
                         put = self.put(prefix, found.header.revision + 1) => put,
-                        () = self.is_kept.notified() => Ok(()),
+                        () = self.kept.arrived() => Ok(()),
                     },
                 },
                 Err(error) => Err(error),
@@ -115,7 +143,7 @@ impl Claims {
 
 impl Drop for Claims {
     fn drop(&mut self) {
-        let kept = std::mem::take(self.kept.get_mut());
+        let kept = std::mem::take(self.kept.pairs.get_mut());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if !kept.is_empty() {
             runtime.spawn(put_back(self.client.clone(), kept));
@@ -138,5 +166,42 @@ async fn put_back(client: Client, kept: VecDeque<KeyValue>) {
                 break;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::{FutureExt, poll};
+    use std::{pin::pin, task::Poll};
+
+    fn pair(key: &str) -> KeyValue {
+        KeyValue { key: Bytes::copy_from_slice(key.as_bytes()), ..KeyValue::default() }
+    }
+
+    #[tokio::test]
+    async fn of_two_who_wait_each_is_told_of_what_was_kept_before() {
+        let kept = Kept::default();
+        kept.keep(pair("a"));
+        kept.keep(pair("b"));
+        // Both have looked before, and found nothing.
+        let (mut one, mut other) = (pin!(kept.arrived()), pin!(kept.arrived()));
+        assert_eq!((poll!(&mut one), poll!(&mut other)), (Poll::Ready(()), Poll::Pending));
+        assert_eq!(kept.take().unwrap().key, "a");
+        assert_eq!(poll!(&mut other), Poll::Ready(()));
+        assert_eq!(kept.take().unwrap().key, "b");
+        assert!(kept.take().is_none() && kept.arrived().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn who_is_told_and_gives_up_leaves_it_to_the_next() {
+        let kept = Kept::default();
+        let mut other = pin!(kept.arrived());
+        {
+            let mut one = pin!(kept.arrived());
+            assert!(poll!(&mut one).is_pending() && poll!(&mut other).is_pending());
+            kept.keep(pair("a"));
+        }
+        assert_eq!(poll!(&mut other), Poll::Ready(()));
     }
 }

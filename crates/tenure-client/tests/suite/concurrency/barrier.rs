@@ -165,6 +165,82 @@ async fn the_last_one_may_fail_before_he_tells_the_others() {
 }
 
 #[tokio::test]
+async fn who_leaves_late_does_not_wait_for_the_next_round() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let session = session(&server).await;
+    // The other one, by hand, is the oldest.
+    client.put("b/waiters/1", "").await.unwrap();
+    let inside = soon(enter(&session, 2)).await.unwrap();
+    let leaving = tokio::spawn(inside.leave());
+    stand_in_line(&client, "b/waiters/", 1).await;
+    // It is the last to leave, and comes for the next round before it is known here.
+    let again = [Op::from(Op::delete("b/waiters/1")), Op::put("b/waiters/2", "").into()];
+    client.txn().and_then(again).commit().await.unwrap();
+    soon(leaving).await.unwrap().unwrap();
+    let inside = soon(enter(&session, 2)).await.unwrap();
+    client.delete("b/waiters/2").await.unwrap();
+    soon(inside.leave()).await.unwrap();
+    assert!(places(&client, "b/waiters/").await == 0);
+}
+
+#[tokio::test]
+async fn who_comes_early_is_of_the_next_round() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let session = session(&server).await;
+    let oldest = enter(&session, 3);
+    stand_in_line(&client, "b/waiters/", 1).await;
+    for number in 1..3 {
+        client.put(format!("b/waiters/{number}"), "").await.unwrap();
+    }
+    let oldest = soon(oldest).await.unwrap();
+    client.delete("b/waiters/1").await.unwrap();
+    // Three are there, but one of them has yet to leave, and one will never be of this round.
+    let early = enter(&session, 3);
+    stand_in_line(&client, "b/waiters/", 3).await;
+    let leaving = tokio::spawn(oldest.leave());
+    client.delete("b/waiters/2").await.unwrap();
+    soon(leaving).await.unwrap().unwrap();
+    stand_in_line(&client, "b/", 1).await;
+    assert!(!early.is_finished());
+    let others = [enter(&session, 3), enter(&session, 3)];
+    let mut leaving = JoinSet::new();
+    for inside in others.into_iter().chain([early]) {
+        leaving.spawn(soon(inside).await.unwrap().leave());
+    }
+    assert!(soon(leaving.join_all()).await.iter().all(Result::is_ok));
+    assert!(line(&client, "b/").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn round_follows_round_without_anybody_to_call_them() {
+    const COUNT: usize = 5;
+    let server = TestServer::start().await;
+    let (entered, mut tasks) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for _ in 0..COUNT {
+        let barrier = DoubleBarrier::new(&session(&server).await, "b", COUNT);
+        let entered = entered.clone();
+        tasks.spawn(async move {
+            for round in 1..=6 {
+                entered.fetch_add(1, Ordering::SeqCst);
+                // Who is early may find some of the last round still inside.
+                let inside = loop {
+                    match barrier.enter().await {
+                        Err(Error::TooManyClients) => {}
+                        inside => break inside.unwrap(),
+                    }
+                };
+                assert!(entered.load(Ordering::SeqCst) >= round * COUNT, "inside before all have come");
+                inside.leave().await.unwrap();
+            }
+        });
+    }
+    soon(tasks.join_all()).await;
+    assert!(line(&server.client().await, "b/").await.is_empty());
+}
+
+#[tokio::test]
 async fn a_double_barrier_works_over_cut_connections() {
     let server = TestServer::start().await;
     let direct = server.client().await;
