@@ -17,9 +17,7 @@ impl Node {
         if self.is_leader() || self.may_campaign() {
             self.raw.tick();
         }
-        if self.is_commit_unsaved {
-            self.save_commit(false);
-        }
+        self.is_commit_due = true;
         self.log_witness();
         self.give_up(self.now - self.limits.request_timeout);
         self.ask_again();
@@ -31,7 +29,10 @@ impl Node {
             Ok(Some(persisted)) => {
                 self.raw.on_persist_ready(persisted.batch);
                 self.out.extend(persisted.messages.into_iter().map(Output::Send));
-                self.removals.note_durable(persisted.commit);
+                if let Some(state) = persisted.synced {
+                    self.term_durable = state.term;
+                    self.removals.note_durable(state.commit);
+                }
                 self.hand_out_committed();
             }
             Err(halt) => self.halt(halt),
@@ -86,11 +87,13 @@ impl Node {
     }
 
     /// Whether the engine can begin an election. It looks through the log behind what is applied, and while another member's state is on
-    /// its way to its place there is none. A candidate must have its log on disk, and one that is alone wins at once.
+    /// its way to its place there is none. A candidate must have its log on disk, with what has just arrived, and one that is alone wins
+    /// at once.
     fn may_campaign(&self) -> bool {
-        let raft = &self.raw.raft;
-        let has_log = raft.raft_log.applied + 1 >= raft.raft_log.first_index();
-        has_log && (self.persistence.is_idle() || !raft.prs().is_singleton())
+        let log = &self.raw.raft.raft_log;
+        let has_log = log.applied + 1 >= log.first_index();
+        let is_on_disk = self.persistence.is_idle() && log.persisted == log.last_index();
+        has_log && (is_on_disk || !self.raw.raft.prs().is_singleton())
     }
 
     pub(super) fn campaign(&mut self) {
@@ -110,6 +113,9 @@ impl Node {
             self.hold_election_timeout();
             self.tell_commit();
             self.take_batches();
+            if std::mem::take(&mut self.is_commit_due) && self.is_commit_unsaved {
+                self.save_commit(false);
+            }
             self.notice_leader();
             self.mind_removals();
             self.do_duties();
@@ -188,7 +194,9 @@ impl Node {
         let now: Vec<Message> = batch.take_messages().into_iter().filter_map(engine::message_from).collect();
         self.note_snapshots(&now);
         let later = batch.take_persisted_messages().into_iter().filter_map(engine::message_from);
-        if self.removals.is_secret(self.commit()) {
+        // Who votes alone leads before it is durable that he does, and can lead again in the same term if he forgets it.
+        let is_durable = self.raw.raft.term == self.term_durable.0;
+        if !is_durable || self.removals.is_secret(self.commit()) {
             return now.into_iter().chain(later).collect();
         }
         self.out.extend(now.into_iter().map(Output::Send));
@@ -221,7 +229,7 @@ impl Node {
         Some(Persist { token: PersistToken(0), snapshot, entries: handed_out, hard_state, must_sync })
     }
 
-    /// Writes the commit index.
+    /// Writes the commit index, once the entries up to there have been handed out.
     pub(super) fn save_commit(&mut self, must_sync: bool) {
         self.is_commit_unsaved = false;
         let hard_state = Some(self.hard_state());
@@ -232,9 +240,10 @@ impl Node {
 
     fn push_persist(&mut self, batch: u64, held: Vec<Message>, mut persist: Persist) {
         let synced = persist.hard_state.filter(|_| persist.must_sync);
-        let commit = synced.map_or(LogIndex(0), |state| state.commit);
-        self.removals.note_saving(commit);
-        persist.token = self.persistence.hand_out(batch, held, commit);
+        if let Some(state) = synced {
+            self.removals.note_saving(state.commit);
+        }
+        persist.token = self.persistence.hand_out(batch, held, synced);
         self.out.push(Output::Persist(persist));
     }
 

@@ -118,6 +118,10 @@ pub struct Node {
     persistence: Persistence,
     /// Whether the commit index has moved since the last hard state that was handed out.
     is_commit_unsaved: bool,
+    /// Whether it is to be handed out though nothing else is.
+    is_commit_due: bool,
+    /// The term that this member will not forget.
+    term_durable: Term,
     /// Up to here the others have been told, if this member leads, that the log is committed.
     commit_told: LogIndex,
     /// Committed entries that are not handed out yet: a removal among them waits.
@@ -209,6 +213,8 @@ impl Node {
             now,
             persistence: Persistence::default(),
             is_commit_unsaved: false,
+            is_commit_due: false,
+            term_durable: hard_state.term,
             commit_told: LogIndex(0),
             committed: VecDeque::new(),
             removals,

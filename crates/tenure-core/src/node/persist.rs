@@ -3,7 +3,7 @@
 use super::interface::PersistToken;
 use super::message::{Message, MessageKind};
 use crate::state::Halt;
-use crate::types::LogIndex;
+use crate::types::HardState;
 use std::collections::VecDeque;
 
 /// What has been handed out to be persisted, in order. The engine numbers its batches; the tokens are numbered for
@@ -19,8 +19,8 @@ pub(super) struct Persistence {
 struct Outstanding {
     token: u64,
     batch: u64,
-    /// The commit index that is synced with it; 0 if none is.
-    commit: LogIndex,
+    /// The hard state that is synced with it, if one is.
+    synced: Option<HardState>,
     /// What may be sent once this is on disk.
     messages: Vec<Message>,
 }
@@ -29,8 +29,8 @@ struct Outstanding {
 pub(super) struct Persisted {
     /// Up to which batch of the engine everything is on disk.
     pub(super) batch: u64,
-    /// Up to where it is known for ever that the log is committed, if that is new.
-    pub(super) commit: LogIndex,
+    /// What is known for ever of term and commit index, if that is new.
+    pub(super) synced: Option<HardState>,
     /// What may be sent now.
     pub(super) messages: Vec<Message>,
 }
@@ -42,11 +42,16 @@ impl Persistence {
     }
 
     /// A batch of the engine, or what was left over from earlier ones, goes to the disk; `messages` wait for it.
-    pub(super) fn hand_out(&mut self, batch: u64, messages: Vec<Message>, commit: LogIndex) -> PersistToken {
+    pub(super) fn hand_out(
+        &mut self,
+        batch: u64,
+        messages: Vec<Message>,
+        synced: Option<HardState>,
+    ) -> PersistToken {
         self.last_batch = self.last_batch.max(batch);
         self.last_token += 1;
         let token = self.last_token;
-        self.outstanding.push_back(Outstanding { token, batch: self.last_batch, commit, messages });
+        self.outstanding.push_back(Outstanding { token, batch: self.last_batch, synced, messages });
         PersistToken(token)
     }
 
@@ -58,7 +63,7 @@ impl Persistence {
                 last.messages.append(&mut messages);
                 None
             }
-            None => Some(Persisted { batch: self.last_batch, commit: LogIndex(0), messages }),
+            None => Some(Persisted { batch: self.last_batch, synced: None, messages }),
         }
     }
 
@@ -74,10 +79,10 @@ impl Persistence {
         }
         let mut persisted: Option<Persisted> = None;
         while let Some(mut next) = self.outstanding.pop_front_if(|next| next.token <= token.0) {
-            let nothing = Persisted { batch: 0, commit: LogIndex(0), messages: Vec::new() };
+            let nothing = Persisted { batch: 0, synced: None, messages: Vec::new() };
             let all = persisted.get_or_insert(nothing);
             all.batch = next.batch;
-            all.commit = all.commit.max(next.commit);
+            all.synced = next.synced.or(all.synced);
             all.messages.append(&mut next.messages);
         }
         if let Some(all) = &mut persisted {

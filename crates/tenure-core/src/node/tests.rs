@@ -2,6 +2,7 @@ mod alone;
 mod overtaken;
 mod removal;
 mod simulation;
+mod together;
 mod world;
 
 use super::*;

@@ -142,7 +142,7 @@ impl Driver {
         if !config.initial_election_tick_advance || self.node.leads_alone() {
             return Ok(());
         }
-        (0..ticks).try_for_each(|_| self.hand_in([Input::Tick]))
+        (0..ticks).try_for_each(|_| self.hand_in(vec![Input::Tick]))
     }
 
     /// One look at the inbox. What arrived together is handed in together: a commit index travels with the entries proposed meanwhile,
@@ -154,8 +154,6 @@ impl Driver {
         for event in arrived.events {
             self.take_event(event, &mut inputs)?;
         }
-        // A leader who is lost by one of the events has not been given these.
-        let proposed = arrived.proposals.iter().map(|one| one.id).fold(self.last_proposed, RequestId::max);
         if !arrived.proposals.is_empty() {
             inputs.push(Input::Propose(arrived.proposals));
         }
@@ -165,12 +163,11 @@ impl Driver {
             inputs.push(Input::ReadIndex(ticket));
         }
         self.hand_in(inputs)?;
-        self.last_proposed = proposed;
         let now = Instant::now();
         if now >= self.next_tick {
             // A loop that was held up does not make up for lost ticks: they would only start elections.
             self.next_tick = now + self.tick;
-            self.hand_in([Input::Tick])?;
+            self.hand_in(vec![Input::Tick])?;
             self.shared.pending.tick();
         }
         *self.shared.node_status.lock() = self.node.status();
@@ -190,10 +187,7 @@ impl Driver {
             Event::Receive(message) => Input::Receive(message),
             Event::Unreachable(member) => Input::PeerUnreachable(member),
             Event::SnapshotSent { to, arrived } => Input::SnapshotSent { to, arrived },
-            Event::ConfChange(change) => {
-                self.last_proposed = self.last_proposed.max(change.id);
-                Input::ProposeConfChange(change)
-            }
+            Event::ConfChange(change) => Input::ProposeConfChange(change),
             Event::TransferLeader(member) => Input::TransferLeader(member),
             Event::ServerVersionMin(version) => Input::ServerVersionMin(version),
             Event::Stop => Input::Stop,
@@ -201,7 +195,7 @@ impl Driver {
                 // By itself: what was received belongs to this message and to no other.
                 self.hand_in(std::mem::take(inputs))?;
                 self.received = Some(received);
-                let handed_in = self.hand_in([Input::Receive(message)]);
+                let handed_in = self.hand_in(vec![Input::Receive(message)]);
                 // Not wanted: it is older than what is here.
                 self.received = None;
                 return handed_in;
@@ -225,14 +219,17 @@ impl Driver {
         input
     }
 
-    fn hand_in(&mut self, inputs: impl IntoIterator<Item = Input>) -> Result<(), Halt> {
+    fn hand_in(&mut self, inputs: Vec<Input>) -> Result<(), Halt> {
         let now = Moment(self.origin.elapsed());
+        let proposed = inputs.iter().filter_map(last_proposed).fold(self.last_proposed, RequestId::max);
         let outputs = self.node.handle_all(now, inputs);
         // Before any output leaves: what follows may end it.
         self.shared.leads_alone.store(self.node.leads_alone(), Ordering::Release);
         for output in outputs {
             self.carry_out(output)?;
         }
+        // A leader who was lost by one of the inputs has not been given what is proposed by others.
+        self.last_proposed = proposed;
         Ok(())
     }
 
@@ -338,6 +335,15 @@ impl Driver {
 
     fn take_reads(&mut self, tickets: Vec<ReadTicket>) -> Vec<ReadReply> {
         tickets.iter().filter_map(|ticket| self.reads.remove(ticket)).flatten().collect()
+    }
+}
+
+/// The greatest id of what an input proposes.
+fn last_proposed(input: &Input) -> Option<RequestId> {
+    match input {
+        Input::Propose(proposals) => proposals.iter().map(|proposal| proposal.id).max(),
+        Input::ProposeConfChange(change) => Some(change.id),
+        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::world::{World, put};
 use crate::node::*;
 use crate::types::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 struct Random(u64);
 
@@ -20,12 +20,17 @@ struct Simulation {
     seed: u64,
     random: Random,
     world: World,
+    /// Those that are there.
     ids: Vec<u64>,
+    /// Whether members come and go.
+    is_changing: bool,
     /// Every entry that any member has applied: no other may ever apply another one there.
     history: BTreeMap<LogIndex, LogEntry>,
     /// What was applied somewhere, so may have been acknowledged, when a read began.
     reads: BTreeMap<u64, LogIndex>,
     reads_answered: usize,
+    /// The revision at the end.
+    written: i64,
 }
 
 impl Simulation {
@@ -33,8 +38,33 @@ impl Simulation {
         let ids: Vec<u64> = (1..=members).collect();
         let mut world = World::default();
         world.bootstrap(&ids);
-        let history = BTreeMap::new();
-        Self { seed, random: Random(seed), world, ids, history, reads: BTreeMap::new(), reads_answered: 0 }
+        Self {
+            seed,
+            random: Random(seed),
+            world,
+            ids,
+            is_changing: false,
+            history: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            reads_answered: 0,
+            written: 0,
+        }
+    }
+
+    /// What arrives waits for the next turn of its member, and is handed in together.
+    fn together(mut self) -> Self {
+        self.world.gathering = (1..=10).collect();
+        self
+    }
+
+    /// Members are added and removed; those up to `highest` can be.
+    fn changing(mut self, highest: u64) -> Self {
+        self.is_changing = true;
+        for id in self.ids.len() as u64 + 1..=highest {
+            self.world.join(id);
+            self.ids.push(id);
+        }
+        self
     }
 
     fn acknowledged(&self) -> LogIndex {
@@ -47,11 +77,42 @@ impl Simulation {
             let known = self.history.entry(entry.index).or_insert_with(|| entry.clone());
             assert_eq!(known, entry, "seed {}: members apply different entries", self.seed);
         }
+        let members = |world: &World| -> BTreeSet<MemberId> {
+            let conf_state = world.hosts[&id].state.membership.conf_state();
+            conf_state.voters.iter().chain(&conf_state.learners).copied().collect()
+        };
+        let before = members(&self.world);
         self.world.apply(id, count);
+        // Somebody can have been told, so he who is removed can go at once.
+        let after = members(&self.world);
+        for gone in before.difference(&after) {
+            if self.ids.contains(&gone.0) && self.random.below(2) == 0 {
+                self.ids.retain(|id| id != &gone.0);
+                self.world.crash(gone.0);
+            }
+        }
+    }
+
+    fn change_members(&mut self, at: u64) {
+        let about = self.ids[self.random.below(self.ids.len() as u64) as usize];
+        let change = match self.random.below(5) {
+            0 | 1 => self.world.conf_change(ConfChangeKind::AddLearner, about, false),
+            2 => self.world.conf_change(ConfChangeKind::AddVoter, about, true),
+            3 => self.world.conf_change(ConfChangeKind::AddVoter, about, false),
+            _ => self.world.conf_change(ConfChangeKind::Remove, about, false),
+        };
+        self.world.input(at, Input::ProposeConfChange(change));
     }
 
     fn step(&mut self, number: u64) {
         let id = self.ids[self.random.below(self.ids.len() as u64) as usize];
+        if !self.world.gathering.is_empty() && self.random.below(2) == 0 {
+            let count = 1 + self.random.below(10) as usize;
+            self.world.turn(id, count);
+        }
+        if self.is_changing && self.random.below(80) == 0 {
+            return self.change_members(id);
+        }
         match self.random.below(100) {
             // One member's clock is slow, so that it leads longer than the others wait for it.
             0..8 if id != 1 || self.random.below(4) == 0 => self.world.tick(&[id]),
@@ -85,6 +146,8 @@ impl Simulation {
                 // A prefix of what was under way reaches the disk, without anybody hearing of it.
                 let host = self.world.hosts.get_mut(&id).expect("a member");
                 let reached = self.random.below(1 + host.to_persist.len() as u64) as usize;
+                let installs = host.to_persist.iter().position(|persist| persist.snapshot.is_some());
+                let reached = reached.min(installs.unwrap_or(reached));
                 for persist in host.to_persist.drain(..reached).collect::<Vec<_>>() {
                     host.persist(persist);
                 }
@@ -123,6 +186,13 @@ impl Simulation {
         }
     }
 
+    /// Those who are members as whoever is furthest knows it.
+    fn members(&self) -> Vec<MemberId> {
+        let furthest = self.world.hosts.values().max_by_key(|host| host.state.applied()).expect("a member");
+        let conf_state = furthest.state.membership.conf_state();
+        conf_state.voters.iter().chain(&conf_state.learners).copied().collect()
+    }
+
     /// Everybody is up and everything arrives: all members end with the same.
     fn converge(&mut self) {
         self.world.cut_off.clear();
@@ -132,22 +202,25 @@ impl Simulation {
                 for id in self.ids.clone() {
                     self.world.persist(id, usize::MAX);
                     self.apply(id, usize::MAX);
+                    self.world.turn(id, usize::MAX);
                 }
                 while self.world.deliver() {}
             }
             self.check_reads();
         }
-        let applied: Vec<LogIndex> = self.world.hosts.values().map(|host| host.state.applied()).collect();
+        let hosts: Vec<_> = self.members().iter().map(|id| &self.world.hosts[&id.0]).collect();
+        let applied: Vec<LogIndex> = hosts.iter().map(|host| host.state.applied()).collect();
         assert!(applied.iter().all(|index| *index == applied[0]), "seed {}: {applied:?}", self.seed);
-        let revisions: Vec<_> = self.world.hosts.values().map(|host| host.state.mvcc.revision()).collect();
+        let revisions: Vec<_> = hosts.iter().map(|host| host.state.mvcc.revision()).collect();
         assert!(revisions.iter().all(|at| *at == revisions[0]), "seed {}: {revisions:?}", self.seed);
-        assert!(revisions[0] > Revision(5), "seed {}: hardly anything was written", self.seed);
+        self.written = revisions[0].0;
     }
 
-    fn run(mut self, steps: u64) -> (String, usize) {
+    fn run(mut self, steps: u64) -> Self {
         (0..steps).for_each(|number| self.step(number));
         self.converge();
-        (self.world.text, self.reads_answered)
+        assert!(self.written > 5 || self.is_changing, "seed {}: hardly anything was written", self.seed);
+        self
     }
 }
 
@@ -155,15 +228,37 @@ impl Simulation {
 fn three_members_agree_whatever_is_lost() {
     let mut answered = 0;
     for seed in 0..60 {
-        answered += Simulation::new(seed, 3).run(1_500).1;
+        answered += Simulation::new(seed, 3).run(1_500).reads_answered;
+    }
+    assert!(answered > 500, "only {answered} reads were answered");
+}
+
+/// The same, with what has arrived handed in together.
+#[test]
+fn three_members_agree_whatever_arrives_together() {
+    let mut answered = 0;
+    for seed in 0..60 {
+        answered += Simulation::new(seed, 3).together().run(2_500).reads_answered;
     }
     assert!(answered > 500, "only {answered} reads were answered");
 }
 
 #[test]
+fn members_that_come_and_go_agree_whatever_arrives_together() {
+    let mut written = 0;
+    for seed in 0..90 {
+        let members = 1 + seed % 3;
+        let simulation = Simulation::new(seed, members).changing(4);
+        let simulation = if seed % 4 == 0 { simulation } else { simulation.together() };
+        written += simulation.run(1_500).written;
+    }
+    assert!(written > 2_000, "only {written} writes");
+}
+
+#[test]
 fn a_member_that_is_alone_keeps_what_it_has_applied() {
     for seed in 0..60 {
-        let (_, answered) = Simulation::new(seed, 1).run(500);
+        let answered = Simulation::new(seed, 1).run(500).reads_answered;
         assert!(answered > 0, "seed {seed}: no read was answered");
     }
 }
@@ -171,7 +266,7 @@ fn a_member_that_is_alone_keeps_what_it_has_applied() {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..5 {
-        let trace = || Simulation::new(seed, 3).run(800).0;
+        let trace = || Simulation::new(seed, 3).run(800).world.text;
         let (one, other) = (trace(), trace());
         assert_eq!(one, other, "seed {seed}");
     }

@@ -37,6 +37,8 @@ pub struct Host {
     pub records: Records,
     pub to_persist: VecDeque<Persist>,
     pub to_apply: VecDeque<LogEntry>,
+    /// What has arrived and waits for the next turn.
+    pub inbox: VecDeque<Input>,
     starts: u64,
 }
 
@@ -52,6 +54,7 @@ impl Host {
             records: Records::default(),
             to_persist: VecDeque::new(),
             to_apply: VecDeque::new(),
+            inbox: VecDeque::new(),
             starts: 0,
         }
     }
@@ -110,6 +113,8 @@ pub struct World {
     pub deaf: BTreeSet<u64>,
     /// Members that do not tell what they know to be committed, like those of etcd.
     pub silent: BTreeSet<u64>,
+    /// Members to whom nothing is handed in before their next turn.
+    pub gathering: BTreeSet<u64>,
     requests: u64,
     tickets: u64,
     pub text: String,
@@ -142,20 +147,72 @@ impl World {
         self.carry_out(id, out);
     }
 
+    /// Starts a member that was added.
+    pub fn join(&mut self, id: u64) {
+        self.hosts.insert(id, Host::new(&[]));
+        self.start(id);
+    }
+
     pub fn crash(&mut self, id: u64) {
         let host = self.hosts.get_mut(&id).expect("a member");
         host.node = None;
         host.to_persist.clear();
         host.to_apply.clear();
+        host.inbox.clear();
     }
 
     pub fn input(&mut self, id: u64, input: Input) {
         let now = self.now;
         let host = self.hosts.get_mut(&id).expect("a member");
-        if let Some(node) = &mut host.node {
-            let out = node.handle(now, input);
-            self.carry_out(id, out);
+        match &mut host.node {
+            Some(_) if self.gathering.contains(&id) => host.inbox.push_back(input),
+            Some(node) => {
+                let out = node.handle(now, input);
+                self.carry_out(id, out);
+            }
+            None => {}
         }
+    }
+
+    /// Hands in the first `count` of what has been gathered, together. Whether there was anything.
+    pub fn turn(&mut self, id: u64, count: usize) -> bool {
+        let host = self.hosts.get_mut(&id).expect("a member");
+        let count = count.min(host.inbox.len());
+        let inputs: Vec<Input> = host.inbox.drain(..count).collect();
+        let Some(node) = host.node.as_mut().filter(|_| count > 0) else { return false };
+        let out = node.handle_all(self.now, inputs);
+        self.carry_out(id, out);
+        true
+    }
+
+    /// What leaves must be true even if the member loses everything that is not on its disk. What was said in a term that is over on the
+    /// disk, too, is believed by nobody who goes on in that term.
+    fn check_durable(&self, id: u64, message: &Message) {
+        let Host { hard_state, log, .. } = &self.hosts[&id];
+        let is_about_next_term = matches!(
+            message.kind,
+            MessageKind::Propose
+                | MessageKind::ReadIndex
+                | MessageKind::PreVote
+                | MessageKind::PreVoteResponse
+        );
+        if is_about_next_term || message.term < hard_state.term {
+            return;
+        }
+        let last = log.last().map_or(LogIndex(0), |entry| entry.index);
+        let is_durable = message.term == hard_state.term
+            && match message.kind {
+                MessageKind::AppendResponse => message.is_reject || message.index <= last,
+                MessageKind::Vote => hard_state.vote == Some(message.from) && message.index <= last,
+                MessageKind::VoteResponse => message.is_reject || hard_state.vote == Some(message.to),
+                _ => true,
+            };
+        assert!(
+            is_durable,
+            "m{id} {} leaves, but on its disk are {} and a log up to {last}",
+            show_message(message),
+            show_hard_state(hard_state)
+        );
     }
 
     fn carry_out(&mut self, id: u64, out: Vec<Output>) {
@@ -165,7 +222,10 @@ impl World {
             match output {
                 Output::Persist(persist) => host.to_persist.push_back(persist),
                 Output::Apply(entries) => host.to_apply.extend(entries),
-                Output::Send(message) => self.network.push_back(message),
+                Output::Send(message) => {
+                    self.check_durable(id, &message);
+                    self.network.push_back(message);
+                }
                 Output::ReadReady { tickets, index } => self.reads_ready.push((tickets, index)),
                 Output::LeaseRenewed { ticket, ttl_seconds } => self.renewals.push((ticket, ttl_seconds)),
                 Output::Halt(halt) => panic!("m{id} halts: {halt}"),
@@ -212,7 +272,8 @@ impl World {
         let holds = |host: &&Host| host.state.applied() >= position.index;
         let log = self.hosts.values().find(holds).expect("somebody has sent it").log.clone();
         let host = self.hosts.get_mut(&id).expect("a member");
-        *host = Host { node: host.node.take(), starts: host.starts, ..Host::new(&[]) };
+        let inbox = std::mem::take(&mut host.inbox);
+        *host = Host { node: host.node.take(), starts: host.starts, inbox, ..Host::new(&[]) };
         host.log = log.into_iter().filter(|entry| entry.index <= position.index).collect();
         for entry in host.log.clone() {
             host.apply(&entry);
@@ -483,10 +544,7 @@ impl World {
         let id = id_of(args)?;
         match name {
             "start" => self.start(id),
-            "join" => {
-                self.hosts.insert(id, Host::new(&[]));
-                self.start(id);
-            }
+            "join" => self.join(id),
             "crash" => self.crash(id),
             "persist" => drop(self.persist(id, number(args, "n", usize::MAX)?)),
             "apply" => drop(self.apply(id, number(args, "n", usize::MAX)?)),
