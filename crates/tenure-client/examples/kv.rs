@@ -1,6 +1,5 @@
 //! Put, get, delete, compact.
 
-use futures::{StreamExt, pin_mut};
 use tenure_client::{Client, EtcdError, Op, SortOrder, SortTarget};
 
 #[tokio::main]
@@ -35,8 +34,7 @@ async fn main() -> tenure_client::Result<()> {
     assert_eq!(old.kvs[0].value, "hello");
 
     // A large range comes in parts, all of one revision.
-    let parts = client.get_stream(Op::get("fruit/").prefix());
-    pin_mut!(parts);
+    let mut parts = client.get_stream(Op::get("fruit/").prefix());
     let mut keys = 0;
     while let Some(part) = parts.next().await {
         keys += part?.kvs.len();

@@ -4,7 +4,7 @@ use crate::{
     ClientConfig, Error, IntoBytes, Result, Revision,
     cluster::keep_synced,
     kv::{
-        Call, Compact, Delete, Get, GetResponse, KeyRange, Kv, Op, OpResponse, Operation, Put, TxnCall,
+        Call, Compact, Delete, Get, GetStream, KeyRange, Kv, Op, OpResponse, Operation, Put, TxnCall,
         TxnResponse,
     },
     lease::Renewals,
@@ -12,7 +12,6 @@ use crate::{
     rpc::{CallOptions, Rpc, method},
     watch::Watches,
 };
-use futures::Stream;
 use std::sync::Arc;
 use tenure_api::etcdserverpb as pb;
 use tokio_util::task::AbortOnDropHandle;
@@ -67,6 +66,8 @@ impl Client {
     /// # async fn example() -> tenure_client::Result<()> {
     /// // With the defaults:
     /// let client = Client::connect("127.0.0.1:2379").await?;
+    /// // Several endpoints in one text, as on a command line:
+    /// let client = Client::connect("10.0.0.1:2379,10.0.0.2:2379").await?;
     /// // With options:
     /// let config = ClientConfig::new(["10.0.0.1:2379", "10.0.0.2:2379"]).dial_timeout(Duration::from_secs(2));
     /// let client = Client::connect(config).await?;
@@ -140,7 +141,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`AuthFailed`](crate::EtcdError::AuthFailed) if user or password is wrong; [`Timeout`](crate::Error::Timeout) or
+    /// [`AuthFailed`](crate::EtcdError::AuthFailed) if user or password is wrong;
     /// [`Unreachable`](crate::Error::Unreachable) if nobody answers within the dial timeout. No error if servers ask for no users.
     pub async fn log_in(&self) -> Result<()> {
         self.rpc().log_in().await
@@ -300,25 +301,32 @@ impl Client {
     /// Reads a large range in parts, all of one revision: each item is an answer with some of the pairs. With etcd 3.7 and Tenure the
     /// server sends one part after the other; older servers are asked for pages of 1000 keys, unless the range is to be sorted.
     ///
+    /// Only the last part has `header`, `count` and `more`, as [`Client::get`] would answer them; in all others they are 0 and false.
+    ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
-    /// use futures::StreamExt;
     /// use tenure_client::Op;
     ///
+    /// let mut revision = 0;
     /// let mut parts = client.get_stream(Op::get("logs/").prefix());
     /// while let Some(part) = parts.next().await {
-    ///     for pair in part?.kvs {
+    ///     let part = part?;
+    ///     revision = part.header.revision;
+    ///     for pair in part.kvs {
     ///         println!("{}", pair.key_text());
     ///     }
     /// }
+    /// // Every change since.
+    /// let changes = client.watch("logs/").prefix().start_revision(revision + 1).await?;
+    /// # drop(changes);
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     /// As [`Client::get`]; the stream ends with the error. What was told before stays true.
-    pub fn get_stream(&self, get: Get) -> impl Stream<Item = Result<GetResponse>> + Send + Unpin + use<> {
-        crate::kv::get_stream(self.clone(), get)
+    pub fn get_stream(&self, get: Get) -> GetStream {
+        GetStream::new(self.clone(), get)
     }
 
     /// Deletes a key, or a range: `client.delete("app/").prefix().await?`. That there is nothing to delete is no error.
@@ -454,14 +462,42 @@ impl<E: Into<String>> From<Vec<E>> for ClientConfig {
     }
 }
 
-impl From<String> for ClientConfig {
-    fn from(endpoint: String) -> Self {
-        ClientConfig::new([endpoint])
+impl<E: Into<String> + Clone> From<&[E]> for ClientConfig {
+    fn from(endpoints: &[E]) -> Self {
+        ClientConfig::new(endpoints.iter().cloned())
     }
 }
 
+impl<E: Into<String> + Clone> From<&Vec<E>> for ClientConfig {
+    fn from(endpoints: &Vec<E>) -> Self {
+        ClientConfig::new(endpoints.iter().cloned())
+    }
+}
+
+/// One endpoint, or several with commas between them, as `etcdctl --endpoints` takes them.
 impl From<&str> for ClientConfig {
-    fn from(endpoint: &str) -> Self {
-        ClientConfig::new([endpoint])
+    fn from(endpoints: &str) -> Self {
+        ClientConfig::new(endpoints.split(',').map(str::trim))
+    }
+}
+
+/// As of a `&str`.
+impl From<String> for ClientConfig {
+    fn from(endpoints: String) -> Self {
+        endpoints.as_str().into()
+    }
+}
+
+/// As of a `&str`.
+impl From<&String> for ClientConfig {
+    fn from(endpoints: &String) -> Self {
+        endpoints.as_str().into()
+    }
+}
+
+/// So that several clients can be made of one configuration.
+impl From<&ClientConfig> for ClientConfig {
+    fn from(config: &ClientConfig) -> Self {
+        config.clone()
     }
 }

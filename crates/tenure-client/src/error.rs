@@ -65,7 +65,7 @@ pub enum Error {
     },
     /// No endpoint could be connected to within the dial timeout. Nothing was sent.
     #[error(
-        "no endpoint answered within {waited:?}: {reason}; check the endpoints and that a server runs there"
+        "no endpoint answered within {waited:.1?}: {reason}; check endpoints and TLS options, and that a server runs there"
     )]
     Unreachable {
         /// How long was waited.
@@ -81,7 +81,7 @@ pub enum Error {
         reason: Arc<str>,
     },
     /// The answer did not come within the request timeout. A write may have taken effect.
-    #[error("no answer within {waited:?}; a write may have taken effect")]
+    #[error("no answer within {waited:.1?}; a write may have taken effect")]
     Timeout {
         /// How long was waited.
         waited: Duration,
@@ -301,6 +301,15 @@ impl Error {
                     )
             }
             _ => false,
+        }
+    }
+
+    /// What happened, for texts that say themselves what it means.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            Error::ConnectionLost { reason } => reason.to_string(),
+            Error::Unreachable { reason, .. } => reason.clone(),
+            other => causes(other),
         }
     }
 

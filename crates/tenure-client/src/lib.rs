@@ -109,9 +109,9 @@ pub use config::ClientConfig;
 pub use endpoint::Endpoint;
 pub use error::{Code, Error, EtcdError, Result};
 pub use kv::{
-    Call, Compact, CompactResponse, Compare, Comparison, Delete, DeleteResponse, Get, GetResponse, KeyRange,
-    Kv, Op, OpResponse, Operation, Put, PutResponse, SortOrder, SortTarget, Txn, TxnCall, TxnResponse,
-    prefix_end,
+    Call, Compact, CompactResponse, Compare, Comparison, Delete, DeleteResponse, Get, GetResponse, GetStream,
+    KeyRange, Kv, Op, OpResponse, Operation, Put, PutResponse, SortOrder, SortTarget, Txn, TxnCall,
+    TxnResponse, prefix_end,
 };
 pub use lease::{
     Lease, LeaseGrant, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseKeeper, LeaseLeasesResponse,

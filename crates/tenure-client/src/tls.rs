@@ -87,6 +87,12 @@ impl From<PathBuf> for Pem {
     }
 }
 
+impl From<&PathBuf> for Pem {
+    fn from(path: &PathBuf) -> Self {
+        Pem::file(path)
+    }
+}
+
 impl From<&std::path::Path> for Pem {
     fn from(path: &std::path::Path) -> Self {
         Pem::File(path.to_path_buf())

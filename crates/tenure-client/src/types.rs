@@ -1,7 +1,8 @@
 //! Values that many answers share.
 
+use crate::{Error, Result};
 use bytes::{Bytes, BytesMut};
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc, time::Duration};
 use tenure_api::{etcdserverpb, mvccpb};
 
 /// A revision of the store. Every change makes one; they count from 1.
@@ -18,6 +19,17 @@ use tenure_api::{etcdserverpb, mvccpb};
 /// ```
 pub type Revision = i64;
 
+/// The bits of an id that is written in hexadecimal.
+fn parse_hex(text: &str) -> Result<u64> {
+    let is_hex = (1..=16).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    match u64::from_str_radix(text, 16) {
+        Ok(bits) if is_hex => Ok(bits),
+        _ => Err(Error::invalid(format!(
+            "id {text:?}: write up to 16 hexadecimal digits, as etcd's tools print them"
+        ))),
+    }
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($raw:ty)) => {
         $(#[$doc])*
@@ -27,13 +39,42 @@ macro_rules! id {
         /// In hexadecimal, as etcd's tools print it.
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:x}", self.0)
+                fmt::LowerHex::fmt(&self.0, f)
+            }
+        }
+
+        /// As [`Display`](fmt::Display).
+        impl fmt::LowerHex for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::LowerHex::fmt(&self.0, f)
+            }
+        }
+
+        /// As [`Display`](fmt::Display), in capitals.
+        impl fmt::UpperHex for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::UpperHex::fmt(&self.0, f)
+            }
+        }
+
+        /// In hexadecimal, as etcd's tools print it.
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self> {
+                parse_hex(text).map(|id| $name(id as $raw))
             }
         }
 
         impl From<$raw> for $name {
             fn from(raw: $raw) -> Self {
                 $name(raw)
+            }
+        }
+
+        impl From<$name> for $raw {
+            fn from(id: $name) -> Self {
+                id.0
             }
         }
     };
@@ -47,7 +88,10 @@ id! {
     ///
     /// // As `etcdctl lease list` prints it.
     /// assert_eq!(LeaseId(0x694d_5765_fc71_500b).to_string(), "694d5765fc71500b");
+    /// assert_eq!("694d5765fc71500b".parse::<LeaseId>()?, LeaseId(0x694d_5765_fc71_500b));
+    /// assert_eq!(format!("{:016x}", LeaseId(0x1234)), "0000000000001234");
     /// assert_eq!(LeaseId::default(), LeaseId(0));
+    /// # Ok::<(), tenure_client::Error>(())
     /// ```
     LeaseId(i64)
 }
@@ -59,6 +103,8 @@ id! {
     /// use tenure_client::MemberId;
     ///
     /// assert_eq!(MemberId(0x8e9e_05c5_2164_694d).to_string(), "8e9e05c52164694d");
+    /// assert_eq!("8e9e05c52164694d".parse::<MemberId>()?, MemberId(0x8e9e_05c5_2164_694d));
+    /// # Ok::<(), tenure_client::Error>(())
     /// ```
     MemberId(u64)
 }
@@ -296,6 +342,22 @@ impl From<Duration> for Ttl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_are_read_as_they_are_written() {
+        for id in [LeaseId(0), LeaseId(0x694d_20481b3b309), LeaseId(i64::MAX), LeaseId(-1)] {
+            assert_eq!(id.to_string().parse::<LeaseId>().unwrap(), id);
+        }
+        assert_eq!("FFFFFFFFFFFFFFFF".parse::<MemberId>().unwrap(), MemberId(u64::MAX));
+        for wrong in ["", "0x12", "-1", "+1", "xyz", " 12", "12345678901234567"] {
+            let error = wrong.parse::<LeaseId>().unwrap_err();
+            assert!(error.to_string().contains("hexadecimal"), "{wrong}: {error}");
+        }
+        assert_eq!(
+            format!("{:>6}|{:06x}|{:X}", LeaseId(0xab), LeaseId(0xab), LeaseId(0xab)),
+            "    ab|0000ab|AB"
+        );
+    }
 
     #[test]
     fn texts_and_bytes_are_the_same_however_they_are_held() {

@@ -53,7 +53,7 @@ async fn campaign(client: &Client, name: &[u8], value: &[u8], printer: &Printer)
     printer.print(&Answer::Range(client.raw().call(&key(leadership.key())).await?))?;
     tokio::select! {
         signal = interrupted() => signal?,
-        () = session.expired() => return Err(Failure::new(Exit::Error, "elect: session expired")),
+        _ = session.expired() => return Err(Failure::new(Exit::Error, "elect: session expired")),
     }
     Ok(session.close().await?)
 }

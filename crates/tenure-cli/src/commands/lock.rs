@@ -50,7 +50,7 @@ fn run(call: &Call) -> Pending<'_> {
         printer.print(&Answer::Range(client.raw().call(&key(guard.key())).await?))?;
         tokio::select! {
             signal = interrupted() => signal?,
-            () = session.expired() => return Err(Failure::new(Exit::Error, "session expired")),
+            _ = session.expired() => return Err(Failure::new(Exit::Error, "session expired")),
         }
         Ok(session.close().await?)
     })

@@ -147,7 +147,7 @@ impl DoubleBarrier {
         };
         let ready = tokio::select! {
             complete = complete => complete?,
-            () = self.session.expired() => return Err(Error::SessionExpired),
+            _ = self.session.expired() => return Err(Error::SessionExpired),
         };
         Ok(DoubleBarrierGuard { barrier: self.clone(), place, ready })
     }
@@ -265,7 +265,7 @@ impl DoubleBarrierGuard {
         let session = barrier.session.clone();
         tokio::select! {
             left = barrier.leave(place, ready) => left,
-            () = session.expired() => Err(Error::SessionExpired),
+            _ = session.expired() => Err(Error::SessionExpired),
         }
     }
 }

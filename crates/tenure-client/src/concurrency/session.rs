@@ -40,7 +40,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// let session = Session::builder(&client).ttl(Duration::from_secs(10)).open().await?;
 /// client.put("workers/7", "busy").lease(session.lease()).await?;
 /// tokio::select! {
-///     () = session.expired() => println!("cut off: others may have taken over"),
+///     why = session.expired() => println!("others may have taken over: {why}"),
 ///     () = work() => {}
 /// }
 /// session.close().await?;
@@ -241,24 +241,25 @@ impl Session {
     pub(super) async fn permit(&self, key: &Bytes) -> Result<Permit> {
         tokio::select! {
             permit = self.slots().permit(key) => Ok(permit),
-            () = self.expired() => Err(Error::SessionExpired),
+            _ = self.expired() => Err(Error::SessionExpired),
         }
     }
 
-    /// Ends when the lease is not kept alive any more: it was revoked, ran out, or could not be renewed before its end; or the
-    /// session was closed or orphaned. What was held is lost, or will be. See [`LeaseKeeper::lost`] for what the end is.
+    /// Ends when the lease is not kept alive any more, and says why: it was revoked or ran out
+    /// ([`LeaseNotFound`](EtcdError::LeaseNotFound)), it could not be renewed before its end ([`Error::LeaseExpired`]), or the
+    /// session was closed or orphaned ([`Error::Closed`]). What was held is lost, or will be: see [`LeaseKeeper::lost`].
     ///
     /// ```no_run
     /// # async fn example(session: &tenure_client::concurrency::Session) {
     /// # async fn work() {}
     /// tokio::select! {
-    ///     () = session.expired() => println!("cut off: others may have taken over"),
+    ///     why = session.expired() => println!("others may have taken over: {why}"),
     ///     () = work() => println!("done"),
     /// }
     /// # }
     /// ```
-    pub async fn expired(&self) {
-        self.held.keeper.lost().await;
+    pub async fn expired(&self) -> Error {
+        self.held.keeper.lost().await
     }
 
     /// Whether [`Session::expired`] would end at once.

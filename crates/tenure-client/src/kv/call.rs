@@ -92,6 +92,8 @@ impl<'a, K: Kv> TxnCall<'a, K> {
     ///
     /// // Without conditions: both or none, at one revision.
     /// client.txn().and_then([Op::put("a", "1"), Op::put("b", "2")]).commit().await?;
+    /// // Operations of several kinds come one after the other.
+    /// client.txn().and_then([Op::put("a", "1")]).and_then([Op::delete("b")]).commit().await?;
     /// # Ok(())
     /// # }
     /// ```

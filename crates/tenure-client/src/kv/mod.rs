@@ -20,7 +20,7 @@ pub use op::{Delete, Get, Op, Operation, Put, SortOrder, SortTarget};
 pub(crate) use range::ZERO;
 pub use range::{KeyRange, prefix_end};
 pub use response::{DeleteResponse, GetResponse, OpResponse, PutResponse, TxnResponse};
-pub(crate) use stream::get_stream;
+pub use stream::GetStream;
 pub use txn::Txn;
 
 use crate::{Error, IntoBytes, Result};

@@ -2,7 +2,7 @@
 
 use crate::IntoBytes;
 use bytes::Bytes;
-use std::ops::{Range, RangeFrom, RangeFull};
+use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
 /// One key, or all keys from one to another.
 ///
@@ -14,6 +14,7 @@ use std::ops::{Range, RangeFrom, RangeFull};
 /// assert_eq!(KeyRange::from("b"), KeyRange::key("b"));
 /// assert_eq!(KeyRange::from("b".."d"), KeyRange::between("b", "d"));
 /// assert_eq!(KeyRange::from("b"..), KeyRange::from_key("b"));
+/// assert!(KeyRange::from("b"..="d").contains("d"));
 /// assert_eq!(KeyRange::from(..), KeyRange::all());
 ///
 /// let logs = KeyRange::between("logs/2024", "logs/2025");
@@ -123,6 +124,53 @@ impl KeyRange {
         }
     }
 
+    /// What is left of the range behind `key`, for reading it page by page.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::KeyRange;
+    ///
+    /// let mut range = KeyRange::prefix("users/");
+    /// // 0 is now; the later pages are of the revision of the first.
+    /// let mut revision = 0;
+    /// loop {
+    ///     let page = client.get(&range).limit(100).revision(revision).await?;
+    ///     if revision == 0 {
+    ///         revision = page.header.revision;
+    ///     }
+    ///     println!("{} users", page.kvs.len());
+    ///     match page.kvs.last() {
+    ///         Some(last) if page.more => range = range.after(&last.key),
+    ///         _ => break,
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`Client::get_stream`](crate::Client::get_stream) does all of this.
+    #[must_use]
+    pub fn after(&self, key: impl AsRef<[u8]>) -> Self {
+        match self.is_single() {
+            true => KeyRange::nothing(),
+            false => KeyRange { key: next_key(key.as_ref()), end: self.end.clone() },
+        }
+    }
+
+    /// From `first` to `last`, which is part of it.
+    fn through(first: Bytes, last: &[u8]) -> Self {
+        // No key is empty; and the key behind an empty one would stand for "no end".
+        match last.is_empty() {
+            true => KeyRange::nothing(),
+            false => KeyRange { key: if first.is_empty() { ZERO } else { first }, end: next_key(last) },
+        }
+    }
+
+    /// No key: it ends where it begins.
+    fn nothing() -> Self {
+        KeyRange::between("\x01", "\x01")
+    }
+
     pub(crate) fn is_single(&self) -> bool {
         self.end.is_empty()
     }
@@ -155,6 +203,30 @@ impl<T: IntoBytes> From<RangeFrom<T>> for KeyRange {
     }
 }
 
+/// Both ends are part of it.
+impl<T: IntoBytes> From<RangeInclusive<T>> for KeyRange {
+    fn from(range: RangeInclusive<T>) -> Self {
+        let (first, last) = range.into_inner();
+        KeyRange::through(first.into_bytes(), &last.into_bytes())
+    }
+}
+
+/// From the first of all keys to the end, which is not part of it.
+impl<T: IntoBytes> From<RangeTo<T>> for KeyRange {
+    fn from(range: RangeTo<T>) -> Self {
+        let end = range.end.into_bytes();
+        // No key comes before these; as ends they would stand for something else.
+        if end.is_empty() || end == ZERO { KeyRange::nothing() } else { KeyRange::between(ZERO, end) }
+    }
+}
+
+/// From the first of all keys to the end, which is part of it.
+impl<T: IntoBytes> From<RangeToInclusive<T>> for KeyRange {
+    fn from(range: RangeToInclusive<T>) -> Self {
+        KeyRange::through(ZERO, &range.end.into_bytes())
+    }
+}
+
 /// As [`KeyRange::all`].
 impl From<RangeFull> for KeyRange {
     fn from(_: RangeFull) -> Self {
@@ -180,9 +252,44 @@ pub fn prefix_end(prefix: impl AsRef<[u8]>) -> Bytes {
     ZERO
 }
 
+/// The first key that comes after `key`.
+fn next_key(key: &[u8]) -> Bytes {
+    [key, b"\0"].concat().into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_of_rust_mean_what_they_say() {
+        assert_eq!(KeyRange::from("a".."c"), KeyRange::between("a", "c"));
+        let through = KeyRange::from("a"..="c");
+        assert!(through.contains("c") && !through.contains("c\0") && !through.contains("Z"));
+        let up_to = KeyRange::from(.."c");
+        assert!(up_to.contains("\0") && up_to.contains("b") && !up_to.contains("c"));
+        let up_to = KeyRange::from(..="c");
+        assert!(up_to.contains("\0") && up_to.contains("c") && !up_to.contains("ca"));
+        // The end of these must not be taken for "no end".
+        let empty = [
+            KeyRange::from("a"..=""),
+            KeyRange::from(..=""),
+            KeyRange::from(""..=""),
+            KeyRange::from(..""),
+            KeyRange::from(.."\0"),
+            KeyRange::key("a").after("a"),
+        ];
+        for range in empty {
+            assert!(!["a", "b", "\0", "\x01"].iter().any(|key| range.contains(key)), "{range:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_range() {
+        let rest = KeyRange::prefix("a").after("ab");
+        assert!(!rest.contains("ab") && rest.contains("ab\0") && rest.contains("az") && !rest.contains("b"));
+        assert!(KeyRange::all().after("x").contains("y"));
+    }
 
     #[test]
     fn the_end_of_a_prefix() {

@@ -264,6 +264,74 @@ impl OpResponse {
     pub fn as_txn(&self) -> Option<&TxnResponse> {
         if let OpResponse::Txn(response) = self { Some(response) } else { None }
     }
+
+    /// The answer of a get itself, if it is one.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::{KeyValue, Op, OpResponse};
+    ///
+    /// let answer = client.txn().and_then([Op::get("a"), Op::get("b")]).commit().await?;
+    /// let gets = answer.responses.into_iter().filter_map(OpResponse::into_get);
+    /// let pairs: Vec<KeyValue> = gets.flat_map(|get| get.kvs).collect();
+    /// # drop(pairs);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn into_get(self) -> Option<GetResponse> {
+        match self {
+            OpResponse::Get(response) => Some(response),
+            _ => None,
+        }
+    }
+
+    /// The answer of a put itself, if it is one.
+    ///
+    /// ```
+    /// use tenure_client::{OpResponse, PutResponse};
+    ///
+    /// let answer = OpResponse::Put(PutResponse::default());
+    /// assert_eq!(answer.into_put(), Some(PutResponse::default()));
+    /// ```
+    #[must_use]
+    pub fn into_put(self) -> Option<PutResponse> {
+        match self {
+            OpResponse::Put(response) => Some(response),
+            _ => None,
+        }
+    }
+
+    /// The answer of a delete itself, if it is one.
+    ///
+    /// ```
+    /// use tenure_client::{DeleteResponse, OpResponse};
+    ///
+    /// let answer = OpResponse::Delete(DeleteResponse { deleted: 2, ..DeleteResponse::default() });
+    /// assert_eq!(answer.into_delete().map(|delete| delete.prev_kvs), Some(Vec::new()));
+    /// ```
+    #[must_use]
+    pub fn into_delete(self) -> Option<DeleteResponse> {
+        match self {
+            OpResponse::Delete(response) => Some(response),
+            _ => None,
+        }
+    }
+
+    /// The answer of a transaction itself, if it is one.
+    ///
+    /// ```
+    /// use tenure_client::{OpResponse, TxnResponse};
+    ///
+    /// assert_eq!(OpResponse::Txn(TxnResponse::default()).into_txn(), Some(TxnResponse::default()));
+    /// ```
+    #[must_use]
+    pub fn into_txn(self) -> Option<TxnResponse> {
+        match self {
+            OpResponse::Txn(response) => Some(response),
+            _ => None,
+        }
+    }
 }
 
 impl TryFrom<pb::ResponseOp> for OpResponse {

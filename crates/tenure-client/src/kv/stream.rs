@@ -2,12 +2,13 @@
 
 use super::{Get, GetResponse};
 use crate::{
-    Client, Error, Result,
+    Client, Error, ResponseHeader, Result,
     error::Code,
     namespace::Namespace,
     rpc::{Answers, method},
+    steps::{self, Steps},
 };
-use futures::{Stream, stream};
+use futures::stream::BoxStream;
 use std::sync::Arc;
 use tenure_api::etcdserverpb as pb;
 
@@ -21,26 +22,81 @@ enum Reading {
     /// The server sends the parts (etcd 3.7 and later).
     Stream(Box<Answers<pb::RangeStreamResponse>>),
     /// One request a part, all at the revision of the first.
-    Pages {
-        next: Box<Get>,
-        keys_left: Option<u64>,
-    },
+    Pages(Box<Pages>),
     End,
 }
 
-/// See [`Client::get_stream`].
-pub(crate) fn get_stream(
+/// What is still to be asked for, page by page.
+struct Pages {
+    next: Get,
+    keys_left: Option<u64>,
+    /// Header and count of the first page, which are those of the whole.
+    whole: Option<(ResponseHeader, u64)>,
+}
+
+/// The parts of a range, all of one revision; from [`Client::get_stream`]. It ends after an error.
+///
+/// ```no_run
+/// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+/// use tenure_client::Op;
+///
+/// let mut parts = client.get_stream(Op::get("logs/").prefix());
+/// let mut bytes = 0;
+/// while let Some(part) = parts.next().await {
+///     bytes += part?.kvs.iter().map(|pair| pair.value.len()).sum::<usize>();
+/// }
+/// println!("{bytes} bytes of logs");
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing is read until it is asked for"]
+pub struct GetStream {
+    items: BoxStream<'static, Result<GetResponse>>,
+}
+
+impl GetStream {
+    pub(crate) fn new(client: Client, get: Get) -> Self {
+        GetStream { items: steps::stream(Parts { client, reading: Reading::Start(Box::new(get)) }) }
+    }
+}
+
+steps::told! {
+    GetStream: GetResponse,
+    /// The next part; nothing after the last one. Dropping the future loses nothing.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// use tenure_client::Op;
+    ///
+    /// let mut parts = client.get_stream(Op::get("logs/").prefix());
+    /// if let Some(first) = parts.next().await {
+    ///     println!("{} pairs, and there may be more", first?.kvs.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+}
+
+struct Parts {
     client: Client,
-    get: Get,
-) -> impl Stream<Item = Result<GetResponse>> + Send + Unpin + 'static {
-    let parts = stream::unfold((client, Reading::Start(Box::new(get))), |(client, reading)| async move {
-        match next(&client, reading).await {
-            Ok(Some((part, reading))) => Some((Ok(part), (client, reading))),
-            Ok(None) => None,
-            Err(error) => Some((Err(error), (client, Reading::End))),
-        }
-    });
-    Box::pin(parts)
+    reading: Reading,
+}
+
+impl Steps for Parts {
+    type Item = GetResponse;
+
+    async fn step(&mut self) -> Option<Result<GetResponse>> {
+        let reading = std::mem::replace(&mut self.reading, Reading::End);
+        let (part, reading) = next(&self.client, reading)
+            .await
+            .transpose()?
+            .map_or_else(|error| (Err(error), Reading::End), |(part, reading)| (Ok(part), reading));
+        self.reading = reading;
+        Some(part)
+    }
 }
 
 async fn next(client: &Client, mut reading: Reading) -> Result<Option<(GetResponse, Reading)>> {
@@ -54,7 +110,7 @@ async fn next(client: &Client, mut reading: Reading) -> Result<Option<(GetRespon
                 let part = stripped(client.namespace_of_keys(), part.into());
                 return Ok(Some((part, Reading::Stream(answers))));
             }
-            Reading::Pages { next, keys_left } => return page(client, *next, keys_left).await.map(Some),
+            Reading::Pages(pages) => return page(client, *pages).await.map(Some),
         };
     }
 }
@@ -91,29 +147,34 @@ fn without_stream(error: Error, get: Get) -> Result<Reading> {
     match error {
         Error::Rpc { code: Code::Unimplemented, .. } if is_pageable => {
             let keys_left = (get.limit > 0).then_some(u64::from(get.limit));
-            Ok(Reading::Pages { next: Box::new(get), keys_left })
+            Ok(Reading::Pages(Box::new(Pages { next: get, keys_left, whole: None })))
         }
         error => Err(error),
     }
 }
 
-async fn page(client: &Client, get: Get, keys_left: Option<u64>) -> Result<(GetResponse, Reading)> {
+/// Asks for a page. The last one gets the header and the count of the first: the store may have gone on meanwhile, and whoever
+/// watches from there must miss nothing.
+async fn page(client: &Client, pages: Pages) -> Result<(GetResponse, Reading)> {
+    let Pages { mut next, keys_left, whole } = pages;
     let keys = keys_left.unwrap_or(u64::MAX).min(u64::from(PAGE_KEYS));
     let keys = u32::try_from(keys).unwrap_or(PAGE_KEYS);
-    let page = super::Call::new(client, get.clone().limit(keys)).await?;
+    let mut page = super::Call::new(client, next.clone().limit(keys)).await?;
     let keys_left = keys_left.map(|left| left.saturating_sub(page.kvs.len() as u64));
-    let last = page.kvs.last().map(|pair| pair.key.clone());
-    let reading = match last {
+    let (header, count) = whole.unwrap_or((page.header, page.count));
+    match page.kvs.last() {
         Some(last) if page.more && keys_left != Some(0) => {
-            let mut next = get;
             if next.revision == 0 {
-                next.revision = page.header.revision;
+                next.revision = header.revision;
             }
-            // The first key after the last one that was told.
-            next.range.key = [&last[..], b"\0"].concat().into();
-            Reading::Pages { next: Box::new(next), keys_left }
+            next.range = next.range.after(&last.key);
+            let part = GetResponse { kvs: page.kvs, ..GetResponse::default() };
+            let pages = Pages { next, keys_left, whole: Some((header, count)) };
+            Ok((part, Reading::Pages(Box::new(pages))))
         }
-        _ => Reading::End,
-    };
-    Ok((page, reading))
+        _ => {
+            (page.header, page.count) = (header, count);
+            Ok((page, Reading::End))
+        }
+    }
 }

@@ -150,7 +150,7 @@ impl State {
     fn silence(&self, was_alive: bool) -> Error {
         match &self.failure {
             Some(failure) if !was_alive => failure.clone(),
-            Some(failure) => Error::LeaseExpired { reason: failure.to_string().into() },
+            Some(failure) => Error::LeaseExpired { reason: failure.cause().into() },
             None => Error::LeaseExpired { reason: "no answer came".into() },
         }
     }

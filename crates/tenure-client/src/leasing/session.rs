@@ -10,7 +10,7 @@ pub(super) async fn keep(shared: Arc<Shared>, mut live: Arc<Live>) {
     let mut number = live.number;
     loop {
         tokio::select! {
-            () = live.session.expired() => {}
+            _ = live.session.expired() => {}
             () = shared.closed.cancelled() => return,
         }
         tracing::debug!("the leasing session is lost: all keys are read from the server");

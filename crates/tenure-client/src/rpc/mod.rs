@@ -338,7 +338,11 @@ impl Rpc {
             return Ok(());
         }
         let waited = self.pool.dialer().dial_timeout();
-        timeout(waited, self.renew_token(&None)).await.unwrap_or(Err(Error::Timeout { waited }))
+        let unanswered = |_| {
+            let reason = "no answer to the log-in, which takes a majority of the members".to_owned();
+            Err(Error::Unreachable { waited, reason })
+        };
+        timeout(waited, self.renew_token(&None)).await.unwrap_or_else(unanswered)
     }
 
     async fn renew_token(&self, refused: &Option<MetadataValue<Ascii>>) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::{
     connection::{Connection, Driver},
-    stream::{Seen, Socket, Stream},
+    stream::{CLOSED, Seen, Socket, Stream},
 };
 use crate::{ClientConfig, Endpoint, Error, Result, TlsConfig, endpoint::Address, error::causes};
 use std::{io, sync::Arc, time::Duration};
@@ -63,7 +63,7 @@ impl Dialer {
     /// A text for people: why it cannot be connected to, or that the dial timeout has passed.
     pub(super) async fn dial(&self, endpoint: &Endpoint) -> Result<(Connection, Driver), String> {
         match timeout(self.dial_timeout, self.connect(endpoint)).await {
-            Ok(outcome) => outcome.map_err(|error| causes(&error)),
+            Ok(outcome) => outcome.map_err(|error| error.cause()),
             Err(_) => Err(format!("no answer within {:?}", self.dial_timeout)),
         }
     }
@@ -91,7 +91,7 @@ impl Dialer {
         let (connection, mut driver) = started.map_err(|error| lost(causes(&error)))?;
         tokio::select! {
             biased;
-            reason = driver.ended() => Err(lost(reason)),
+            reason = driver.ended() => Err(lost(closed_unheard(reason, is_tls))),
             () = seen.answer.notified() => Ok((connection, driver)),
         }
     }
@@ -110,6 +110,14 @@ impl Dialer {
         let connector = TlsConnector::from(tls.load()?);
         let socket = connector.connect(name, socket).await.map_err(no_tls)?;
         Ok(Box::new(socket))
+    }
+}
+
+/// Why a server has ended the connection before it said anything. etcd's does so without a word if it expects TLS.
+fn closed_unheard(reason: String, is_tls: bool) -> String {
+    match is_tls || reason != CLOSED {
+        true => reason,
+        false => format!("{reason} (does it want TLS? write https:// if so)"),
     }
 }
 

@@ -24,6 +24,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 const FRAME_HEADER_BYTES: usize = 9;
 const SETTINGS: u8 = 4;
 
+/// Why a connection is over that the server has ended in good order.
+pub(super) const CLOSED: &str = "the server closed the connection";
+
 /// What is seen of a server below HTTP/2, which tells less.
 #[derive(Default)]
 pub(super) struct Seen {
@@ -144,7 +147,7 @@ impl AsyncRead for Stream {
         read.inspect_err(|error| self.seen.ended(|| causes(error)))?;
         if buffer.filled().len() == before {
             if has_room {
-                self.seen.ended(|| "the server closed the connection".to_owned());
+                self.seen.ended(|| CLOSED.to_owned());
             }
             return Poll::Ready(Ok(()));
         }

@@ -69,6 +69,27 @@ async fn one_endpoint_of_several_is_enough() {
 }
 
 #[tokio::test]
+async fn endpoints_may_be_one_text_with_commas() {
+    let server = TestServer::start().await;
+    let endpoints = format!("127.0.0.1:1, {},127.0.0.1:2", server.endpoint());
+    let client = soon(Client::connect(&endpoints)).await.unwrap();
+    assert_eq!(client.endpoints(), ["127.0.0.1:1".to_owned(), server.endpoint(), "127.0.0.1:2".to_owned()]);
+    client.put("k", "v").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_in_that_nobody_answers_says_what_it_waited_for() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let impatient = config(proxy.endpoint()).dial_timeout(Duration::from_millis(300)).user("root", "p");
+    let client = Client::connect(impatient).await.unwrap();
+    proxy.silence();
+    let error = soon(client.log_in()).await.unwrap_err();
+    assert!(matches!(&error, Error::Unreachable { reason, .. } if reason.contains("log-in")), "{error}");
+    assert!(!error.may_have_taken_effect(), "{error}");
+}
+
+#[tokio::test]
 async fn configurations_that_cannot_be_used_are_refused() {
     let refused = async |config: ClientConfig| Client::connect(config).await.unwrap_err().to_string();
     assert!(refused(ClientConfig::new(Vec::<String>::new())).await.contains("no available endpoints"));

@@ -162,23 +162,39 @@ async fn a_large_range_comes_in_parts_of_one_revision() {
         let puts = (0..100).map(|number| Op::put(format!("k{:04}", chunk * 100 + number), "v"));
         client.txn().and_then(puts).commit().await.unwrap();
     }
-    let parts = client.get_stream(Op::get("k").prefix());
-    futures::pin_mut!(parts);
-    let mut keys = Vec::new();
-    let mut is_changed = false;
-    while let Some(part) = parts.next().await {
-        keys.extend(part.unwrap().kvs.into_iter().map(|pair| pair.key));
-        if !is_changed {
-            client.delete("k").prefix().await.unwrap();
-            is_changed = true;
-        }
+    let written = client.get("k").await.unwrap().header.revision;
+    let mut stream = client.get_stream(Op::get("k").prefix());
+    let mut parts = vec![stream.next().await.unwrap().unwrap()];
+    client.delete("k").prefix().await.unwrap();
+    while let Some(part) = stream.next().await {
+        parts.push(part.unwrap());
     }
+    let last = parts.last().unwrap().clone();
+    assert_eq!((last.header.revision, last.count, last.more), (written, 2500, false));
+    for part in &parts[..parts.len() - 1] {
+        assert_eq!((part.header.revision, part.count, part.more), (0, 0, false), "only the last one tells");
+    }
+    let keys: Vec<_> = parts.into_iter().flat_map(|part| part.kvs).map(|pair| pair.key).collect();
     let expected: Vec<String> = (0..2500).map(|number| format!("k{number:04}")).collect();
     assert_eq!(keys, expected);
-    let limited = client.get_stream(Op::get("k").prefix().revision(2).limit(7));
-    let limited: Vec<_> = limited.collect().await;
-    let count: usize = limited.into_iter().map(|part| part.unwrap().kvs.len()).sum();
-    assert_eq!(count, 7);
+}
+
+#[tokio::test]
+async fn a_limit_ends_a_range_in_parts() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    for chunk in 0..12 {
+        let puts = (0..100).map(|number| Op::put(format!("k{:04}", chunk * 100 + number), "v"));
+        client.txn().and_then(puts).commit().await.unwrap();
+    }
+    for (limit, is_more) in [(7, true), (1100, true), (1200, false)] {
+        let parts: Vec<_> = client.get_stream(Op::get("k").prefix().limit(limit)).collect().await;
+        let parts: Vec<_> = parts.into_iter().map(Result::unwrap).collect();
+        let keys: usize = parts.iter().map(|part| part.kvs.len()).sum();
+        assert_eq!(keys, limit as usize);
+        let last = parts.last().unwrap();
+        assert_eq!((last.count, last.more), (1200, is_more), "limit {limit}");
+    }
 }
 
 #[tokio::test]

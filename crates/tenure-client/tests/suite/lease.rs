@@ -412,7 +412,8 @@ async fn a_session_whose_lease_is_revoked_is_expired() {
     let (client, other) = (server.client().await, server.client().await);
     let session = Session::builder(&client).ttl(Duration::from_secs(3)).open().await.unwrap();
     other.lease().revoke(session.lease()).await.unwrap();
-    soon(session.expired()).await;
+    let why = soon(session.expired()).await;
+    assert!(why.is(EtcdError::LeaseNotFound), "{why}");
     assert!(session.is_expired());
     session.close().await.unwrap();
 }
@@ -428,7 +429,8 @@ async fn a_session_is_kept_alive_until_the_server_is_gone_for_its_ttl() {
     assert!(!session.is_expired() && left(&client, session.lease()).await >= 0);
     server.stop().await;
     let stopped = Instant::now();
-    soon(session.expired()).await;
+    let why = soon(session.expired()).await;
+    assert!(matches!(&why, Error::LeaseExpired { reason } if !reason.contains("taken effect")), "{why}");
     assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
     let error = soon(session.close()).await.unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error}");
@@ -441,7 +443,7 @@ async fn an_orphaned_session_leaves_its_lease() {
     let session = Session::builder(&client).ttl(Duration::from_secs(2)).open().await.unwrap();
     let clone = session.clone();
     session.orphan();
-    soon(clone.expired()).await;
+    assert!(matches!(soon(clone.expired()).await, Error::Closed));
     let id = session.lease();
     drop((session, clone));
     assert!(left(&client, id).await >= 0, "it is not revoked");

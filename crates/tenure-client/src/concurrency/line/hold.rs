@@ -97,7 +97,8 @@ impl Hold {
         self.place.seen()
     }
 
-    /// Ends when it is lost: the session has expired, or somebody has deleted the key. Whoever counts on it should stop then.
+    /// Ends when it is lost: somebody has deleted the key, or the session has expired, of which
+    /// [`Session::expired`](crate::concurrency::Session::expired) says why. Whoever counts on it should stop then.
     ///
     /// ```no_run
     /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) {
@@ -111,7 +112,7 @@ impl Hold {
     pub async fn lost(&self) {
         tokio::select! {
             () = self.lost.cancelled() => {}
-            () = self.place.session().expired() => {}
+            _ = self.place.session().expired() => {}
         }
     }
 

@@ -124,7 +124,7 @@ impl Patience {
             None => pause.await,
             Some(session) => tokio::select! {
                 () = pause => {}
-                () = session.expired() => return Err(Error::SessionExpired),
+                _ = session.expired() => return Err(Error::SessionExpired),
             },
         }
         Ok(())

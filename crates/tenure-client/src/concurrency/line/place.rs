@@ -70,7 +70,7 @@ impl Place {
         let taking = tokio::spawn(line_up(session.clone(), ask, permit));
         let taken = tokio::select! {
             taken = taking => taken.unwrap_or(Err(Error::Closed))?,
-            () = session.expired() => return Err(Error::SessionExpired),
+            _ = session.expired() => return Err(Error::SessionExpired),
         };
         if session.is_expired() { Err(Error::SessionExpired) } else { Ok(taken) }
     }
@@ -129,7 +129,7 @@ impl Place {
         let session = self.session.clone();
         let is_first = tokio::select! {
             is_first = self.stand(ahead) => is_first?,
-            () = session.expired() => return Err(Error::SessionExpired),
+            _ = session.expired() => return Err(Error::SessionExpired),
         };
         if session.is_expired() { Err(Error::SessionExpired) } else { Ok(is_first) }
     }
