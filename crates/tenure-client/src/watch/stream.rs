@@ -23,7 +23,8 @@ use std::{
 /// The error is the last item.
 ///
 /// A store that was put back to an earlier state, by a backup or an empty data directory, has not reached that revision yet: the
-/// watch waits for it, and tells nothing meanwhile. `etcdutl snapshot restore --bump-revision --mark-compacted` avoids that.
+/// watch waits for it, and tells nothing meanwhile. `etcdutl snapshot restore` with `--bump-revision` and
+/// `--mark-compacted` avoids that: the watch then ends with `Compacted`.
 ///
 /// Changes that are not read wait, up to 8192 responses or 8 MiB. Then the watch is cancelled on the server, and resumed once
 /// half of them are read: who reads slowly loses nothing and holds up nobody, but may find that what comes next has been
