@@ -5,6 +5,7 @@ mod crash;
 mod e2e;
 mod faults;
 mod tidy;
+mod trial;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

@@ -18,6 +18,14 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The pause between two looks at a fact.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// What is between the members of a cluster.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Between {
+    Nothing,
+    Links,
+    Tls,
+}
+
 /// A cluster of processes. Dropping it kills them.
 #[derive(Debug)]
 pub struct Cluster {
@@ -25,6 +33,7 @@ pub struct Cluster {
     directory: PathBuf,
     flags: Vec<String>,
     token: Option<String>,
+    has_peer_tls: bool,
     /// The links between the members, if they go through the harness.
     pub links: Option<Links>,
     /// The members, in the order in which they were made.
@@ -37,7 +46,7 @@ impl Cluster {
     /// # Errors
     /// No port is free.
     pub fn new(program: &Path, directory: &Path, size: usize, flags: &[&str]) -> Result<Self> {
-        Self::make_all(program, directory, size, flags, None)
+        Self::make_all(program, directory, size, flags, Between::Nothing)
     }
 
     /// [`Cluster::new`] with links between its members that can be cut and delayed. Must be called in a tokio runtime.
@@ -45,7 +54,15 @@ impl Cluster {
     /// # Errors
     /// No port is free.
     pub fn with_links(program: &Path, directory: &Path, size: usize, flags: &[&str]) -> Result<Self> {
-        Self::make_all(program, directory, size, flags, Some(Links::default()))
+        Self::make_all(program, directory, size, flags, Between::Links)
+    }
+
+    /// [`Cluster::new`] with TLS between its members; `flags` say with which certificates.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn with_peer_tls(program: &Path, directory: &Path, size: usize, flags: &[&str]) -> Result<Self> {
+        Self::make_all(program, directory, size, flags, Between::Tls)
     }
 
     fn make_all(
@@ -53,7 +70,7 @@ impl Cluster {
         directory: &Path,
         size: usize,
         flags: &[&str],
-        links: Option<Links>,
+        between: Between,
     ) -> Result<Self> {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let mut cluster = Self {
@@ -61,7 +78,8 @@ impl Cluster {
             directory: directory.to_path_buf(),
             flags,
             token: None,
-            links,
+            links: (between == Between::Links).then(Links::default),
+            has_peer_tls: between == Between::Tls,
             members: Vec::new(),
         };
         for _ in 0..size {
@@ -122,6 +140,9 @@ impl Cluster {
         let at = self.members.len();
         let data = self.directory.join(format!("m{at}"));
         let mut member = Server::new(&self.program, &data, &self.flags)?;
+        if self.has_peer_tls {
+            member.use_peer_tls();
+        }
         if let Some(links) = &mut self.links {
             member.advertise_peer(links.open_door(member.peer_address())?.to_string());
         }
@@ -135,10 +156,8 @@ impl Cluster {
     /// No port is free.
     pub fn make_joiner(&mut self) -> Result<usize> {
         let at = self.make()?;
-        let mut flags = self.flags.clone();
-        flags.push("--initial-cluster-state=existing".to_owned());
         let text = self.text();
-        self.members[at].set_flags(&flags);
+        self.members[at].join_existing();
         self.members[at].join(&format!("m{at}"), &text);
         Ok(at)
     }
@@ -149,9 +168,7 @@ impl Cluster {
     /// The member runs, or its directory cannot be removed.
     pub fn wipe(&mut self, at: usize) -> Result<()> {
         ensure!(!self.members[at].is_running(), "m{at} runs");
-        let mut flags = self.flags.clone();
-        flags.push("--initial-cluster-state=existing".to_owned());
-        self.members[at].set_flags(&flags);
+        self.members[at].join_existing();
         // Its contents, not the directory: that may be a disk of its own.
         for entry in fs::read_dir(self.members[at].data())? {
             let path = entry?.path();

@@ -3,7 +3,7 @@
 //! Each member has a door: an address that it advertises as its peer URL and that leads to where it listens. Who knocks is known by
 //! the header `X-PeerURLs` of etcd's peer protocol, so every pair of members has a link of its own in each direction, although
 //! both directions share connections: what a member sends is on its link whoever has dialed. Who does not say where it is found
-//! (a member that joins, before it knows what it is) is let through. Peer TLS hides the header: such members need no doors.
+//! (a member that joins, before it knows what it is) is let through. Peer TLS hides the header: such members have no doors.
 
 use anyhow::{Context, Result};
 use rand::RngExt;
@@ -41,8 +41,8 @@ pub struct Link {
     pub jitter: Duration,
 }
 
-/// Whether a link passes what is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Whether a link passes what is sent. Of several that hold for the same link the last one here counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
     /// All of it.
     #[default]
@@ -54,7 +54,27 @@ pub enum Way {
     Reset,
 }
 
-type Table = BTreeMap<(usize, usize), Link>;
+/// Something that was done to links, until it is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cut(u64);
+
+/// Everything that was done to links and not undone. What a link is follows from all of it.
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    cuts: BTreeMap<Cut, (Vec<(usize, usize)>, Link)>,
+}
+
+impl Table {
+    fn link(&self, from: usize, to: usize) -> Link {
+        let here = self.cuts.values().filter(|(pairs, _)| pairs.contains(&(from, to)));
+        here.fold(Link::default(), |all, (_, link)| Link {
+            way: all.way.max(link.way),
+            delay: all.delay + link.delay,
+            jitter: all.jitter + link.jitter,
+        })
+    }
+}
 
 /// The doors of a cluster and the links between them. Dropping it closes all doors.
 #[derive(Debug)]
@@ -66,7 +86,7 @@ pub struct Links {
 
 impl Default for Links {
     fn default() -> Self {
-        Self { table: watch::Sender::new(Table::new()), doors: Arc::default(), tasks: Vec::new() }
+        Self { table: watch::Sender::new(Table::default()), doors: Arc::default(), tasks: Vec::new() }
     }
 }
 
@@ -104,45 +124,74 @@ impl Links {
         (0..doors).filter(|at| *at != of).collect()
     }
 
-    /// Changes links, each given by sender and receiver.
-    pub fn change(&self, pairs: &[(usize, usize)], link: Link) {
-        self.table.send_modify(|table| table.extend(pairs.iter().map(|pair| (*pair, link))));
+    /// Changes links, each given by sender and receiver, until the change is undone.
+    pub fn change(&self, pairs: Vec<(usize, usize)>, link: Link) -> Cut {
+        let mut cut = Cut(0);
+        self.table.send_modify(|table| {
+            cut = Cut(table.next);
+            table.next += 1;
+            table.cuts.insert(cut, (pairs, link));
+        });
+        cut
     }
 
     /// Cuts a member off from all others, in both directions.
-    pub fn isolate(&self, at: usize, way: Way) {
-        let others = self.others(at).into_iter();
-        let pairs: Vec<_> = others.flat_map(|other| [(at, other), (other, at)]).collect();
-        self.change(&pairs, Link { way, ..Link::default() });
+    pub fn isolate(&self, at: usize, way: Way) -> Cut {
+        self.change(self.across(&[at]), Link { way, ..Link::default() })
+    }
+
+    /// Parts some members from the rest: each side is silent to the other.
+    pub fn split(&self, side: &[usize]) -> Cut {
+        self.change(self.across(side), Link { way: Way::Silent, ..Link::default() })
+    }
+
+    /// Makes another split of one, in one moment.
+    pub fn split_anew(&self, cut: Cut, side: &[usize]) {
+        let pairs = self.across(side);
+        self.table.send_modify(|table| {
+            table.cuts.insert(cut, (pairs, Link { way: Way::Silent, ..Link::default() }));
+        });
+    }
+
+    /// The links, in both directions, between some members and the rest.
+    fn across(&self, side: &[usize]) -> Vec<(usize, usize)> {
+        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let rest = (0..doors).filter(|at| !side.contains(at));
+        rest.flat_map(|other| side.iter().flat_map(move |&at| [(at, other), (other, at)])).collect()
     }
 
     /// Cuts the link between two members, in both directions.
-    pub fn part(&self, one: usize, other: usize, way: Way) {
-        self.change(&[(one, other), (other, one)], Link { way, ..Link::default() });
+    pub fn part(&self, one: usize, other: usize, way: Way) -> Cut {
+        self.change(vec![(one, other), (other, one)], Link { way, ..Link::default() })
     }
 
     /// Nobody hears what a member says; it hears everybody.
-    pub fn mute(&self, at: usize) {
-        let pairs: Vec<_> = self.others(at).into_iter().map(|other| (at, other)).collect();
-        self.change(&pairs, Link { way: Way::Silent, ..Link::default() });
+    pub fn mute(&self, at: usize) -> Cut {
+        let pairs = self.others(at).into_iter().map(|other| (at, other)).collect();
+        self.change(pairs, Link { way: Way::Silent, ..Link::default() })
     }
 
     /// A member hears nobody; everybody hears it.
-    pub fn deafen(&self, at: usize) {
-        let pairs: Vec<_> = self.others(at).into_iter().map(|other| (other, at)).collect();
-        self.change(&pairs, Link { way: Way::Silent, ..Link::default() });
+    pub fn deafen(&self, at: usize) -> Cut {
+        let pairs = self.others(at).into_iter().map(|other| (other, at)).collect();
+        self.change(pairs, Link { way: Way::Silent, ..Link::default() })
     }
 
     /// Delays what everybody says by `delay` and up to `jitter` more.
-    pub fn delay(&self, delay: Duration, jitter: Duration) {
+    pub fn delay(&self, delay: Duration, jitter: Duration) -> Cut {
         let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner).len();
-        let pairs: Vec<_> = (0..doors).flat_map(|from| (0..doors).map(move |to| (from, to))).collect();
-        self.change(&pairs, Link { way: Way::Open, delay, jitter });
+        let pairs = (0..doors).flat_map(|from| (0..doors).map(move |to| (from, to))).collect();
+        self.change(pairs, Link { way: Way::Open, delay, jitter })
+    }
+
+    /// Undoes one change; what else was done to the same links still holds.
+    pub fn undo(&self, cut: Cut) {
+        self.table.send_modify(|table| drop(table.cuts.remove(&cut)));
     }
 
     /// All links are as they should be.
     pub fn restore(&self) {
-        self.table.send_modify(Table::clear);
+        self.table.send_modify(|table| table.cuts.clear());
     }
 }
 
@@ -222,7 +271,7 @@ struct Wire {
 
 impl Wire {
     fn of(&self, table: &Table) -> Link {
-        self.from.and_then(|from| table.get(&(from, self.to)).copied()).unwrap_or_default()
+        self.from.map(|from| table.link(from, self.to)).unwrap_or_default()
     }
 
     fn link(&self) -> Link {
@@ -335,7 +384,7 @@ mod tests {
     async fn a_black_hole_holds_back_one_direction_until_it_is_closed() {
         let (links, mut stream) = pair().await;
         for (from, to) in [(0, 1), (1, 0)] {
-            links.change(&[(from, to)], Link { way: Way::Silent, ..Link::default() });
+            links.change(vec![(from, to)], Link { way: Way::Silent, ..Link::default() });
             stream.write_all(b"y").await.unwrap();
             assert!(is_silent(&mut stream).await);
             links.restore();
@@ -351,6 +400,24 @@ mod tests {
         links.part(0, 1, Way::Reset);
         let error = stream.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn what_is_undone_leaves_what_else_was_done() {
+        let (links, mut stream) = pair().await;
+        let slow = Duration::from_millis(30);
+        let (delay, split) = (links.delay(slow, Duration::ZERO), links.split(&[1]));
+        let isolated = links.isolate(0, Way::Silent);
+        stream.write_all(b"z").await.unwrap();
+        links.undo(split);
+        assert!(is_silent(&mut stream).await, "it is isolated");
+        links.split_anew(isolated, &[0, 1]);
+        assert_eq!(stream.read_u8().await.unwrap(), b'z', "both are on the same side");
+        let begin = Instant::now();
+        assert_eq!(echo(&mut stream).await.unwrap(), b'x');
+        assert!(begin.elapsed() >= 2 * slow, "it is slow in both directions");
+        links.undo(delay);
+        assert_eq!(links.table.borrow().link(0, 1), Link::default());
     }
 
     #[tokio::test]

@@ -85,6 +85,7 @@ pub struct Server {
     peer_port: u16,
     /// Where the other members find this one, if not where it listens.
     advertised_peer: Option<String>,
+    has_peer_tls: bool,
     child: Option<Child>,
     /// Time from the last start to the first linearizable read that was answered.
     pub ready_after: Duration,
@@ -117,6 +118,7 @@ impl Server {
             client_port: free_port()?,
             peer_port: free_port()?,
             advertised_peer: None,
+            has_peer_tls: false,
             child: None,
             ready_after: Duration::ZERO,
         })
@@ -174,6 +176,14 @@ impl Server {
         self.flags.extend(flags.into_iter().map(Into::into));
     }
 
+    /// Has the next start join a cluster that is there.
+    pub fn join_existing(&mut self) {
+        const EXISTING: &str = "--initial-cluster-state=existing";
+        if !self.flags.iter().any(|flag| flag == EXISTING) {
+            self.add_flags([EXISTING]);
+        }
+    }
+
     /// Has the next start run in this directory.
     pub fn run_in(&mut self, directory: &Path) {
         self.directory = Some(directory.to_path_buf());
@@ -183,7 +193,7 @@ impl Server {
         ensure!(self.child.is_none(), "the server runs already");
         let log = File::options().create(true).append(true).open(self.log())?;
         let client = self.url();
-        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let peer = format!("{}://{}", self.peer_scheme(), self.peer_address());
         let advertised = self.peer_url();
         let cluster = self.initial_cluster.clone().unwrap_or_else(|| format!("{}={advertised}", self.name));
         let child = Command::new(&self.program)
@@ -268,10 +278,20 @@ impl Server {
         self.advertised_peer = Some(address);
     }
 
-    /// `http://127.0.0.1:PORT`, where the other members find this one.
+    /// Has the peer URLs begin with `https://`; the flags say with which certificates.
+    pub fn use_peer_tls(&mut self) {
+        self.has_peer_tls = true;
+    }
+
+    fn peer_scheme(&self) -> &'static str {
+        if self.has_peer_tls { "https" } else { "http" }
+    }
+
+    /// `http://127.0.0.1:PORT`, or with `https://`: where the other members find this one.
     #[must_use]
     pub fn peer_url(&self) -> String {
-        format!("http://{}", self.advertised_peer.clone().unwrap_or_else(|| self.peer_address()))
+        let address = self.advertised_peer.clone().unwrap_or_else(|| self.peer_address());
+        format!("{}://{address}", self.peer_scheme())
     }
 
     /// The name.
@@ -368,13 +388,33 @@ impl Server {
         self.signal(Signal::CONT)
     }
 
+    /// SIGTERM: asks the process to end, and does not wait.
+    ///
+    /// # Errors
+    /// The server does not run.
+    pub fn request_stop(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
     /// SIGTERM, and waits for the end. Returns how it ended: an etcd that was asked to stop ends by the signal itself.
     ///
     /// # Errors
     /// The server does not run, or has not ended after a minute.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
-        self.signal(Signal::TERM)?;
+        self.request_stop()?;
         self.wait_end().await
+    }
+
+    /// How the process has ended, if it has: then it can be started again.
+    ///
+    /// # Errors
+    /// The server does not run.
+    pub fn end(&mut self) -> Result<Option<ExitStatus>> {
+        let ended = self.child.as_mut().context("the server does not run")?.try_wait()?;
+        if ended.is_some() {
+            self.child = None;
+        }
+        Ok(ended)
     }
 
     /// Waits until the process has ended by itself.
@@ -383,10 +423,8 @@ impl Server {
     /// The server does not run, or has not ended after a minute.
     pub async fn wait_end(&mut self) -> Result<ExitStatus> {
         let deadline = Instant::now() + PATIENCE;
-        let child = self.child.as_mut().context("the server does not run")?;
         loop {
-            if let Some(status) = child.try_wait()? {
-                self.child = None;
+            if let Some(status) = self.end()? {
                 return Ok(status);
             }
             ensure!(Instant::now() < deadline, "the server has not ended after {PATIENCE:?}");

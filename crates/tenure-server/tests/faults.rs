@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tenure_api::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
 use tenure_harness::cluster::{Cluster, PATIENCE, until};
 use tenure_harness::disk::SmallDisk;
+use tenure_harness::faults::{self, Fault, PeerTls, Plan, Report, Tokens, Victim};
 use tenure_harness::links::Way;
 use tonic::{Code, Status};
 
@@ -256,4 +257,47 @@ async fn a_founder_that_lost_its_disk_is_not_let_in_as_if_nothing_had_happened()
     assert_eq!(ended.code(), Some(1), "{log}");
     assert!(log.contains("has already been bootstrapped"), "{log}");
     put(&cluster, (lost + 1) % 3, "after", "x").await;
+}
+
+/// A scene, under a load of some seconds, with snapshots that are frequent on some members and rare on others.
+fn short_plan(faults: &[Fault]) -> Plan {
+    Plan {
+        program: tenured().to_owned(),
+        flags: Vec::new(),
+        members: 3,
+        together_max: 2,
+        seed: rand::random(),
+        duration: Duration::from_millis(500),
+        faults: faults.to_vec(),
+        auth: None,
+        peer_tls: None,
+        is_varied: true,
+        gap_max: Duration::from_secs(10),
+        hand_over_gap_max: Duration::from_secs(5),
+    }
+}
+
+async fn play(plan: Plan) -> Report {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut report = Report::default();
+    let outcome = faults::run(&plan, directory.path(), &mut report).await;
+    outcome.unwrap_or_else(|error| panic!("{plan:?}: {error:#}"));
+    assert!(report.writes > 0 && report.events > 0, "{report:?}");
+    report
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_log_in_lose_nothing_when_a_member_forgets_them() {
+    let faults = [Fault::Kill(Victim::Follower), Fault::Kill(Victim::Leader)];
+    let report = play(Plan { auth: Some(Tokens::Simple), ..short_plan(&faults) }).await;
+    assert!(!report.gaps.is_empty(), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_with_certificates_and_signed_tokens_lose_nothing() {
+    let faults =
+        [Fault::Kill(Victim::Follower), Fault::Terminate(Victim::Leader), Fault::Mute(Victim::Leader)];
+    let (auth, peer_tls) = (Some(Tokens::Jwt), Some(PeerTls::Certificates));
+    let report = play(Plan { auth, peer_tls, ..short_plan(&faults) }).await;
+    assert_eq!(report.skipped.keys().collect::<Vec<_>>(), [&Fault::Mute(Victim::Leader)]);
 }

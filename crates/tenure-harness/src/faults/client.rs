@@ -1,18 +1,17 @@
 //! A client that keeps to one member until it fails.
 
 use super::record::{Endpoints, Record};
+use super::session::{self, LOAD, Token, Wire};
 use rand::{RngExt, rngs::SmallRng};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tenure_api::error::EtcdError;
 use tenure_check::Answer;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
 /// How long a client waits for an answer before it asks somebody else.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
-const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -24,19 +23,27 @@ pub(super) struct Client {
     /// The member it prefers.
     home: usize,
     open: Option<Connection>,
+    has_auth: bool,
 }
 
 /// A connection to a run of a member.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
-    pub channel: Channel,
+    pub wire: Wire,
     pub at: usize,
     pub run: u64,
 }
 
 impl Client {
-    pub fn new(record: Arc<Record>, endpoints: Arc<Endpoints>, home: usize, random: SmallRng) -> Self {
-        Self { record, endpoints, random, home, open: None }
+    /// * `has_auth`: whether it has to log in.
+    pub fn new(
+        record: Arc<Record>,
+        endpoints: Arc<Endpoints>,
+        home: usize,
+        has_auth: bool,
+        random: SmallRng,
+    ) -> Self {
+        Self { record, endpoints, random, home, open: None, has_auth }
     }
 
     /// The connection, a new one if there is none.
@@ -57,13 +64,20 @@ impl Client {
                 _ => self.home,
             };
             let known = self.endpoints.at(at);
-            let endpoint = Endpoint::from_shared(known.url).expect("a member's URL is one");
-            let endpoint = endpoint.tcp_nodelay(true).connect_timeout(CONNECT_PATIENCE);
-            match tokio::time::timeout(CONNECT_PATIENCE, endpoint.connect()).await {
-                Ok(Ok(channel)) => self.open = Some(Connection { channel, at, run: known.run }),
+            match tokio::time::timeout(PATIENCE, self.open(&known.url)).await {
+                Ok(Ok(wire)) => self.open = Some(Connection { wire, at, run: known.run }),
                 Ok(Err(_)) | Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
+    }
+
+    async fn open(&self, url: &str) -> Result<Wire, Status> {
+        let channel = session::connect(url).await?;
+        let token = match self.has_auth {
+            true => session::log_in(channel.clone(), LOAD).await?,
+            false => Token::default(),
+        };
+        Ok(Wire::new(channel, token))
     }
 
     /// Whether the same process still answers there.
@@ -74,10 +88,10 @@ impl Client {
     /// One call; whatever fails is counted, and another member asked next time.
     pub async fn call<T, F: Future<Output = Result<Response<T>, Status>>>(
         &mut self,
-        call: impl FnOnce(Channel) -> F,
+        call: impl FnOnce(Wire) -> F,
     ) -> (Connection, Result<T, Status>) {
         let connection = self.connection().await;
-        let called = tokio::time::timeout(PATIENCE, call(connection.channel.clone())).await;
+        let called = tokio::time::timeout(PATIENCE, call(connection.wire.clone())).await;
         let outcome = called.unwrap_or_else(|_| Err(Status::deadline_exceeded("the client gives up")));
         if let Err(status) = &outcome {
             self.record.error(status);

@@ -11,7 +11,7 @@ pub enum Victim {
     Follower,
 }
 
-/// What happens. One thing at a time, and never to more than one member unless it says so.
+/// What happens, to one member unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// SIGKILL, and a start some seconds later.
@@ -20,6 +20,8 @@ pub enum Fault {
     KillTwice(Victim),
     /// SIGKILL of all members at once.
     KillAll,
+    /// SIGKILL of a majority, and when they start a split.
+    KillMajority,
     /// SIGSTOP, and SIGCONT some seconds later.
     Freeze(Victim),
     /// SIGSTOP and SIGCONT in quick turns: a member that crawls.
@@ -36,6 +38,10 @@ pub enum Fault {
     Deafen(Victim),
     /// The link between the leader and one follower is a black hole.
     PartPair,
+    /// A largest minority, with the leader or without, and the rest are black holes to each other.
+    Split(Victim),
+    /// Such a split, and before it heals another one with others in the minority. There is a majority at any moment.
+    SplitTwice,
     /// All links are slow and uneven.
     Delay,
     /// A member loses its data: it is removed and joins again.
@@ -58,12 +64,13 @@ use Victim::{Follower, Leader};
 
 impl Fault {
     /// Everything that can happen.
-    pub const ALL: [Fault; 29] = [
+    pub const ALL: [Fault; 33] = [
         Fault::Kill(Leader),
         Fault::Kill(Follower),
         Fault::KillTwice(Leader),
         Fault::KillTwice(Follower),
         Fault::KillAll,
+        Fault::KillMajority,
         Fault::Freeze(Leader),
         Fault::Freeze(Follower),
         Fault::Stutter(Leader),
@@ -79,6 +86,9 @@ impl Fault {
         Fault::Deafen(Leader),
         Fault::Deafen(Follower),
         Fault::PartPair,
+        Fault::Split(Leader),
+        Fault::Split(Follower),
+        Fault::SplitTwice,
         Fault::Delay,
         Fault::Wipe,
         Fault::Replace(Leader),
@@ -90,24 +100,43 @@ impl Fault {
         Fault::FillDisk,
     ];
 
-    /// Whether a majority goes on, and so must writes.
+    /// How many members are worse off for it. Of a minority a majority goes on, and so must writes.
     #[must_use]
-    pub fn is_of_minority(self) -> bool {
-        !matches!(self, Fault::KillAll)
+    pub fn hurts(self, members: usize) -> usize {
+        match self {
+            Fault::KillAll | Fault::KillMajority => members,
+            Fault::Split(_) | Fault::SplitTwice => minority(members),
+            Fault::Delay
+            | Fault::MoveLeader
+            | Fault::Compact
+            | Fault::Defragment(_)
+            | Fault::SaveSnapshot(_) => 0,
+            _ => 1,
+        }
     }
 
-    /// Whether somebody asked for it who expects that hardly anybody notices.
+    /// Whether it takes links that can be cut.
     #[must_use]
-    pub fn is_orderly(self) -> bool {
+    pub fn is_of_links(self) -> bool {
         matches!(
             self,
-            Fault::Terminate(_)
-                | Fault::MoveLeader
-                | Fault::Compact
-                | Fault::Defragment(_)
-                | Fault::SaveSnapshot(_)
+            Fault::Cut(_)
+                | Fault::BlackHole(_)
+                | Fault::Mute(_)
+                | Fault::Deafen(_)
+                | Fault::PartPair
+                | Fault::Split(_)
+                | Fault::SplitTwice
+                | Fault::KillMajority
+                | Fault::Delay
         )
     }
+}
+
+/// The most members that can be hurt while a majority goes on.
+#[must_use]
+pub fn minority(members: usize) -> usize {
+    members.saturating_sub(1) / 2
 }
 
 impl fmt::Display for Fault {
@@ -116,6 +145,7 @@ impl fmt::Display for Fault {
             Fault::Kill(victim) => ("SIGKILL", Some(victim)),
             Fault::KillTwice(victim) => ("SIGKILL, and again", Some(victim)),
             Fault::KillAll => ("SIGKILL of all", None),
+            Fault::KillMajority => ("SIGKILL of a majority, then a split", None),
             Fault::Freeze(victim) => ("SIGSTOP", Some(victim)),
             Fault::Stutter(victim) => ("SIGSTOP in quick turns", Some(victim)),
             Fault::Terminate(victim) => ("SIGTERM", Some(victim)),
@@ -124,6 +154,9 @@ impl fmt::Display for Fault {
             Fault::Mute(victim) => ("not heard", Some(victim)),
             Fault::Deafen(victim) => ("hears nobody", Some(victim)),
             Fault::PartPair => ("one link of the leader silent", None),
+            Fault::Split(Leader) => ("links split, leader in the minority", None),
+            Fault::Split(Follower) => ("links split, leader in the majority", None),
+            Fault::SplitTwice => ("links split, and split otherwise", None),
             Fault::Delay => ("links slow", None),
             Fault::Wipe => ("loses its disk", Some(Follower)),
             Fault::Replace(victim) => ("removed, added as learner", Some(victim)),

@@ -2,9 +2,11 @@
 
 use super::leases;
 use super::load::writer_of;
+use super::operator::Operator;
 use super::record::Record;
+use super::session::Wire;
 use super::watches::{History, change_of};
-use crate::cluster::{Cluster, until};
+use crate::cluster::until;
 use anyhow::{Context, Result, bail, ensure};
 use prost::Message;
 use std::collections::BTreeMap;
@@ -13,7 +15,6 @@ use tenure_api::etcdserverpb as pb;
 use tenure_api::mvccpb::KeyValue;
 use tenure_check::{self as check, Bounds, Change, LeaseEvent};
 use tokio::time::timeout;
-use tonic::transport::Channel;
 
 /// How exact leases are: no earlier than a clock's step, and as late as a new leader adds.
 const BOUNDS: Bounds = Bounds { early: Duration::from_millis(150), late: Duration::from_secs(6) };
@@ -22,11 +23,11 @@ const HASHES: i64 = 40;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until every lease that nobody renews has ended in time.
-pub(super) async fn outlive_leases(cluster: &Cluster, record: &Record) -> Result<()> {
+pub(super) async fn outlive_leases(operator: &Operator, record: &Record) -> Result<()> {
     let since = record.time();
     let end = since + leases::TTL_MAX + BOUNDS.late;
     loop {
-        let mut client = pb::lease_client::LeaseClient::new(cluster.channel(0).await?);
+        let mut client = pb::lease_client::LeaseClient::new(operator.wire(0).await?);
         let left = timeout(PATIENCE, client.lease_leases(pb::LeaseLeasesRequest {})).await??.into_inner();
         let at = record.time();
         if left.leases.is_empty() {
@@ -43,25 +44,25 @@ pub(super) async fn outlive_leases(cluster: &Cluster, record: &Record) -> Result
 }
 
 /// The revision that everything has come to: nobody writes any more.
-pub(super) async fn last_revision(cluster: &Cluster) -> Result<i64> {
+pub(super) async fn last_revision(operator: &Operator) -> Result<i64> {
     let range = pb::RangeRequest { key: "\0".into(), ..Default::default() };
     until("a linearizable read is answered", || async {
-        let Ok(channel) = cluster.channel(0).await else { return Ok(None) };
-        let answer = timeout(PATIENCE, pb::kv_client::KvClient::new(channel).range(range.clone())).await?;
+        let Ok(wire) = operator.wire(0).await else { return Ok(None) };
+        let answer = timeout(PATIENCE, pb::kv_client::KvClient::new(wire).range(range.clone())).await?;
         Ok(answer.ok().and_then(|answer| answer.into_inner().header).map(|header| header.revision))
     })
     .await
 }
 
 /// All members have the same hash at every revision that all of them still have, and the same history.
-pub(super) async fn equal(cluster: &Cluster, history: &History, compacted: i64, last: i64) -> Result<()> {
+pub(super) async fn equal(operator: &Operator, history: &History, compacted: i64, last: i64) -> Result<()> {
     let first = compacted.max(1);
     let step = ((last - first) / HASHES).max(1);
     let revisions: Vec<i64> = (first..last).step_by(usize::try_from(step)?).chain([last]).collect();
     for revision in revisions {
         let mut hashes = Vec::new();
-        for at in 0..cluster.members.len() {
-            hashes.push(hash(cluster.channel(at).await?, revision).await?);
+        for at in 0..operator.members() {
+            hashes.push(hash(operator.wire(at).await?, revision).await?);
         }
         // At a compaction members may tell what it hashed itself, which includes what it removed, or what is left.
         let is_same_scope = |one: &KvHash, other: &KvHash| one.compacted == other.compacted;
@@ -71,8 +72,8 @@ pub(super) async fn equal(cluster: &Cluster, history: &History, compacted: i64, 
         });
         ensure!(is_equal, "HashKV at revision {revision} differs: {hashes:x?}");
     }
-    for at in 0..cluster.members.len() {
-        let found = history_of(cluster.channel(at).await?, compacted + 1, last).await?;
+    for at in 0..operator.members() {
+        let found = history_of(operator.wire(at).await?, compacted + 1, last).await?;
         let start = history.changes.partition_point(|change| change.revision <= compacted);
         let known = &history.changes[start..];
         if let Some((known, found)) = known.iter().zip(&found).find(|(known, found)| known != found) {
@@ -96,15 +97,15 @@ struct KvHash {
     compacted: i64,
 }
 
-async fn hash(channel: Channel, revision: i64) -> Result<KvHash> {
-    let mut maintenance = pb::maintenance_client::MaintenanceClient::new(channel);
+async fn hash(wire: Wire, revision: i64) -> Result<KvHash> {
+    let mut maintenance = pb::maintenance_client::MaintenanceClient::new(wire);
     let answer = timeout(PATIENCE, maintenance.hash_kv(pb::HashKvRequest { revision })).await?;
     let answer = answer.with_context(|| format!("HashKV at {revision}"))?.into_inner();
     Ok(KvHash { hash: answer.hash, revision: answer.hash_revision, compacted: answer.compact_revision })
 }
 
 /// Every change that a member knows of, from one revision to another.
-async fn history_of(channel: Channel, from: i64, last: i64) -> Result<Vec<Change>> {
+async fn history_of(wire: Wire, from: i64, last: i64) -> Result<Vec<Change>> {
     let mut changes: Vec<Change> = Vec::new();
     if from > last {
         return Ok(changes);
@@ -118,7 +119,7 @@ async fn history_of(channel: Channel, from: i64, last: i64) -> Result<Vec<Change
     let union = pb::watch_request::RequestUnion::CreateRequest(all(from));
     let requests = tokio_stream::iter([pb::WatchRequest { request_union: Some(union) }]);
     let requests = futures::StreamExt::chain(requests, tokio_stream::pending());
-    let mut watch = pb::watch_client::WatchClient::new(channel).max_decoding_message_size(usize::MAX);
+    let mut watch = pb::watch_client::WatchClient::new(wire).max_decoding_message_size(usize::MAX);
     let mut answers = timeout(PATIENCE, watch.watch(requests)).await??.into_inner();
     while changes.last().is_none_or(|change| change.revision < last) {
         let answer = timeout(PATIENCE, answers.message()).await.context("the history stops")??;

@@ -3,29 +3,44 @@
 //! Several clients write, read, compare and set, hold leases and watch, each through one member after the other. What they see is
 //! written down and judged at the end by `tenure-check`, the checkers of the simulator: no acknowledged write is lost or
 //! repeated, reads are linearizable, watchers see every change once and in order, leases end neither early nor late. In the end
-//! all members must have the same hash at every revision. How long nobody's write was acknowledged is measured for each fault.
+//! all members must have the same hash at every revision.
+//!
+//! What happens is a scene: one thing, or several in the time of each other that hurt no more than a minority. How long nobody's
+//! write was acknowledged is measured for each scene, from the last thing that happened in it.
 
-mod admin;
+mod act;
 mod client;
 mod fault;
 mod judge;
 mod leases;
 mod load;
+mod operator;
 mod record;
 mod run;
+mod scene;
+mod session;
+mod settings;
+mod stage;
 mod watches;
 
-pub use fault::{Fault, Victim};
+pub use fault::{Fault, Victim, minority};
+pub use scene::Together;
+pub use settings::{PeerTls, Tokens};
 
 use crate::cluster::Cluster;
+use crate::disk::SmallDisk;
 use anyhow::{Context, Result, ensure};
 use client::Client;
+use operator::Operator;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use record::{Endpoints, Record};
 use run::Run;
+use scene::Repertoire;
+use stage::Stage;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -36,6 +51,8 @@ use watches::{History, Wanted};
 const WRITERS: u32 = 9;
 const LEASE_HOLDERS: u32 = 4;
 const WATCHERS: usize = 4;
+/// The small disk: a log of two segments and what a run writes.
+const DISK_BYTES: u64 = 400 << 20;
 
 /// What a run is made with.
 #[derive(Clone, Debug)]
@@ -44,34 +61,36 @@ pub struct Plan {
     pub program: PathBuf,
     /// Flags for all members.
     pub flags: Vec<String>,
-    /// How many members there are; one of them may be down at any time.
+    /// How many members there are.
     pub members: usize,
+    /// The most things that happen together, at least 1; those that hurt somebody hurt no more than a minority all together.
+    pub together_max: usize,
     /// Seed of what happens when. What clients ask for follows from it too, but not when.
     pub seed: u64,
     /// How long it goes on.
     pub duration: Duration,
-    /// What may happen; all of [`Fault::ALL`] if it is empty.
+    /// What may happen.
     pub faults: Vec<Fault>,
+    /// Whether clients have to log in, and what tokens they get.
+    pub auth: Option<Tokens>,
+    /// Whether members speak TLS with each other. Then nothing happens to links.
+    pub peer_tls: Option<PeerTls>,
+    /// Whether each member has settings of its own, drawn from the seed.
+    pub is_varied: bool,
     /// The longest time without an acknowledged write that a fault of a minority may cause.
     pub gap_max: Duration,
     /// The longest that a SIGTERM of the leader may.
     pub hand_over_gap_max: Duration,
 }
 
-/// How long no write was acknowledged because of one kind of fault.
-#[derive(Clone, Debug, Default)]
-pub struct Gaps {
-    /// Each time: from the fault until all was well again, and a moment after.
-    pub longest: Vec<Duration>,
-    /// How often it could not be done, and why.
-    pub skipped: Option<String>,
-}
-
 /// What a run came to.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// The gaps of each kind of fault.
-    pub gaps: BTreeMap<Fault, Gaps>,
+    /// How long no write was acknowledged, for each kind of scene every time: from what happened last in it until all was well again,
+    /// and a moment after.
+    pub gaps: BTreeMap<Together, Vec<Duration>>,
+    /// What cannot happen here, and why.
+    pub skipped: BTreeMap<Fault, String>,
     /// The longest gap while nothing happened.
     pub quiet_gap: Duration,
     /// Acknowledged writes.
@@ -103,34 +122,65 @@ struct Load {
 /// # Errors
 /// Something that must not be was seen, a member ended or did not come back, or nobody wrote for longer than the plan allows.
 pub async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> Result<()> {
-    let flags: Vec<&str> = plan.flags.iter().map(String::as_str).collect();
+    ensure!(plan.together_max > 0, "nothing is to happen");
     let mut random = SmallRng::seed_from_u64(plan.seed);
-    let mut cluster = Cluster::with_links(&plan.program, directory, plan.members, &flags)?;
-    let disk = Run::small_disk(&cluster);
+    let mut cluster = settings::cluster(plan, directory, &mut random)?;
+    let disk = small_disk(&cluster);
+    let faults = possible(plan, &disk, report);
+    ensure!(!faults.is_empty(), "nothing of what is to happen can: {:?}", report.skipped);
     cluster.launch().await?;
+    if plan.auth.is_some() {
+        session::enable(cluster.channel(0).await?).await.context("turn authentication on")?;
+    }
     let (record, endpoints) = (Arc::new(Record::new()), Arc::new(Endpoints::default()));
     cluster.members.iter().for_each(|member| endpoints.add(member.url()));
-    let load = Load::start(&record, &endpoints, plan.members, &mut random);
-    let mut run = Run::new(cluster, disk, record.clone(), endpoints, load.told.clone(), random);
+    let load = Load::start(&record, &endpoints, plan, &mut random);
+    let operator = Operator::new(&cluster, plan.auth.is_some());
+    let stage = Stage::new(cluster, disk, operator, record, endpoints, load.told.clone());
+    let repertoire = Repertoire { faults, members: plan.members, together_max: plan.together_max };
+    let mut run = Run { stage, repertoire, random };
     let deadline = Instant::now() + plan.duration;
     run.observe_quiet(report).await?;
     while Instant::now() < deadline {
-        run.next_fault(plan, report).await?;
+        run.next_scene(report).await?;
     }
-    run.recover().await?;
     run.observe_quiet(report).await?;
-    finish(run, load, &record, report).await?;
+    finish(&run.stage, load, report).await?;
     verify_gaps(plan, report)
 }
 
-async fn finish(run: Run, load: Load, record: &Record, report: &mut Report) -> Result<()> {
-    let (cluster, compacted) = run.into_cluster();
+/// A small disk for the last member, if the system allows one.
+fn small_disk(cluster: &Cluster) -> Result<SmallDisk> {
+    let last = cluster.members.last().context("a cluster has members")?;
+    SmallDisk::mount(last.data(), DISK_BYTES)
+}
+
+/// What can happen here; the rest is named in the report.
+fn possible(plan: &Plan, disk: &Result<SmallDisk>, report: &mut Report) -> Vec<Fault> {
+    let mut possible = plan.faults.clone();
+    possible.retain(|fault| {
+        let reason = match (fault, disk) {
+            (Fault::FillDisk, Err(error)) => format!("{error:#}"),
+            (fault, _) if fault.is_of_links() && plan.peer_tls.is_some() => {
+                "TLS hides whose a link is".to_owned()
+            }
+            _ => return true,
+        };
+        report.skipped.insert(*fault, reason);
+        false
+    });
+    possible
+}
+
+async fn finish(stage: &Stage, load: Load, report: &mut Report) -> Result<()> {
+    let (operator, record) = (&stage.operator, &stage.record);
     load.stop.cancel();
     for worker in load.workers {
         worker.await?;
     }
-    judge::outlive_leases(&cluster, record).await?;
-    let last = judge::last_revision(&cluster).await?;
+    operator.log_out();
+    judge::outlive_leases(operator, record).await?;
+    let last = judge::last_revision(operator).await?;
     load.end.send_replace(Some(last));
     let patience = Duration::from_secs(60);
     let recorder = tokio::time::timeout(patience, load.recorder).await;
@@ -139,42 +189,42 @@ async fn finish(run: Run, load: Load, record: &Record, report: &mut Report) -> R
         let watched = tokio::time::timeout(patience, watcher).await;
         watched.with_context(|| format!("a watcher does not come to revision {last}"))??;
     }
-    judge::equal(&cluster, &history, compacted, last).await?;
+    judge::equal(operator, &history, stage.compacted.load(Ordering::Relaxed), last).await?;
     report.revision = last;
     report.writes = record.writes();
     (report.operations, report.events, report.errors) = judge::judge(record, history)?;
     Ok(())
 }
 
+/// How long nobody may be able to write because of these; no bound where a majority was hurt.
+fn gap_max(plan: &Plan, together: &Together) -> Option<Duration> {
+    match together.faults() {
+        [Fault::Terminate(Victim::Leader)] => Some(plan.hand_over_gap_max),
+        faults if faults.iter().any(|fault| fault.hurts(plan.members) > minority(plan.members)) => None,
+        _ => Some(plan.gap_max),
+    }
+}
+
 fn verify_gaps(plan: &Plan, report: &Report) -> Result<()> {
-    for (fault, gaps) in &report.gaps {
-        let limit = match fault {
-            Fault::Terminate(Victim::Leader) => plan.hand_over_gap_max,
-            fault if fault.is_of_minority() => plan.gap_max,
-            _ => continue,
-        };
-        let longest = gaps.longest.iter().max().copied().unwrap_or_default();
+    for (together, gaps) in &report.gaps {
+        let Some(limit) = gap_max(plan, together) else { continue };
+        let longest = gaps.iter().max().copied().unwrap_or_default();
         ensure!(
             longest <= limit,
-            "{fault}: no write was acknowledged for {longest:?}, and {limit:?} is the most"
+            "{together}: no write was acknowledged for {longest:?}, and {limit:?} is the most"
         );
     }
     Ok(())
 }
 
 impl Load {
-    fn start(
-        record: &Arc<Record>,
-        endpoints: &Arc<Endpoints>,
-        members: usize,
-        random: &mut SmallRng,
-    ) -> Self {
+    fn start(record: &Arc<Record>, endpoints: &Arc<Endpoints>, plan: &Plan, random: &mut SmallRng) -> Self {
         let (end, told) = (watch::Sender::new(None), watch::Sender::new(1));
         let stop = CancellationToken::new();
         let told_to = told.subscribe();
         let mut client = |home: usize| {
             let random = SmallRng::seed_from_u64(random.random());
-            Client::new(record.clone(), endpoints.clone(), home % members, random)
+            Client::new(record.clone(), endpoints.clone(), home % plan.members, plan.auth.is_some(), random)
         };
         let recorder = tokio::spawn(watches::record_all(client(0), end.subscribe(), told));
         let mut workers = Vec::new();

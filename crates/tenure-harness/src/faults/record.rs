@@ -136,6 +136,14 @@ impl Record {
         self.gap().longest = Duration::ZERO;
     }
 
+    /// Something happens just now: what was acknowledged before says nothing of how long it keeps writes back.
+    pub fn strike(&self) {
+        let mut gap = self.gap();
+        let now = Instant::now();
+        gap.longest = gap.longest.max(now - gap.last);
+        gap.last = now;
+    }
+
     /// The longest gap since the last look began, one that goes on included.
     pub fn longest_gap(&self) -> Duration {
         let gap = self.gap();
@@ -159,8 +167,12 @@ impl Record {
 
     /// Counts how often a request failed, and why.
     pub fn error(&self, status: &tonic::Status) {
-        let text = format!("{:?}: {}", status.code(), status.message());
-        let text = text.chars().take(120).collect();
+        self.failure(format!("{:?}: {}", status.code(), status.message()));
+    }
+
+    /// Counts how often something failed that may.
+    pub fn failure(&self, what: String) {
+        let text = what.chars().take(120).collect();
         *self.seen().errors.entry(text).or_default() += 1;
     }
 
@@ -183,5 +195,24 @@ impl Record {
             watches: seen.watches,
             errors: seen.errors,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_begins_anew_with_what_happens_and_the_one_before_still_counts() {
+        let record = Record::new();
+        let pause = Duration::from_millis(20);
+        record.begin_gap();
+        std::thread::sleep(2 * pause);
+        record.strike();
+        assert!(record.longest_gap() >= 2 * pause, "nobody wrote before it happened");
+        record.begin_gap();
+        std::thread::sleep(pause);
+        let since = record.gap().last;
+        assert!((pause..=since.elapsed()).contains(&record.longest_gap()), "it counts from what happened");
     }
 }

@@ -3,6 +3,7 @@
 use super::client::{Client, open_ended};
 use super::leases;
 use super::load::range_of;
+use super::session;
 use bytes::Bytes;
 use prost::Message;
 use std::time::Duration;
@@ -111,7 +112,7 @@ async fn follow(
             if answer.compact_revision > *next {
                 *next = answer.compact_revision;
                 steps.push(WatchStep::Compacted(answer.compact_revision));
-            } else {
+            } else if !session::is_forgotten(&Status::unknown(&answer.cancel_reason)) {
                 client.record.wrong(format!("a watcher at {next} is cancelled: {answer:?}"));
             }
             break;
