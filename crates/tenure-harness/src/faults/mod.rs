@@ -139,8 +139,8 @@ pub async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> Result<(
     let stage = Stage::new(cluster, disk, operator, record, endpoints, load.told.clone());
     let repertoire = Repertoire { faults, members: plan.members, together_max: plan.together_max };
     let mut run = Run { stage, repertoire, random };
-    let deadline = Instant::now() + plan.duration;
     run.observe_quiet(report).await?;
+    let deadline = Instant::now() + plan.duration;
     while Instant::now() < deadline {
         run.next_scene(report).await?;
     }
