@@ -180,9 +180,18 @@ impl Cluster {
     /// `--initial-cluster` of all members.
     #[must_use]
     pub fn text(&self) -> String {
-        let pairs =
-            self.members.iter().enumerate().map(|(at, member)| format!("m{at}={}", member.peer_url()));
+        self.text_of(0..self.members.len())
+    }
+
+    fn text_of(&self, places: impl IntoIterator<Item = usize>) -> String {
+        let pairs = places.into_iter().map(|at| format!("m{at}={}", self.members[at].peer_url()));
         pairs.collect::<Vec<_>>().join(",")
+    }
+
+    /// Has the next start of a member be told that the members at these places are the cluster.
+    pub fn tell(&mut self, at: usize, places: &[usize]) {
+        let text = self.text_of(places.iter().copied());
+        self.members[at].join(&format!("m{at}"), &text);
     }
 
     /// Waits until a member answers and knows a leader.

@@ -203,24 +203,19 @@ impl Stage {
         let at = taken.first();
         self.kill(at)?;
         self.wipe(at)?;
-        let _alone = self.membership.lock().await;
         self.operator.remove(at, || self.somebody()).await?;
         self.operator.add(at, || self.somebody(), false).await?;
-        self.launch(at)?;
-        self.ready(at, 0).await
+        self.join(at).await
     }
 
     async fn replace(&self, victim: Victim, random: &mut SmallRng) -> Result<()> {
         let taken = self.take(victim, random).await?;
         let at = taken.first();
-        let _alone = self.membership.lock().await;
-        self.record.strike();
         self.operator.remove(at, || self.somebody()).await?;
         self.outlive(at).await.context("a member that was removed does not end")?;
         self.wipe(at)?;
         self.operator.add(at, || self.somebody(), true).await?;
-        self.launch(at)?;
-        self.ready(at, 0).await?;
+        self.join(at).await?;
         self.operator.promote(at, || self.somebody()).await
     }
 

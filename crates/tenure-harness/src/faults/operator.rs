@@ -25,6 +25,8 @@ pub(super) struct Operator {
     sites: Vec<Site>,
     has_auth: bool,
     token: Mutex<Option<Token>>,
+    /// Held while the membership changes, and by whoever needs that it does not.
+    pub membership: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,12 @@ impl Operator {
     /// * `has_auth`: whether he has to log in.
     pub fn new(cluster: &Cluster, has_auth: bool) -> Self {
         let site = |member: &crate::process::Server| Site { url: member.url(), peer_url: member.peer_url() };
-        Self { sites: cluster.members.iter().map(site).collect(), has_auth, token: Mutex::default() }
+        Self {
+            sites: cluster.members.iter().map(site).collect(),
+            has_auth,
+            token: Mutex::default(),
+            membership: tokio::sync::Mutex::default(),
+        }
     }
 
     /// How many members there are.
@@ -140,18 +147,29 @@ impl Operator {
         .await
     }
 
+    /// The members, as one of those says whom `whom` names.
+    async fn list(&self, whom: impl Fn() -> usize) -> Result<Vec<pb::Member>> {
+        until("members are listed", || async {
+            let request = pb::MemberListRequest { linearizable: true };
+            let list = |wire| async { Members::new(wire).member_list(request).await };
+            Ok(self.ask(whom(), PATIENCE, list).await.ok().map(|list| list.members))
+        })
+        .await
+    }
+
+    /// The places of the members that there are.
+    pub async fn listed(&self, whom: impl Fn() -> usize) -> Result<Vec<usize>> {
+        let list = self.list(whom).await?;
+        let is_listed = |site: &Site| list.iter().any(|member| member.peer_ur_ls.contains(&site.peer_url));
+        Ok((0..self.members()).filter(|at| is_listed(&self.sites[*at])).collect())
+    }
+
     /// The id of the member at a place.
     async fn member_id(&self, at: usize, whom: impl Fn() -> usize) -> Result<u64> {
         let url = &self.sites[at].peer_url;
-        let id = until("members are listed", || async {
-            let request = pb::MemberListRequest { linearizable: true };
-            let list = |wire| async { Members::new(wire).member_list(request).await };
-            let Ok(list) = self.ask(whom(), PATIENCE, list).await else { return Ok(None) };
-            Ok(Some(
-                list.members.iter().find(|member| member.peer_ur_ls.contains(url)).map(|member| member.id),
-            ))
-        });
-        id.await?.with_context(|| format!("no member at {url}"))
+        let list = self.list(whom).await?;
+        let member = list.iter().find(|member| member.peer_ur_ls.contains(url));
+        Ok(member.with_context(|| format!("no member at {url} among {list:?}"))?.id)
     }
 
     /// Removes the member at a place, once the cluster has been healthy for long enough.
@@ -159,6 +177,7 @@ impl Operator {
         let id = self.member_id(at, &whom).await?;
         let is_done = |error| error == EtcdError::MemberNotFound;
         self.insist("a member is removed", whom, is_done, |wire| async move {
+            let _alone = self.membership.lock().await;
             Members::new(wire).member_remove(pb::MemberRemoveRequest { id }).await
         })
         .await
@@ -170,6 +189,7 @@ impl Operator {
         let is_done = |error| error == EtcdError::PeerURLExist;
         self.insist("a member is added", whom, is_done, |wire| async move {
             let request = pb::MemberAddRequest { peer_ur_ls: vec![url.clone()], is_learner };
+            let _alone = self.membership.lock().await;
             Members::new(wire).member_add(request).await
         })
         .await

@@ -31,8 +31,6 @@ pub(super) struct Stage {
     /// Where the history begins.
     pub compacted: AtomicI64,
     taken: Mutex<BTreeSet<usize>>,
-    /// Held while the membership changes: a member that joins must be told of exactly those that are in it.
-    pub membership: tokio::sync::Mutex<()>,
 }
 
 /// Members that are taken, until it is dropped.
@@ -73,7 +71,6 @@ impl Stage {
             told,
             compacted: AtomicI64::new(0),
             taken: Mutex::default(),
-            membership: tokio::sync::Mutex::default(),
         }
     }
 
@@ -166,6 +163,16 @@ impl Stage {
     /// Makes a member that is down forget everything, and join anew when it is started.
     pub fn wipe(&self, at: usize) -> Result<()> {
         self.cluster().wipe(at)
+    }
+
+    /// Starts a member that was added, and waits until it is one.
+    pub async fn join(&self, at: usize) -> Result<()> {
+        // It must be told of exactly those that are there.
+        let _alone = self.operator.membership.lock().await;
+        let listed = self.operator.listed(|| self.somebody()).await?;
+        self.cluster().tell(at, &listed);
+        self.launch(at)?;
+        self.ready(at, 0).await
     }
 
     /// Waits until a process has ended.
