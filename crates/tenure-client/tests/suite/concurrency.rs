@@ -9,6 +9,7 @@ mod mutex;
 mod queue;
 mod rw_mutex;
 mod stm;
+mod stress;
 
 use crate::support::{TestServer, eventually};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Waiting for one, and for each other.
 
 use super::{line, places, session, stand_in_line};
-use crate::support::{Proxy, TestServer, config, eventually, soon};
+use crate::support::{Progress, Proxy, TestServer, config, eventually, soon};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -218,9 +218,10 @@ async fn round_follows_round_without_anybody_to_call_them() {
     const COUNT: usize = 5;
     let server = TestServer::start().await;
     let (entered, mut tasks) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    let progress = Progress::default();
     for _ in 0..COUNT {
         let barrier = DoubleBarrier::new(&session(&server).await, "b", COUNT);
-        let entered = entered.clone();
+        let (entered, progress) = (entered.clone(), progress.clone());
         tasks.spawn(async move {
             for round in 1..=6 {
                 entered.fetch_add(1, Ordering::SeqCst);
@@ -232,12 +233,14 @@ async fn round_follows_round_without_anybody_to_call_them() {
                     }
                 };
                 assert!(entered.load(Ordering::SeqCst) >= round * COUNT, "inside before all have come");
+                progress.step();
                 inside.leave().await.unwrap();
             }
         });
     }
-    soon(tasks.join_all()).await;
-    assert!(line(&server.client().await, "b/").await.is_empty());
+    let client = server.client().await;
+    progress.of(&client, tasks.join_all()).await;
+    assert!(line(&client, "b/").await.is_empty());
 }
 
 #[tokio::test]

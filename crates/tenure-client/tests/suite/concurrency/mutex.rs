@@ -1,7 +1,7 @@
 //! Locks.
 
 use super::{line, places, session, stand_in_line};
-use crate::support::{Proxy, TestServer, config, eventually, soon};
+use crate::support::{Progress, Proxy, TestServer, config, eventually, soon};
 use std::{
     sync::{
         Arc,
@@ -76,7 +76,7 @@ async fn trying_takes_a_free_lock_only_and_leaves_no_trace() {
 }
 
 /// Takes the lock, adds one to a counter in two steps, and gives it back.
-async fn count_up(client: &Client, mutex: &Mutex, inside: &AtomicUsize) -> i64 {
+async fn count_up(client: &Client, mutex: &Mutex, inside: &AtomicUsize, progress: &Progress) -> i64 {
     let guard = mutex.lock().await.unwrap();
     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two holders");
     let count: i64 =
@@ -86,6 +86,7 @@ async fn count_up(client: &Client, mutex: &Mutex, inside: &AtomicUsize) -> i64 {
     assert_eq!(inside.fetch_sub(1, Ordering::SeqCst), 1, "two holders");
     let revision = guard.revision();
     guard.unlock().await.unwrap();
+    progress.step();
     revision
 }
 
@@ -93,21 +94,22 @@ async fn count_up(client: &Client, mutex: &Mutex, inside: &AtomicUsize) -> i64 {
 async fn many_tasks_of_few_sessions_exclude_each_other() {
     let server = TestServer::start().await;
     let client = server.client().await;
-    let inside = Arc::new(AtomicUsize::new(0));
+    let (inside, progress) = (Arc::new(AtomicUsize::new(0)), Progress::default());
     let mut tasks = JoinSet::new();
     for _ in 0..5 {
         let mutex = Mutex::new(&session(&server).await, "lock");
         for _ in 0..6 {
             let (client, mutex, inside) = (client.clone(), mutex.clone(), inside.clone());
+            let progress = progress.clone();
             tasks.spawn(async move {
-                let first = count_up(&client, &mutex, &inside).await;
-                let second = count_up(&client, &mutex, &inside).await;
+                let first = count_up(&client, &mutex, &inside, &progress).await;
+                let second = count_up(&client, &mutex, &inside, &progress).await;
                 assert!(first < second);
                 [first, second]
             });
         }
     }
-    let mut revisions = soon(tasks.join_all()).await.concat();
+    let mut revisions = progress.of(&client, tasks.join_all()).await.concat();
     revisions.sort_unstable();
     revisions.dedup();
     assert_eq!(revisions.len(), 60, "each holder has a revision of its own");

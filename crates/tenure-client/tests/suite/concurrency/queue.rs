@@ -1,7 +1,7 @@
 //! Queues.
 
 use super::{line, places, stand_in_line};
-use crate::support::{Proxy, TestServer, config, soon};
+use crate::support::{Progress, Proxy, TestServer, config, soon};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::{
     collections::BTreeSet,
@@ -46,16 +46,18 @@ async fn each_value_is_taken_once_by_many_and_in_order_of_each_who_puts() {
     const CONSUMERS: usize = 5;
     const VALUES: usize = 25;
     let server = TestServer::start().await;
-    let queue = Queue::new(&server.client().await, "q");
+    let client = server.client().await;
+    let (queue, progress) = (Queue::new(&client, "q"), Progress::default());
     let taken = Arc::new(AtomicUsize::new(0));
     let mut consumers = JoinSet::new();
     for _ in 0..CONSUMERS {
         let queue = Queue::new(&server.client().await, "q");
-        let taken = taken.clone();
+        let (taken, progress) = (taken.clone(), progress.clone());
         consumers.spawn(async move {
             let mut values = Vec::new();
             loop {
                 let value = queue.dequeue().await.unwrap();
+                progress.step();
                 if value == "end" {
                     return values;
                 }
@@ -74,11 +76,11 @@ async fn each_value_is_taken_once_by_many_and_in_order_of_each_who_puts() {
             }
         });
     }
-    soon(producers.join_all()).await;
+    progress.of(&client, producers.join_all()).await;
     for _ in 0..CONSUMERS {
         queue.enqueue("end").await.unwrap();
     }
-    let all = soon(consumers.join_all()).await;
+    let all = progress.of(&client, consumers.join_all()).await;
     assert_eq!(taken.load(Ordering::SeqCst), PRODUCERS * VALUES);
     let distinct: BTreeSet<_> = all.iter().flatten().collect();
     assert_eq!(distinct.len(), PRODUCERS * VALUES, "each once");
@@ -122,16 +124,17 @@ async fn what_is_urgent_comes_first_and_the_rest_in_order() {
 async fn many_put_into_a_queue_with_priorities_at_once() {
     let server = TestServer::start().await;
     let client = server.client().await;
-    let mut tasks = JoinSet::new();
+    let (mut tasks, progress) = (JoinSet::new(), Progress::default());
     for task in 0..8 {
-        let queue = PriorityQueue::new(&client, "q");
+        let (queue, progress) = (PriorityQueue::new(&client, "q"), progress.clone());
         tasks.spawn(async move {
             for number in 0..5 {
                 queue.enqueue(format!("{task} {number}"), task % 2).await.unwrap();
+                progress.step();
             }
         });
     }
-    soon(tasks.join_all()).await;
+    progress.of(&client, tasks.join_all()).await;
     let queue = PriorityQueue::new(&client, "q");
     let mut values = Vec::new();
     for _ in 0..40 {

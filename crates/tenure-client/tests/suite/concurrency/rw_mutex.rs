@@ -1,7 +1,7 @@
 //! Locks that readers share.
 
 use super::{line, places, session, stand_in_line};
-use crate::support::{Proxy, TestServer, config, soon};
+use crate::support::{Progress, Proxy, TestServer, config, soon};
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},
@@ -58,10 +58,11 @@ async fn many_readers_and_writers_exclude_each_other() {
     // Readers inside, or -1 for a writer.
     let inside = Arc::new(AtomicI64::new(0));
     let mut tasks = JoinSet::new();
+    let progress = Progress::default();
     for _ in 0..3 {
         let lock = RwMutex::new(&session(&server).await, "lock");
         for task in 0..6 {
-            let (lock, inside) = (lock.clone(), inside.clone());
+            let (lock, inside, progress) = (lock.clone(), inside.clone(), progress.clone());
             tasks.spawn(async move {
                 for _ in 0..3 {
                     let guard = if task % 2 == 0 {
@@ -78,12 +79,14 @@ async fn many_readers_and_writers_exclude_each_other() {
                         guard
                     };
                     guard.unlock().await.unwrap();
+                    progress.step();
                 }
             });
         }
     }
-    soon(tasks.join_all()).await;
-    assert!(line(&server.client().await, "lock/").await.is_empty());
+    let client = server.client().await;
+    progress.of(&client, tasks.join_all()).await;
+    assert!(line(&client, "lock/").await.is_empty());
 }
 
 #[tokio::test]

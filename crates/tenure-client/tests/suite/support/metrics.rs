@@ -23,6 +23,13 @@ pub async fn figure(endpoint: &str, name: &str) -> Option<f64> {
     lines.find(|(found, _)| *found == name).map(|(_, figure)| figure.trim().parse().expect("a figure"))
 }
 
+/// All figures of a server whose names have this part, but those that are 0.
+pub async fn figures(endpoint: &str, part: &str) -> Vec<String> {
+    let text = metrics(endpoint).await;
+    let lines = text.lines().filter(|line| !line.starts_with('#') && line.contains(part));
+    lines.filter(|line| !line.ends_with(" 0") && !line.contains("_bucket")).map(str::to_owned).collect()
+}
+
 async fn metrics(endpoint: &str) -> String {
     let mut socket = TcpStream::connect(endpoint).await.expect("the server listens");
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {endpoint}\r\nConnection: close\r\n\r\n");

@@ -2,11 +2,13 @@
 
 mod cluster;
 mod metrics;
+mod progress;
 mod proxy;
 mod server;
 
 pub use cluster::TestCluster;
 pub use metrics::{calls_handled, figure};
+pub use progress::Progress;
 pub use proxy::Proxy;
 pub use server::{AUTH_TOKEN_TTL, TestServer, real_etcd, target};
 
