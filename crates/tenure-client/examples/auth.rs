@@ -1,6 +1,6 @@
 //! Users, roles and permissions. Turns authentication on, and off again at the end.
 
-use tenure_client::{Client, ClientConfig, EtcdError, KeyRange, Permission, PermissionKind};
+use tenure_client::{Client, ClientConfig, EtcdError, KeyRange, Permission};
 
 #[tokio::main]
 async fn main() -> tenure_client::Result<()> {
@@ -14,8 +14,7 @@ async fn main() -> tenure_client::Result<()> {
     auth.user_grant_role("root", "root").await?;
 
     auth.role_add("reader").await?;
-    let public = Permission { kind: PermissionKind::Read, range: KeyRange::prefix("public/") };
-    auth.role_grant_permission("reader", public).await?;
+    auth.role_grant_permission("reader", Permission::read(KeyRange::prefix("public/"))).await?;
     auth.user_add("guest", "guest").await?;
     auth.user_grant_role("guest", "reader").await?;
     auth.enable().await?;

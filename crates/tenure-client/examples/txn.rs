@@ -35,6 +35,11 @@ async fn main() -> tenure_client::Result<()> {
     }
     assert_eq!(client.get("account/bob").await?.kvs[0].value, "41");
 
+    // Operations of several kinds: one list after the other.
+    let moved = client.txn().and_then([Op::put("account/dave", "41")]).and_then([Op::delete("account/bob")]);
+    let answer = moved.commit().await?;
+    println!("moved at revision {}", answer.header.revision);
+
     // A transaction inside another one.
     let inner = Op::txn().when([Compare::exists("account/carol")]).or_else([Op::put("account/carol", "0")]);
     let outer = client.txn().when([Compare::exists("account/alice")]).and_then([inner]).commit().await?;
