@@ -2,7 +2,7 @@
 
 use crate::root;
 use anyhow::{Context, Result, ensure};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tenure_harness::{
     process::Target,
     script::{Options, Outcome, run_directory},
@@ -31,6 +31,19 @@ pub struct Arguments {
     filter: String,
 }
 
+/// Where `tenurectl` is: beside the server's program that was given, as both are built, or in the usual place.
+fn tenurectl_directory(program: Option<&Path>) -> Result<PathBuf> {
+    let beside = program.and_then(Path::parent).map(Path::to_path_buf);
+    let usual = root().join("target/release");
+    let has = |directory: &PathBuf| directory.join("tenurectl").exists();
+    beside.filter(has).or_else(|| Some(usual.clone()).filter(has)).with_context(|| {
+        format!(
+            "tenurectl is neither beside the server's program nor in {}: build tenure-cli",
+            usual.display()
+        )
+    })
+}
+
 /// Runs the scripts; true when none failed.
 ///
 /// # Errors
@@ -51,7 +64,7 @@ pub async fn run(arguments: &Arguments) -> Result<bool> {
     let ctl = match arguments.ctl.as_str() {
         "3.4" => Target::Etcd34.directory().map(|directory| (Target::Etcd34, directory)),
         "3.5" => Target::Etcd35.directory().map(|directory| (Target::Etcd35, directory)),
-        _ => Some((Target::Tenured, root().join("target/release"))),
+        _ => Some((Target::Tenured, tenurectl_directory(arguments.program.as_deref())?)),
     };
     let options = Options {
         target: arguments.target,

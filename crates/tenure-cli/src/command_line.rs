@@ -29,6 +29,8 @@ pub enum Kind {
     Texts,
     /// An integer of 64 bits.
     Int,
+    /// An integer of 64 bits without sign.
+    Uint,
     /// A length of time.
     Duration,
 }
@@ -77,6 +79,7 @@ impl Flag {
             Kind::Bool => ValueParser::new(number::parse_bool),
             Kind::Text | Kind::Texts => ValueParser::string(),
             Kind::Int => ValueParser::new(|text: &str| number::parse_int(text, 0)),
+            Kind::Uint => ValueParser::new(|text: &str| number::parse_uint(text, 0)),
             Kind::Duration => ValueParser::new(duration::parse),
         };
         let arg = arg.value_parser(parser);
@@ -101,6 +104,9 @@ pub enum Group {
     Authentication,
     /// Everything else.
     Utility,
+    /// Commands of earlier versions that another program has now: no help lists them, and they are refused with what
+    /// they say about themselves.
+    Elsewhere,
 }
 
 /// What a command does, once.
@@ -119,6 +125,8 @@ pub struct Spec {
     pub group: Option<Group>,
     /// Its own flags.
     pub flags: &'static [Flag],
+    /// Flags that it shares with the commands below it.
+    pub shared: &'static [Flag],
     /// The commands below it.
     pub commands: &'static [&'static Spec],
     /// What it does; nothing for one that only has commands below it.
@@ -127,8 +135,16 @@ pub struct Spec {
 
 impl Spec {
     /// What a command is made from.
-    pub const EMPTY: Spec =
-        Spec { words: "", about: "", long: "", group: None, flags: &[], commands: &[], run: None };
+    pub const EMPTY: Spec = Spec {
+        words: "",
+        about: "",
+        long: "",
+        group: None,
+        flags: &[],
+        shared: &[],
+        commands: &[],
+        run: None,
+    };
 
     /// The name.
     #[must_use]
@@ -152,9 +168,11 @@ impl Spec {
     /// The command with all below it, as scripts for shells need it.
     #[must_use]
     pub fn tree(&self, globals: &[Flag]) -> Command {
+        let globals = &[globals, self.shared].concat();
         let flags = self.flags.iter().chain(globals).map(|flag| flag.arg().help(flag.help));
         let command = Command::new(self.name()).about(self.about).disable_help_subcommand(true).args(flags);
-        command.subcommands(self.commands.iter().map(|spec| spec.tree(globals)))
+        let below = self.commands.iter().filter(|spec| spec.group != Some(Group::Elsewhere));
+        command.subcommands(below.map(|spec| spec.tree(globals)))
     }
 
     /// What `clap` has to know of the command itself: its flags, and that it takes any arguments.
@@ -179,13 +197,12 @@ impl Spec {
     /// # Errors
     /// A flag that is unknown or has a bad value; the message is that of etcdctl.
     pub fn parse(&'static self, words: Vec<OsString>, globals: &[Flag]) -> Result<Call, String> {
-        let last = words.last().cloned().unwrap_or_default();
         let has_separator = words.iter().any(|word| word == "--");
-        match self.parser(globals).try_get_matches_from(words) {
+        match self.parser(globals).try_get_matches_from(&words) {
             Ok(matches) => Ok(Call { spec: self, matches, has_separator }),
             Err(error) => {
                 let flags: Vec<&Flag> = self.flags.iter().chain(globals).collect();
-                Err(message(&error, &flags, &last.to_string_lossy()))
+                Err(message(&error, &flags, &words))
             }
         }
     }
@@ -249,6 +266,13 @@ impl Call {
         self.matches.get_one::<i64>(name).copied().unwrap_or_else(default)
     }
 
+    /// The value of a flag of kind [`Kind::Uint`].
+    #[must_use]
+    pub fn uint(&self, name: &str) -> u64 {
+        let default = || self.declared(name).and_then(|flag| flag.default.parse().ok()).unwrap_or_default();
+        self.matches.get_one::<u64>(name).copied().unwrap_or_else(default)
+    }
+
     /// The value of a flag of kind [`Kind::Text`].
     #[must_use]
     pub fn text(&self, name: &str) -> String {
@@ -306,7 +330,12 @@ impl Call {
 pub async fn execute(words: Vec<OsString>) -> Result<(), Failure> {
     let (path, words) = find(words.into_iter().skip(1).collect())?;
     let spec = path[path.len() - 1];
-    let call = spec.parse(words, settings::FLAGS).map_err(|message| {
+    if spec.group == Some(Group::Elsewhere) {
+        return Err(Failure::new(Exit::Error, spec.about));
+    }
+    let shared = path.iter().flat_map(|spec| spec.shared);
+    let globals: Vec<Flag> = settings::FLAGS.iter().chain(shared).copied().collect();
+    let call = spec.parse(words, &globals).map_err(|message| {
         eprintln!("Error: {message}\n{}", help::usage(&path));
         Failure::told(Exit::Error)
     })?;
@@ -348,7 +377,8 @@ fn find(mut words: Vec<OsString>) -> Result<(Vec<&'static Spec>, Vec<OsString>),
 
 /// Whether the value of a flag is the word after it.
 fn takes_next(word: &str, spec: &Spec) -> bool {
-    let mut flags = settings::FLAGS.iter().chain(spec.flags).filter(|flag| flag.kind != Kind::Bool);
+    let mut flags =
+        settings::FLAGS.iter().chain(spec.flags).chain(spec.shared).filter(|flag| flag.kind != Kind::Bool);
     match word.strip_prefix("--") {
         Some(name) => flags.any(|flag| flag.name == name),
         None => flags
@@ -387,8 +417,9 @@ fn edit_distance(a: &[u8], b: &[u8]) -> usize {
     row[b.len()]
 }
 
-/// What is wrong with the flags, in the words of the Go library. `last` is the last word of the command line.
-fn message(error: &clap::Error, flags: &[&Flag], last: &str) -> String {
+/// What is wrong with the flags, in the words of the Go library. `words` are those that were read.
+fn message(error: &clap::Error, flags: &[&Flag], words: &[OsString]) -> String {
+    let last = words.last().map(|word| word.to_string_lossy()).unwrap_or_default();
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.as_str(),
         _ => "",
@@ -400,7 +431,13 @@ fn message(error: &clap::Error, flags: &[&Flag], last: &str) -> String {
     match error.kind() {
         ErrorKind::UnknownArgument => match name.strip_prefix("--") {
             Some(_) => format!("unknown flag: {name}"),
-            None => format!("unknown shorthand flag: '{}' in {name}", name.trim_start_matches('-')),
+            None => {
+                let letter = name.trim_start_matches('-');
+                format!(
+                    "unknown shorthand flag: '{letter}' in {}",
+                    word_with(letter, words).unwrap_or(name.into())
+                )
+            }
         },
         ErrorKind::ValueValidation => {
             let shown = short.map_or_else(|| name.to_owned(), |short| format!("-{short}, {name}"));
@@ -408,7 +445,7 @@ fn message(error: &clap::Error, flags: &[&Flag], last: &str) -> String {
             format!("invalid argument {} for \"{shown}\" flag: {reason}", quote(value.as_bytes()))
         }
         ErrorKind::InvalidValue if value.is_empty() => match short {
-            Some(short) if last == format!("-{short}") => {
+            Some(short) if *last == format!("-{short}") => {
                 format!("flag needs an argument: '{short}' in {last}")
             }
             _ => format!("flag needs an argument: {name}"),
@@ -417,5 +454,40 @@ fn message(error: &clap::Error, flags: &[&Flag], last: &str) -> String {
             let text = error.to_string();
             text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
         }
+    }
+}
+
+/// The word of letters that this letter stands in.
+fn word_with<'a>(letter: &str, words: &'a [OsString]) -> Option<std::borrow::Cow<'a, str>> {
+    let words = words.iter().map(|word| word.to_string_lossy());
+    let mut candidates = words.filter(|word| word.starts_with('-') && !word.starts_with("--"));
+    candidates.find(|word| word.contains(letter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static SPEC: Spec =
+        Spec { words: "x", flags: &[Flag::new("count", Kind::Uint, "").default("7")], ..Spec::EMPTY };
+
+    fn parse(words: &[&str]) -> Result<Call, String> {
+        SPEC.parse(words.iter().map(OsString::from).collect(), settings::FLAGS)
+    }
+
+    #[test]
+    fn an_unknown_letter_is_told_with_its_word() {
+        let unknown = |words: &[&str]| parse(words).expect_err("it is refused");
+        assert_eq!(unknown(&["a", "-xw", "json"]), "unknown shorthand flag: 'x' in -xw");
+        assert_eq!(unknown(&["-x"]), "unknown shorthand flag: 'x' in -x");
+    }
+
+    #[test]
+    fn an_integer_without_sign_is_one() {
+        assert_eq!(parse(&[]).map(|call| call.uint("count")), Ok(7));
+        assert_eq!(parse(&["--count", "0x10"]).map(|call| call.uint("count")), Ok(16));
+        let message =
+            "invalid argument \"-1\" for \"--count\" flag: strconv.ParseUint: parsing \"-1\": invalid syntax";
+        assert_eq!(parse(&["--count", "-1"]).map(|_| ()), Err(message.to_owned()));
     }
 }

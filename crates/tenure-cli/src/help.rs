@@ -32,9 +32,13 @@ pub fn usage(path: &[&'static Spec]) -> String {
     }
     if path.len() > 1 {
         let about = format!("help for {}", spec.name());
-        let mut rows: Vec<_> = spec.flags.iter().map(row).collect();
+        let mut rows: Vec<_> = spec.flags.iter().chain(spec.shared).map(row).collect();
         rows.push((String::from("help"), String::from("  -h, --help"), about));
         out.push_str(&format!("\nFlags:\n{}", flag_lines(rows)));
+    }
+    let above: Vec<_> = path[..path.len() - 1].iter().flat_map(|spec| spec.shared).map(row).collect();
+    if !above.is_empty() {
+        out.push_str(&format!("\nGlobal Flags:\n{}", flag_lines(above)));
     }
     if !spec.commands.is_empty() {
         out.push_str(&format!("\nUse \"{names} [command] --help\" for more information about a command.\n"));
@@ -57,6 +61,9 @@ fn push_commands(spec: &Spec, out: &mut String) {
         (Some(Group::Utility), "Utility commands"),
         (None, "Available Commands:"),
     ];
+    const WIDTH_MIN: usize = 11;
+    let listed = spec.commands.iter().filter(|spec| spec.group != Some(Group::Elsewhere));
+    let width = listed.map(|spec| spec.name().len()).fold(WIDTH_MIN, usize::max);
     for (group, title) in groups {
         let mut commands: Vec<_> = spec.commands.iter().filter(|spec| spec.group == group).collect();
         commands.sort_by_key(|spec| spec.name());
@@ -64,7 +71,7 @@ fn push_commands(spec: &Spec, out: &mut String) {
             out.push_str(&format!("\n{title}\n"));
         }
         for command in commands {
-            out.push_str(&format!("  {:<11} {}\n", command.name(), command.about));
+            out.push_str(&format!("  {:<width$} {}\n", command.name(), command.about));
         }
     }
 }
@@ -76,6 +83,7 @@ fn row(flag: &Flag) -> (String, String, String) {
         Kind::Text => " string",
         Kind::Texts => " strings",
         Kind::Int => " int",
+        Kind::Uint => " uint",
         Kind::Duration => " duration",
     };
     let left = match flag.short {

@@ -341,14 +341,12 @@ impl Values<'_> {
 
     /// What cannot be served must not be left out silently.
     fn refuse_unsupported(&self) -> Result<(), Failure> {
-        for name in ["discovery-srv", "discovery-srv-name"] {
-            if !self.text(name)?.is_empty() {
-                let message =
-                    "SRV records are not supported by this version: name the servers with --endpoints";
-                return Err(Failure::bad_args(format!("--{name}: {message}")));
-            }
+        // The name of a service without a domain has no meaning, and none is asked for.
+        if self.text("discovery-srv")?.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let message = "SRV records are not supported by this version: name the servers with --endpoints";
+        Err(Failure::bad_args(format!("--discovery-srv: {message}")))
     }
 
     /// A value as `--debug` prints it.
@@ -366,7 +364,7 @@ impl Values<'_> {
             }
             Kind::Text => self.text(flag.name)?,
             Kind::Texts => format!("[{}]", self.endpoints()?.join(",")),
-            Kind::Int => self.int(flag.name)?.to_string(),
+            Kind::Int | Kind::Uint => self.int(flag.name)?.to_string(),
             Kind::Duration => duration::format(self.duration(flag.name)?),
         })
     }

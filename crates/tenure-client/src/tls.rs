@@ -195,8 +195,8 @@ impl TlsConfig {
             .map_err(|_| Error::invalid(format!("{name:?} cannot be the name in a server's certificate")))
     }
 
-    /// The configuration as rustls takes it; files are read now.
-    pub(crate) fn load(&self) -> Result<Arc<ClientConfig>> {
+    /// The configuration as rustls takes it, for the protocol of this name; files are read now.
+    pub(crate) fn load(&self, protocol: &'static [u8]) -> Result<Arc<ClientConfig>> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -219,7 +219,7 @@ impl TlsConfig {
                 })?
             }
         };
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         Ok(Arc::new(config))
     }
 
@@ -305,9 +305,9 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_named() {
         let tls = TlsConfig::default().trust(std::path::Path::new("no/such/ca.crt"));
-        let error = tls.load().unwrap_err().to_string();
+        let error = tls.load(b"h2").unwrap_err().to_string();
         assert!(error.contains("no/such/ca.crt"), "{error}");
-        let empty = TlsConfig::default().trust(Vec::new()).load().unwrap_err().to_string();
+        let empty = TlsConfig::default().trust(Vec::new()).load(b"h2").unwrap_err().to_string();
         assert!(empty.contains("holds no certificate"), "{empty}");
     }
 }

@@ -1,10 +1,11 @@
 //! `elect`: takes part in an election, or watches one.
 
-use super::lock::{interrupted, key, until_interrupted};
+use super::lock::{close, interrupted, key, until_interrupted};
 use crate::{
     command_line::{Call, Flag, Group, Kind, Pending, Spec},
     exit::{Exit, Failure},
     output::{Answer, Printer, wire},
+    settings::Settings,
 };
 use tenure_client::{
     Client,
@@ -35,27 +36,28 @@ fn run(call: &Call) -> Pending<'_> {
                 return Err(Failure::bad_args(message));
             }
         }
-        let (client, printer) = call.connect().await?;
+        let settings = call.settings()?;
+        let client = settings.clone().patient().connect().await?;
         if listen {
             return tokio::select! {
-                outcome = observe(&client, &arguments[0], &printer) => outcome,
+                outcome = observe(&client, &arguments[0], &settings.printer) => outcome,
                 signal = interrupted() => signal,
             };
         }
-        campaign(&client, &arguments[0], &arguments[1], &printer).await
+        campaign(&client, &arguments[0], &arguments[1], &settings).await
     })
 }
 
-async fn campaign(client: &Client, name: &[u8], value: &[u8], printer: &Printer) -> Result<(), Failure> {
+async fn campaign(client: &Client, name: &[u8], value: &[u8], settings: &Settings) -> Result<(), Failure> {
     let session = Session::open(client).await?;
     let election = Election::new(&session, name);
-    let leadership = until_interrupted(&session, election.campaign(value)).await?;
-    printer.print(&Answer::Range(client.raw().call(&key(leadership.key())).await?))?;
+    let leadership = until_interrupted(&session, settings, election.campaign(value)).await?;
+    settings.printer.print(&Answer::Range(client.raw().call(&key(leadership.key())).await?))?;
     tokio::select! {
         signal = interrupted() => signal?,
         _ = session.expired() => return Err(Failure::new(Exit::Error, "elect: session expired")),
     }
-    Ok(session.close().await?)
+    close(session, settings).await
 }
 
 /// Shows the leader, every value it proclaims, and every leader after it.

@@ -18,6 +18,7 @@ pub static SPEC: Spec = Spec {
     words: "endpoint <subcommand>",
     about: "Endpoints one by one: hashkv, health, status",
     group: Some(Group::Maintenance),
+    shared: &[CLUSTER],
     commands: &[&HASH_KV, &HEALTH, &STATUS],
     ..Spec::EMPTY
 };
@@ -29,7 +30,6 @@ pub const CLUSTER: Flag =
 static HEALTH: Spec = Spec {
     words: "health",
     about: "Shows whether each endpoint is fit to serve",
-    flags: &[CLUSTER],
     run: Some(health),
     ..Spec::EMPTY
 };
@@ -40,7 +40,6 @@ static STATUS: Spec = Spec {
     long: "Shows how each endpoint is. In the simple format a line has, separated by commas: endpoint, ID, version, \
            storage version, db size, in use, percentage not in use, quota, is leader, is learner, raft term, raft \
            index, raft applied index, errors, downgrade target version, downgrade enabled.",
-    flags: &[CLUSTER],
     run: Some(status),
     ..Spec::EMPTY
 };
@@ -48,7 +47,7 @@ static STATUS: Spec = Spec {
 static HASH_KV: Spec = Spec {
     words: "hashkv",
     about: "Shows the checksum of the keys of each endpoint",
-    flags: &[CLUSTER, Flag::new("rev", Kind::Int, "hash up to this revision instead of the current one")],
+    flags: &[Flag::new("rev", Kind::Int, "hash up to this revision instead of the current one")],
     run: Some(hash_kv),
     ..Spec::EMPTY
 };

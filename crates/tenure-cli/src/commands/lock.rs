@@ -3,14 +3,16 @@
 use super::lossy;
 use crate::{
     command_line::{Call, Flag, Group, Kind, Pending, Spec},
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, os_words},
+    go::quote::quote,
     output::Answer,
+    settings::Settings,
 };
 use std::{
     ffi::OsString,
     io,
     os::unix::{ffi::OsStringExt, process::ExitStatusExt},
-    process::{Command, ExitStatus},
+    process::{Command, ExitStatus, Stdio},
 };
 use tenure_client::{
     Ttl,
@@ -37,22 +39,22 @@ fn run(call: &Call) -> Pending<'_> {
             let message = "lock takes a lock name argument and an optional command to execute";
             return Err(Failure::bad_args(message));
         };
-        let (client, printer) = call.connect().await?;
+        let settings = call.settings()?;
+        let client = settings.clone().patient().connect().await?;
         let ttl = call.int("ttl");
         let session = Session::builder(&client).ttl(Ttl::seconds(ttl)).open().await?;
-        let guard = until_interrupted(&session, Mutex::new(&session, name).lock()).await?;
+        let guard = until_interrupted(&session, &settings, Mutex::new(&session, name).lock()).await?;
         if let Some((program, arguments)) = command.split_first() {
             let outcome = execute(program, arguments, &guard).await;
             // The lock is free when this program ends; why the command failed matters more.
-            let end = session.close().await;
-            return outcome.and(end.map_err(Failure::from));
+            return outcome.and(close(session, &settings).await);
         }
-        printer.print(&Answer::Range(client.raw().call(&key(guard.key())).await?))?;
+        settings.printer.print(&Answer::Range(client.raw().call(&key(guard.key())).await?))?;
         tokio::select! {
             signal = interrupted() => signal?,
             _ = session.expired() => return Err(Failure::new(Exit::Error, "session expired")),
         }
-        Ok(session.close().await?)
+        close(session, &settings).await
     })
 }
 
@@ -61,22 +63,28 @@ pub(super) fn key(key: &[u8]) -> RangeRequest {
     RangeRequest { key: key.to_vec().into(), ..Default::default() }
 }
 
+/// Ends a session with all that it holds. A server that is gone is not waited for without end: the lease ends by itself.
+pub(super) async fn close(session: Session, settings: &Settings) -> Result<(), Failure> {
+    Ok(settings.in_time(session.close()).await?)
+}
+
 /// Waits for a place in line to become the first. A signal, or a failure, gives up all that the session holds.
 pub(super) async fn until_interrupted<T>(
     session: &Session,
+    settings: &Settings,
     waiting: impl Future<Output = tenure_client::Result<T>>,
 ) -> Result<T, Failure> {
     tokio::select! {
         first = waiting => {
             if first.is_err() {
                 // Why there is no place matters more than that the lease lives on for its time.
-                session.clone().close().await.ok();
+                close(session.clone(), settings).await.ok();
             }
             Ok(first?)
         }
         signal = interrupted() => {
             signal?;
-            session.clone().close().await?;
+            close(session.clone(), settings).await?;
             Err(Failure::new(Exit::Error, "context canceled"))
         }
     }
@@ -99,18 +107,23 @@ async fn execute(program: &[u8], arguments: &[Vec<u8>], guard: &MutexGuard) -> R
     let os = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     let mut command = Command::new(os(program));
     command.args(arguments.iter().map(|argument| os(argument)));
+    // The rest of a script's input is not the command's.
+    command.stdin(Stdio::null());
     command.env("ETCD_LOCK_KEY", os(guard.key())).env("ETCD_LOCK_REV", guard.held_revision().to_string());
     let waited = tokio::task::spawn_blocking(move || command.status()).await;
     match waited.map_err(|error| Failure::new(Exit::Io, error))? {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Failure::new(child_exit(status), status_words(status))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let program = crate::go::quote::quote(program);
-            let message = format!("exec: {program}: executable file not found in $PATH");
-            Err(Failure::new(Exit::Error, message))
-        }
-        Err(error) => Err(Failure::new(Exit::Error, format!("exec: {}: {error}", lossy(program)))),
+        Err(error) => Err(Failure::new(Exit::Error, not_started(program, &error))),
     }
+}
+
+/// Why a program could not be started, in Go's words. A name without a slash is looked for in `$PATH`.
+pub(super) fn not_started(program: &[u8], error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound && !program.contains(&b'/') {
+        return format!("exec: {}: executable file not found in $PATH", quote(program));
+    }
+    format!("fork/exec {}: {}", lossy(program), os_words(error))
 }
 
 /// The code to exit with after a child that failed.
@@ -140,5 +153,19 @@ fn signal_name(signal: i32) -> String {
         14 => "alarm clock".to_owned(),
         15 => "terminated".to_owned(),
         other => format!("signal {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_program_does_not_start() {
+        let missing = io::Error::from_raw_os_error(2);
+        let forbidden = io::Error::from_raw_os_error(13);
+        assert_eq!(not_started(b"x", &missing), "exec: \"x\": executable file not found in $PATH");
+        assert_eq!(not_started(b"./x", &missing), "fork/exec ./x: no such file or directory");
+        assert_eq!(not_started(b"/etc/passwd", &forbidden), "fork/exec /etc/passwd: permission denied");
     }
 }

@@ -33,7 +33,7 @@ together, if they are no more than --max-txn-ops. Leases are not copied. Every h
     flags: &[
         Flag::new("prefix", Kind::Text, "only keys that begin with this"),
         Flag::new("rev", Kind::Int, "copy the changes from this revision on, instead of all keys"),
-        Flag::new("max-txn-ops", Kind::Int, "changes in one transaction at the destination").default("128"),
+        Flag::new("max-txn-ops", Kind::Uint, "changes in one transaction at the destination").default("128"),
         Flag::new("dest-prefix", Kind::Text, "what the copies begin with instead of --prefix"),
         Flag::new("no-dest-prefix", Kind::Bool, "the copies begin with nothing instead of --prefix"),
         Flag::new("dest-cert", Kind::Text, "certificate of this client, for the destination"),
@@ -109,7 +109,7 @@ impl Mirror {
             let message = "`--dest-prefix` and `--no-dest-prefix` cannot be set at the same time, choose one";
             return Err(Failure::bad_args(message));
         }
-        let ops_max = call.int("max-txn-ops");
+        let ops_max = call.uint("max-txn-ops");
         let ops_max = usize::try_from(ops_max).ok().filter(|ops| *ops > 0).ok_or_else(|| {
             Failure::bad_args(format!("--max-txn-ops is {ops_max}: a transaction holds one change at least"))
         })?;

@@ -14,7 +14,7 @@ pub static SPEC: Spec = Spec {
     words: "snapshot <subcommand>",
     about: "Backups: save",
     group: Some(Group::Maintenance),
-    commands: &[&SAVE],
+    commands: &[&RESTORE, &SAVE, &STATUS],
     ..Spec::EMPTY
 };
 
@@ -28,6 +28,22 @@ static SAVE: Spec = Spec {
 
 It takes as long as it takes, unless --command-timeout is given.",
     run: Some(save),
+    ..Spec::EMPTY
+};
+
+// etcdctl 3.4 and 3.5 have these two. A script that was made for them must not go on as if it had its backup back.
+
+static RESTORE: Spec = Spec {
+    words: "restore <filename>",
+    about: "snapshot restore is a command of etcdutl now: etcdutl snapshot restore <filename> [options]",
+    group: Some(Group::Elsewhere),
+    ..Spec::EMPTY
+};
+
+static STATUS: Spec = Spec {
+    words: "status <filename>",
+    about: "snapshot status is a command of etcdutl now: etcdutl snapshot status <filename> [options]",
+    group: Some(Group::Elsewhere),
     ..Spec::EMPTY
 };
 

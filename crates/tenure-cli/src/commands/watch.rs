@@ -1,6 +1,9 @@
 //! `watch`: shows changes as they happen, and runs a command for each.
 
-use super::{lock::status_words, txn};
+use super::{
+    lock::{not_started, status_words},
+    txn,
+};
 use crate::{
     command_line::{Call, Flag, Group, Kind, Pending, Spec},
     exit::{Exit, Failure, error_text},
@@ -11,7 +14,7 @@ use std::{
     ffi::OsString,
     io::BufRead,
     os::unix::ffi::{OsStrExt, OsStringExt},
-    process::Command,
+    process::{Command, Stdio},
 };
 use tenure_client::{
     Client, Error, KeyRange, ResponseHeader, WatchStream,
@@ -45,7 +48,7 @@ fn run(call: &Call) -> Pending<'_> {
         if call.flag("interactive") {
             return interactive(call, default).await;
         }
-        let watch = Watch::of(call, &default)?;
+        let watch = Words::of(call, &default)?.understood(call).map_err(Failure::bad_args)?;
         let (client, printer) = call.connect_patiently().await?;
         if let Some(watching) = watch.start(&client, &printer).await? {
             watching.follow(&printer).await?;
@@ -74,18 +77,17 @@ impl DefaultRange {
     }
 }
 
-/// A range to watch, and what to run for each event.
-#[derive(Clone, Debug)]
-struct Watch {
-    range: KeyRange,
-    start_revision: i64,
-    prev_kv: bool,
-    progress_notify: bool,
+/// Words apart: what to watch, and what to run.
+struct Words {
+    range: Vec<OsString>,
     command: Vec<OsString>,
 }
 
-impl Watch {
-    /// What the words ask for.
+impl Words {
+    /// The range is what the environment says if there is none.
+    ///
+    /// # Errors
+    /// There is no command where one must be, or a range twice.
     fn of(call: &Call, default: &DefaultRange) -> Result<Self, Failure> {
         let mut range = call.before_separator();
         let command = call.after_separator();
@@ -100,33 +102,51 @@ impl Watch {
         if range.is_empty() {
             range.clone_from(&default.words);
         }
-        let (key, end) = match range.as_slice() {
+        Ok(Words { range, command: command.unwrap_or_default() })
+    }
+
+    /// What they ask for, together with the flags.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn understood(self, call: &Call) -> Result<Watch, String> {
+        let (key, end) = match self.range.as_slice() {
             [key] => (key.as_bytes(), None),
             [key, end] => (key.as_bytes(), Some(end.as_bytes())),
-            _ => return Err(Failure::bad_args("bad number of arguments")),
+            _ => return Err("bad number of arguments".to_owned()),
         };
         let range = match (call.flag("prefix"), end) {
-            (true, Some(_)) => {
-                return Err(Failure::bad_args("`range_end` and `--prefix` are mutually exclusive"));
-            }
+            (true, Some(_)) => return Err("`range_end` and `--prefix` are mutually exclusive".to_owned()),
             (true, None) => KeyRange::prefix(key),
             (false, end) => KeyRange::between(key, end.unwrap_or_default()),
         };
         let start_revision = call.int("rev");
         if start_revision < 0 {
-            let message =
-                format!("bad revision {start_revision}: revisions count from 1, 0 means from now on");
-            return Err(Failure::bad_args(message));
+            return Err(format!(
+                "bad revision {start_revision}: revisions count from 1, 0 means from now on"
+            ));
         }
         Ok(Watch {
             range,
             start_revision,
             prev_kv: call.flag("prev-kv"),
             progress_notify: call.flag("progress-notify"),
-            command: command.unwrap_or_default(),
+            command: self.command,
         })
     }
+}
 
+/// A range to watch, and what to run for each event.
+#[derive(Clone, Debug)]
+struct Watch {
+    range: KeyRange,
+    start_revision: i64,
+    prev_kv: bool,
+    progress_notify: bool,
+    command: Vec<OsString>,
+}
+
+impl Watch {
     /// Begins to watch; nothing if the server refuses, which is shown.
     async fn start(self, client: &Client, printer: &Printer) -> Result<Option<Watching>, Failure> {
         let KeyRange { key, end } = self.range;
@@ -210,6 +230,8 @@ async fn execute(words: Vec<OsString>, revision: i64, event: Event) -> Result<()
     let mut command = Command::new(&words[0]);
     command
         .args(&words[1..])
+        // What is typed is for this program, and the rest of a script's input for the script.
+        .stdin(Stdio::null())
         .env("ETCD_WATCH_REVISION", revision.to_string())
         .env("ETCD_WATCH_EVENT_TYPE", quote(event.r#type().as_str_name().as_bytes()))
         .env("ETCD_WATCH_KEY", quote(&pair.key))
@@ -218,7 +240,7 @@ async fn execute(words: Vec<OsString>, revision: i64, event: Event) -> Result<()
     let reason = match waited.map_err(|error| Failure::new(Exit::Io, error))? {
         Ok(status) if status.success() => return Ok(()),
         Ok(status) => status_words(status),
-        Err(error) => error.to_string(),
+        Err(error) => not_started(words[0].as_bytes(), &error),
     };
     let words: Vec<String> = words.iter().map(|word| quote(word.as_bytes())).collect();
     eprintln!("command [{}] error ({reason})", words.join(" "));
@@ -275,7 +297,16 @@ fn understand(line: &str, default: &DefaultRange) -> Result<Option<Request>, Fai
         }
         b"watch" => {
             let call = SPEC.parse(rest.to_vec(), &[]).map_err(Failure::bad_args)?;
-            Ok(Some(Request::Watch(Box::new(Watch::of(&call, default)?))))
+            if call.flag("help") {
+                return Err(Failure::bad_args("pflag: help requested"));
+            }
+            match Words::of(&call, default)?.understood(&call) {
+                Ok(watch) => Ok(Some(Request::Watch(Box::new(watch)))),
+                Err(reason) => {
+                    eprintln!("Invalid command {line} ({reason})");
+                    Ok(None)
+                }
+            }
         }
         _ => {
             eprintln!("Invalid command {line} (only support watch)");

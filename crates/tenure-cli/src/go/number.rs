@@ -22,16 +22,25 @@ pub fn parse_int(text: &str, radix: u32) -> Result<i64, String> {
     i64::try_from(value).map_err(|_| wrong("value out of range"))
 }
 
+/// Reads an integer of 64 bits without sign. `radix` is as for [`parse_int`].
+///
+/// # Errors
+/// The reason, as `strconv.ParseUint: parsing "x": invalid syntax`.
+pub fn parse_uint(text: &str, radix: u32) -> Result<u64, String> {
+    let wrong = |reason: &str| format!("strconv.ParseUint: parsing {}: {reason}", quote(text.as_bytes()));
+    let (radix, digits) = if radix == 0 { split_radix(text) } else { (radix, text) };
+    if digits.is_empty() || !digits.bytes().all(|digit| char::from(digit).is_digit(radix)) {
+        return Err(wrong("invalid syntax"));
+    }
+    u64::from_str_radix(digits, radix).map_err(|_| wrong("value out of range"))
+}
+
 /// Reads an integer of 64 bits without sign, in hexadecimal.
 ///
 /// # Errors
 /// The reason, as `strconv.ParseUint: parsing "x": invalid syntax`.
 pub fn parse_hex(text: &str) -> Result<u64, String> {
-    let wrong = |reason: &str| format!("strconv.ParseUint: parsing {}: {reason}", quote(text.as_bytes()));
-    if text.is_empty() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return Err(wrong("invalid syntax"));
-    }
-    u64::from_str_radix(text, 16).map_err(|_| wrong("value out of range"))
+    parse_uint(text, 16)
 }
 
 fn split_radix(digits: &str) -> (u32, &str) {
@@ -95,6 +104,10 @@ mod tests {
             assert_eq!(parse_hex(text), wrong(text, "invalid syntax"));
         }
         assert_eq!(parse_hex("10000000000000000"), wrong("10000000000000000", "value out of range"));
+        assert_eq!(parse_uint("0x80", 0), Ok(128));
+        for text in ["-1", "+1", "1.5"] {
+            assert_eq!(parse_uint(text, 0), wrong(text, "invalid syntax"));
+        }
     }
 
     #[test]

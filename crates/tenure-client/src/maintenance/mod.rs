@@ -422,6 +422,26 @@ impl Maintenance {
         Ok(response.into())
     }
 
+    /// The metrics of a member, in the text format of Prometheus: what it serves at `/metrics`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
+    /// let metrics = client.maintenance().metrics("127.0.0.1:2379").await?;
+    /// let line = metrics.lines().find(|line| line.starts_with("process_resident_memory_bytes "));
+    /// println!("{line:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for a malformed endpoint; the member cannot be reached, or serves no metrics
+    /// there, as one that is told to serve them elsewhere.
+    pub async fn metrics(&self, endpoint: impl AsRef<str>) -> Result<String> {
+        let endpoint: Endpoint = endpoint.as_ref().parse()?;
+        let page = self.client.rpc().page(&endpoint, "/metrics").await?;
+        Ok(String::from_utf8_lossy(&page).into_owned())
+    }
+
     /// Gives the unused part of a member's store back to the file system. etcd's members serve nobody meanwhile: do it to one
     /// after the other, and set [`ClientConfig::request_timeout`](crate::ClientConfig::request_timeout) long enough.
     ///

@@ -15,7 +15,7 @@ mod unary;
 use crate::{
     ClientConfig, Endpoint, Error, Result,
     config::parse_endpoints,
-    transport::{Connection, Dialer, Driven, Pool},
+    transport::{Connection, Dialer, Driven, Pool, page},
 };
 use bytes::Bytes;
 use codec::Encoded;
@@ -392,6 +392,11 @@ impl Rpc {
     /// found no endpoint says so.
     fn end(&self) -> Option<Instant> {
         self.request_timeout.and_then(|limit| Instant::now().checked_add(limit))
+    }
+
+    /// The page of a member at `path`, which need not be one of the client's endpoints.
+    pub(crate) async fn page(&self, endpoint: &Endpoint, path: &'static str) -> Result<Bytes> {
+        self.in_time(page(self.pool.dialer(), endpoint, path)).await
     }
 
     /// Keeps a call within the request timeout.

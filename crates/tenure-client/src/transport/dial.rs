@@ -5,6 +5,7 @@ use super::{
     stream::{CLOSED, Seen, Socket, Stream},
 };
 use crate::{ClientConfig, Endpoint, Error, Result, TlsConfig, endpoint::Address, error::causes};
+use http::Uri;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpStream, UnixStream},
@@ -45,10 +46,10 @@ impl Dialer {
     pub(crate) fn check(&self, endpoint: &Endpoint) -> Result<()> {
         if endpoint.is_tls(self.tls.is_some()) {
             let tls = self.tls.clone().unwrap_or_default();
-            tls.load()?;
+            tls.load(b"h2")?;
             tls.name_of(endpoint.host())?;
         }
-        endpoint.origin(false).map(drop)
+        self.origin(endpoint).map(drop)
     }
 
     /// Whether two endpoints are the same server in the same way, however they are written.
@@ -68,24 +69,38 @@ impl Dialer {
         }
     }
 
-    async fn connect(&self, endpoint: &Endpoint) -> Result<(Connection, Driver)> {
+    /// Scheme and authority of requests to an endpoint.
+    pub(super) fn origin(&self, endpoint: &Endpoint) -> Result<Uri> {
+        endpoint.origin(endpoint.is_tls(self.tls.is_some()))
+    }
+
+    /// A socket, over which TLS, if there is any, has agreed on the protocol of this name.
+    pub(super) async fn socket(
+        &self,
+        endpoint: &Endpoint,
+        protocol: &'static [u8],
+    ) -> Result<Box<dyn Socket>> {
         let failed = |error: io::Error| Error::io("connect", error);
-        let is_tls = endpoint.is_tls(self.tls.is_some());
-        let socket: Box<dyn Socket> = match &endpoint.address {
+        match &endpoint.address {
             Address::Tcp { host, port } => {
                 let host = host.trim_start_matches('[').trim_end_matches(']');
                 let socket = TcpStream::connect((host, *port)).await.map_err(failed)?;
                 socket.set_nodelay(true).map_err(failed)?;
-                self.secured(endpoint, is_tls, socket).await?
+                self.secured(endpoint, protocol, socket).await
             }
             Address::Unix(path) => {
                 let socket = UnixStream::connect(path).await.map_err(failed)?;
-                self.secured(endpoint, is_tls, socket).await?
+                self.secured(endpoint, protocol, socket).await
             }
-        };
+        }
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<(Connection, Driver)> {
+        let is_tls = endpoint.is_tls(self.tls.is_some());
+        let socket = self.socket(endpoint, b"h2").await?;
         let seen = Arc::new(Seen::default());
         let stream = Stream::new(socket, seen.clone());
-        let (name, origin): (Arc<str>, _) = (endpoint.as_str().into(), endpoint.origin(is_tls)?);
+        let (name, origin): (Arc<str>, _) = (endpoint.as_str().into(), self.origin(endpoint)?);
         let lost = |reason: String| Error::ConnectionLost { reason: reason.into() };
         let started = Connection::start(stream, seen.clone(), name, origin, self.keep_alive).await;
         let (connection, mut driver) = started.map_err(|error| lost(causes(&error)))?;
@@ -99,15 +114,15 @@ impl Dialer {
     async fn secured<S: Socket + 'static>(
         &self,
         endpoint: &Endpoint,
-        is_tls: bool,
+        protocol: &'static [u8],
         socket: S,
     ) -> Result<Box<dyn Socket>> {
-        if !is_tls {
+        if !endpoint.is_tls(self.tls.is_some()) {
             return Ok(Box::new(socket));
         }
         let tls = self.tls.clone().unwrap_or_default();
         let name = tls.name_of(endpoint.host())?;
-        let connector = TlsConnector::from(tls.load()?);
+        let connector = TlsConnector::from(tls.load(protocol)?);
         let socket = connector.connect(name, socket).await.map_err(no_tls)?;
         Ok(Box::new(socket))
     }
@@ -121,18 +136,13 @@ fn closed_unheard(reason: String, is_tls: bool) -> String {
     }
 }
 
-const OTHER_PROTOCOL: &str = "TLS (does the server speak it? write http:// if not)";
-
 /// Why there is no TLS.
 fn no_tls(error: io::Error) -> Error {
     let cause = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    let what = match cause {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
-            "TLS (whoever signed the server's certificate is not trusted: see TlsConfig::trust)"
-        }
-        Some(rustls::Error::InvalidMessage(_)) => OTHER_PROTOCOL,
-        _ if error.kind() == io::ErrorKind::UnexpectedEof => OTHER_PROTOCOL,
-        _ => "TLS",
+    let is_other_protocol = matches!(cause, Some(rustls::Error::InvalidMessage(_)));
+    let what = match is_other_protocol || error.kind() == io::ErrorKind::UnexpectedEof {
+        true => "TLS (does the server speak it? write http:// if not)",
+        false => "TLS",
     };
     Error::io(what, error)
 }

@@ -30,6 +30,20 @@ async fn the_status_of_a_member() {
 }
 
 #[tokio::test]
+async fn the_metrics_of_a_member() {
+    let server = TestServer::start().await;
+    let elsewhere = TestServer::start().await;
+    for maintenance in [server.client().await.maintenance(), elsewhere.client().await.maintenance()] {
+        let metrics = maintenance.metrics(server.endpoint()).await.unwrap();
+        assert!(metrics.lines().any(|line| line == "etcd_server_has_leader 1"), "{metrics}");
+    }
+    let quick = config(server.endpoint()).dial_timeout(std::time::Duration::from_millis(200));
+    let quick = Client::connect(quick).await.unwrap();
+    let error = quick.maintenance().metrics("127.0.0.1:1").await.unwrap_err();
+    assert!(matches!(&error, Error::Unreachable { reason, .. } if reason.contains("127.0.0.1:1")), "{error}");
+}
+
+#[tokio::test]
 async fn hashes_tell_histories_apart() {
     let (one, other) = (TestServer::start().await, TestServer::start().await);
     let maintenance = one.client().await.maintenance();

@@ -92,6 +92,10 @@ impl Volatile {
         for (volatile, name) in names.iter().filter(|(volatile, _)| volatile.len() > 4) {
             line = line.replace(volatile, name);
         }
+        if line.starts_with("Member ") {
+            // Ids of fewer digits than most are padded.
+            line = pattern!(r" {2,}").replace_all(&line, " ").into_owned();
+        }
         line = pattern!(r#"("raft_?[tT]erm"|"RaftTerm")( ?: ?)\d+"#)
             .replace_all(&line, "$1$2<term>")
             .into_owned();
@@ -226,6 +230,8 @@ mod tests {
         let json = format!(r#"{{"raft_term":2,"lease":{}}}"#, volatile.leases[0]);
         assert_eq!(volatile.line(&json), r#"{"raft_term":<term>,"lease":<lease-1>}"#);
         assert_eq!(volatile.line("l/694d7d3e1f2a0009"), "l/<lease>");
+        let removed = "Member 8e9e05c52164694d removed from cluster     cdf818181818";
+        assert_eq!(volatile.line(removed), "Member <member> removed from cluster <cluster>");
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! `check`: whether a cluster bears a load.
+//! `check perf`: whether a cluster writes as fast as it should.
 
+use super::{AUTO_COMPACT, AUTO_DEFRAG, LOAD, Size, VALUE_BYTES, clean_up, error_lines, expect_no_keys, key};
 use crate::{
-    command_line::{Call, Flag, Group, Kind, Pending, Spec},
-    exit::{Exit, Failure},
-    go::quote::quote,
+    command_line::{Call, Flag, Kind, Pending, Spec},
+    exit::{Exit, Failure, error_text},
     output,
 };
 use std::{
@@ -15,19 +15,10 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tenure_client::{Client, Result, raw::etcdserverpb::DefragmentRequest};
+use tenure_client::Client;
 use tokio::{task::JoinSet, time::sleep_until};
 
-/// `check`.
-pub static SPEC: Spec = Spec {
-    words: "check <subcommand>",
-    about: "Properties of the cluster: perf",
-    group: Some(Group::Utility),
-    commands: &[&PERF],
-    ..Spec::EMPTY
-};
-
-static PERF: Spec = Spec {
+pub(super) static SPEC: Spec = Spec {
     words: "perf [options]",
     about: "Checks how fast the cluster writes",
     long: "Writes for a minute as fast as a cluster of the given size should, and looks whether it keeps up: whether nine tenths of \
@@ -35,17 +26,16 @@ static PERF: Spec = Spec {
            The keys are deleted at the end. Sizes (clients, writes a second): s (50, 150), m (200, 1000), l (500, 8000), \
            xl (1000, 15000).",
     flags: &[
-        Flag::new("load", Kind::Text, "size of the load: s(mall), m(edium), l(arge), xl(arge)").default("s"),
+        LOAD,
         Flag::new("prefix", Kind::Text, "what the keys begin with").default("/etcdctl-check-perf/"),
-        Flag::new("auto-compact", Kind::Bool, "forget the history of the keys at the end"),
-        Flag::new("auto-defrag", Kind::Bool, "give the disk space of the endpoints back at the end"),
+        AUTO_COMPACT,
+        AUTO_DEFRAG,
     ],
-    run: Some(perf),
+    run: Some(run),
     ..Spec::EMPTY
 };
 
 const KEY_BYTES: usize = 256;
-const VALUE_BYTES: usize = 1024;
 
 /// A load.
 #[derive(Clone, Copy, Debug)]
@@ -56,50 +46,30 @@ struct Load {
 }
 
 impl Load {
-    fn of(name: &str) -> Result<Self, Failure> {
-        let (clients, writes_per_second) = match name {
-            "s" | "small" => (50, 150),
-            "m" | "medium" => (200, 1_000),
-            "l" | "large" => (500, 8_000),
-            "xl" | "xLarge" => (1_000, 15_000),
-            _ => return Err(Failure::new(Exit::BadFeature, format!("unknown load option {name}"))),
+    fn of(size: Size) -> Self {
+        let writes_per_second = match size {
+            Size::Small => 150,
+            Size::Medium => 1_000,
+            Size::Large => 8_000,
+            Size::ExtraLarge => 15_000,
         };
-        Ok(Load { clients, writes_per_second, duration: Duration::from_secs(60) })
+        Load { clients: size.clients(), writes_per_second, duration: Duration::from_secs(60) }
     }
 }
 
-fn perf(call: &Call) -> Pending<'_> {
+fn run(call: &Call) -> Pending<'_> {
     Box::pin(async {
-        let load = Load::of(&call.text("load"))?;
+        let load = Load::of(Size::of(call)?);
         let prefix = call.text("prefix");
         let settings = call.settings()?;
         let first = settings.connect().await?;
-        if first.get(&prefix).prefix().limit(1).keys_only().await?.count > 0 {
-            let quoted = quote(prefix.as_bytes());
-            let message =
-                format!("prefix {quoted} has keys. Delete with 'etcdctl del --prefix {prefix}' first");
-            return Err(Failure::new(Exit::InvalidInput, message));
-        }
-        let mut clients = vec![first.clone()];
+        expect_no_keys(&first, &prefix, &format!("'etcdctl del --prefix {prefix}'")).await?;
+        let mut clients = vec![first];
         while clients.len() < load.clients {
             clients.push(settings.connect().await?);
         }
         let figures = measure(clients, &prefix, load).await;
-        let deleted = first.delete(&prefix).prefix().await?;
-        if call.flag("auto-compact") {
-            let revision = deleted.header.revision;
-            output::write(format!("Compacting with revision {revision}\n"))?;
-            first.compact(revision).physical().await?;
-            output::write(format!("Compacted with revision {revision}\n"))?;
-        }
-        if call.flag("auto-defrag") {
-            for endpoint in &settings.endpoints {
-                let quoted = quote(endpoint.as_bytes());
-                output::write(format!("Defragmenting {quoted}\n"))?;
-                settings.at(endpoint).connect().await?.raw().call(&DefragmentRequest {}).await?;
-                output::write(format!("Defragmented {quoted}\n"))?;
-            }
-        }
+        clean_up(call, &settings, &prefix).await?;
         let (lines, is_good) = verdict(&figures, load.writes_per_second);
         output::write(lines.join("\n") + "\n")?;
         if is_good { Ok(()) } else { Err(Failure::told(Exit::Error)) }
@@ -153,14 +123,11 @@ async fn write(client: Client, prefix: Vec<u8>, load: Load, next: Arc<AtomicU64>
             return figures;
         }
         sleep_until((start + due).into()).await;
-        let mut key = prefix.clone();
-        // Neighbours in time are none in the order of keys.
-        key.extend_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-        key.resize(prefix.len() + KEY_BYTES, 0);
+        let key = key(&prefix, number, KEY_BYTES);
         let sent = Instant::now();
         match client.put(key, value.clone()).await {
             Ok(_) => figures.latencies.push(sent.elapsed().as_secs_f64()),
-            Err(error) => *figures.errors.entry(error.to_string()).or_default() += 1,
+            Err(error) => *figures.errors.entry(error_text(&error)).or_default() += 1,
         }
     }
 }
@@ -185,12 +152,8 @@ async fn tell_progress(duration: Duration) {
 #[expect(clippy::cast_precision_loss, reason = "a minute has no 2^52 writes")]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "figures for people")]
 fn verdict(figures: &Figures, wanted_per_second: u32) -> (Vec<String>, bool) {
-    let mut lines = Vec::new();
-    let mut is_good = figures.errors.is_empty();
-    if !is_good {
-        lines.push("FAIL: too many errors".to_owned());
-        lines.extend(figures.errors.iter().map(|(error, count)| format!("FAIL: ERROR({error}) -> {count}")));
-    }
+    let mut lines = error_lines(&figures.errors);
+    let mut is_good = lines.is_empty();
     let count = figures.latencies.len() as f64;
     let per_second = if figures.total > 0.0 { count / figures.total } else { 0.0 };
     let shown = per_second as u64 + 1;
