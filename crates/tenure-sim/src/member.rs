@@ -433,13 +433,13 @@ impl Member {
         Ok(count > 0)
     }
 
-    /// Writes what was handed out, with one sync, and gives the tokens back.
+    /// Writes what was handed out, with one sync, and gives the last token back, which stands for those before it.
     fn write(&mut self, persists: Vec<Persist>) -> Result<(), Failure> {
         if persists.is_empty() {
             return Ok(());
         }
         let (mut entries, mut hard_state, mut must_sync) = (Vec::new(), None, false);
-        let mut tokens = Vec::new();
+        let mut last = None;
         for persist in persists {
             if let Some(Snapshot { position, conf_state }) = &persist.snapshot {
                 self.wal.save_installed(*position, conf_state).map_err(text)?;
@@ -447,11 +447,11 @@ impl Member {
             entries.extend(persist.entries);
             hard_state = persist.hard_state.or(hard_state);
             must_sync |= persist.must_sync;
-            tokens.push(persist.token);
+            last = Some(persist.token);
         }
         let must_sync = must_sync && self.bug != Some(Bug::SkipsFsync);
         self.wal.save(hard_state, &entries, must_sync).map_err(text)?;
-        self.inbox.extend(tokens.into_iter().map(Input::Persisted));
+        self.inbox.extend(last.map(Input::Persisted));
         self.commit_too_early(entries);
         Ok(())
     }

@@ -136,13 +136,18 @@ fn closed_unheard(reason: String, is_tls: bool) -> String {
     }
 }
 
+const OTHER_PROTOCOL: &str = "TLS (does the server speak it? write http:// if not)";
+
 /// Why there is no TLS.
 fn no_tls(error: io::Error) -> Error {
     let cause = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    let is_other_protocol = matches!(cause, Some(rustls::Error::InvalidMessage(_)));
-    let what = match is_other_protocol || error.kind() == io::ErrorKind::UnexpectedEof {
-        true => "TLS (does the server speak it? write http:// if not)",
-        false => "TLS",
+    let what = match cause {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+            "TLS (whoever signed the server's certificate is not trusted: see TlsConfig::trust)"
+        }
+        Some(rustls::Error::InvalidMessage(_)) => OTHER_PROTOCOL,
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => OTHER_PROTOCOL,
+        _ => "TLS",
     };
     Error::io(what, error)
 }

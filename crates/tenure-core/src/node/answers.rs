@@ -51,8 +51,8 @@ impl Node {
     }
 
     /// The engine's answers to what was asked.
-    pub(super) fn take_read_states(&mut self, batch: &mut raft::Ready) {
-        for state in batch.take_read_states() {
+    pub(super) fn take_read_states(&mut self, states: Vec<raft::ReadState>) {
+        for state in states {
             let Some((asked_at, tickets)) = self.reads.answered(&state.request_ctx) else { continue };
             if !tickets.is_empty() {
                 self.out.push(Output::ReadReady { tickets, index: LogIndex(state.index) });

@@ -106,6 +106,8 @@ impl Node {
             self.out.push(Output::Send(Message { term: Term(term), ..message }));
         }
         self.raw.raft.become_follower(term, raft::INVALID_ID);
+        // What follows from the same input must find a member that knows its role.
+        self.notice_leader();
     }
 }
 

@@ -165,7 +165,7 @@ impl Node {
             let mut batch = self.raw.ready();
             let persist = self.persist_of(&mut batch);
             let held = self.send_what_may(&mut batch);
-            self.take_read_states(&mut batch);
+            self.take_read_states(batch.take_read_states());
             let (number, committed) = (batch.number(), batch.take_committed_entries());
             match persist {
                 Some(persist) => {
@@ -253,6 +253,9 @@ impl Node {
         if leader == self.leader {
             return;
         }
+        // Answers that came before are answers.
+        let answers = std::mem::take(&mut self.raw.raft.read_states);
+        self.take_read_states(answers);
         let was_leader = self.leader.0 == Some(self.member);
         self.leader = leader;
         let unsent = self.proposals_waiting.iter().map(|(_, proposal)| proposal.id);

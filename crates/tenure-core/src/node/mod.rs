@@ -30,7 +30,10 @@
 //!    durable; the log notes it; its entries and hard state; the token; and [`Applied::snapshot`] of the state that was
 //!    installed, even if another has taken its place since. What an [`Output::Apply`] from before it still holds is
 //!    applied before or left out. Nothing handed out later overtakes it.
-//! 9. **Stop.** [`Input::Stop`], go on until [`Output::StopReady`]. After [`Output::Halt`] the process ends at once.
+//! 9. **Turn.** What has arrived together is best handed in together ([`Node::handle_all`]), in its order. It comes to the same as one by
+//!    one, with fewer messages and writes: what follows from all of it goes out at the end. A message that came with a snapshot's
+//!    content goes by itself, so that the driver knows which content the outputs are about.
+//! 10. **Stop.** [`Input::Stop`], go on until [`Output::StopReady`]. After [`Output::Halt`] the process ends at once.
 //!
 //! By itself the node proposes: the revocation of leases whose life is over, checkpoints of how much life is left, and
 //! the cluster version. The request ids of these come from [`NodeConfig::request_ids`]; nobody waits for them.

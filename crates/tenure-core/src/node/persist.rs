@@ -116,3 +116,83 @@ fn says_it_too(later: &Message, earlier: &Message) -> bool {
         && later.index >= earlier.index
         && later.commit >= earlier.commit
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{LogIndex, MemberId, Term};
+
+    fn answer(index: u64) -> Message {
+        let message = Message::new(MessageKind::AppendResponse, MemberId(1), MemberId(2));
+        Message { term: Term(5), index: LogIndex(index), commit: LogIndex(3), ..message }
+    }
+
+    /// What leaves of messages that wait for three writes, once all three are on disk.
+    fn left(messages: [Message; 3]) -> Vec<Message> {
+        let mut persistence = Persistence::default();
+        let mut last = None;
+        for (batch, message) in (1..).zip(messages) {
+            last = Some(persistence.hand_out(batch, vec![message], None));
+        }
+        let token = last.expect("three were handed out");
+        persistence.confirm(&token).expect("it was handed out").expect("nobody has said so").messages
+    }
+
+    #[test]
+    fn of_answers_that_agree_the_last_is_enough() {
+        assert_eq!(left([answer(7), answer(8), answer(8)]), [answer(8)]);
+    }
+
+    #[test]
+    fn an_answer_that_says_something_else_is_not_left_out() {
+        let refused = |index| Message { is_reject: true, reject_hint: LogIndex(2), ..answer(index) };
+        let heartbeat = |context: &'static str| Message {
+            kind: MessageKind::HeartbeatResponse,
+            context: context.into(),
+            ..answer(0)
+        };
+        let kept = [
+            // A refusal, whatever comes before it or after.
+            [answer(7), refused(8), refused(8)],
+            [refused(6), refused(7), answer(8)],
+            // A smaller index or commit index.
+            [answer(8), answer(7), answer(6)],
+            [
+                answer(7),
+                Message { commit: LogIndex(2), ..answer(8) },
+                Message { commit: LogIndex(1), ..answer(9) },
+            ],
+            // Another term or member.
+            [answer(7), Message { term: Term(6), ..answer(8) }, Message { term: Term(7), ..answer(8) }],
+            [answer(7), Message { to: MemberId(3), ..answer(8) }, Message { to: MemberId(4), ..answer(8) }],
+            // What is said of heartbeats and votes.
+            [heartbeat("a"), heartbeat("a"), heartbeat("b")],
+            [Message { kind: MessageKind::VoteResponse, ..answer(0) }, heartbeat(""), answer(8)],
+        ];
+        for messages in kept {
+            assert_eq!(left(messages.clone()), messages);
+        }
+    }
+
+    #[test]
+    fn what_is_between_answers_stays_in_its_order() {
+        let refused = Message { is_reject: true, ..answer(8) };
+        assert_eq!(left([answer(7), refused.clone(), answer(9)]), [refused, answer(9)]);
+    }
+
+    /// What a batch has to say waits for the writes that are before it, though it has nothing to write itself.
+    #[test]
+    fn nothing_overtakes_what_is_on_its_way_to_the_disk() {
+        let mut persistence = Persistence::default();
+        let first = persistence.hand_out(1, vec![answer(7)], None);
+        let second = persistence.hand_out(2, Vec::new(), None);
+        assert!(persistence.pass(3, vec![answer(9)]).is_none());
+        let confirmed = persistence.confirm(&first).expect("it was handed out").expect("news");
+        assert_eq!((confirmed.batch, confirmed.messages), (1, vec![answer(7)]));
+        let confirmed = persistence.confirm(&second).expect("it was handed out").expect("news");
+        assert_eq!((confirmed.batch, confirmed.messages), (3, vec![answer(9)]));
+        assert!(persistence.confirm(&first).expect("it was handed out").is_none());
+        let passed = persistence.pass(4, vec![answer(9)]).expect("nothing is on its way");
+        assert_eq!((passed.batch, passed.messages), (4, vec![answer(9)]));
+    }
+}

@@ -1,3 +1,4 @@
+mod alike;
 mod alone;
 mod overtaken;
 mod removal;
@@ -36,6 +37,11 @@ scripts! {
     leader_lost,
     membership,
     transfer,
+    together_commit,
+    together_answers,
+    together_lost,
+    together_removal,
+    together_transfer,
 }
 
 fn alone(seed: u64) -> (Node, Vec<Output>) {

@@ -5,10 +5,10 @@ use crate::node::*;
 use crate::types::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -237,22 +237,22 @@ fn three_members_agree_whatever_is_lost() {
 #[test]
 fn three_members_agree_whatever_arrives_together() {
     let mut answered = 0;
-    for seed in 0..60 {
+    for seed in 0..30 {
         answered += Simulation::new(seed, 3).together().run(2_500).reads_answered;
     }
-    assert!(answered > 500, "only {answered} reads were answered");
+    assert!(answered > 250, "only {answered} reads were answered");
 }
 
 #[test]
 fn members_that_come_and_go_agree_whatever_arrives_together() {
     let mut written = 0;
-    for seed in 0..90 {
+    for seed in 0..60 {
         let members = 1 + seed % 3;
         let simulation = Simulation::new(seed, members).changing(4);
         let simulation = if seed % 4 == 0 { simulation } else { simulation.together() };
         written += simulation.run(1_500).written;
     }
-    assert!(written > 2_000, "only {written} writes");
+    assert!(written > 1_000, "only {written} writes");
 }
 
 #[test]
@@ -265,8 +265,10 @@ fn a_member_that_is_alone_keeps_what_it_has_applied() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in 0..5 {
-        let trace = || Simulation::new(seed, 3).run(800).world.text;
+    for seed in 0..10 {
+        let simulation = || Simulation::new(seed, 3);
+        let simulation = || if seed % 2 == 0 { simulation() } else { simulation().together() };
+        let trace = || simulation().run(800).world.text;
         let (one, other) = (trace(), trace());
         assert_eq!(one, other, "seed {seed}");
     }

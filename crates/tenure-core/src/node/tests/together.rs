@@ -1,7 +1,7 @@
 //! What arrives together is handled together.
 
 use super::world::{World, leader, live, put};
-use crate::command::{Request, RequestHeader};
+use crate::command::{Command, LeaseGrant, Request, RequestHeader};
 use crate::node::*;
 use crate::types::*;
 
@@ -113,4 +113,132 @@ fn a_commit_index_goes_to_the_disk_behind_its_entries() {
         assert!(host.hard_state.commit <= last, "{:?} and a log up to {last}", host.hard_state);
     }
     assert!(reached > 0 && host.hard_state.commit == commit, "he has written it");
+}
+
+/// He was asked for a renewal while he led, and what lets it be answered is what ends that: he answered it without having asked whether
+/// he led.
+#[test]
+fn a_leader_renews_no_lease_in_the_turn_in_which_he_removes_himself() {
+    let (mut world, goes) = cluster(&[1, 2, 3]);
+    world.propose(goes, vec![Command::LeaseGrant(LeaseGrant { id: LeaseId(7), ttl_seconds: 10 })]);
+    let change = world.conf_change(ConfChangeKind::Remove, goes, false);
+    world.input(goes, Input::ProposeConfChange(change));
+    let carry_on = |world: &mut World| {
+        while world.deliver() || (1..=3).any(|id| world.persist(id, usize::MAX)) {}
+    };
+    carry_on(&mut world);
+    world.input(goes, Input::RenewLease { lease: LeaseId(7), ticket: LeaseTicket(1) });
+    carry_on(&mut world);
+    assert_eq!(world.renewals, [], "the lease is not known yet");
+    assert!(world.apply(goes, usize::MAX));
+    assert_eq!(status(&world, goes).role, Role::Follower);
+    assert_eq!(world.renewals, [(LeaseTicket(1), Err(LeaseRefusal::NotPrimary))]);
+}
+
+/// The engine draws another timeout whenever it enters a term or role, at random; ours comes from the seed.
+#[test]
+fn when_an_election_begins_in_the_middle_of_a_turn_is_not_left_to_chance() {
+    let ticks_until_election = || {
+        let mut world = World::default();
+        world.bootstrap(&[1, 2, 3]);
+        world.settle();
+        world.gathering = [1].into();
+        let heartbeat = Message::new(MessageKind::Heartbeat, MemberId(2), MemberId(1));
+        receive(&mut world, Message { term: Term(7), ..heartbeat });
+        (0..20).for_each(|_| world.tick(&[1]));
+        world.turn(1, usize::MAX);
+        // What is left of it is how long ago he began.
+        world.gathering.clear();
+        world.persist(1, usize::MAX);
+        (1..60).find(|_| {
+            world.text.clear();
+            world.tick(&[1]);
+            world.text.contains("PreVote")
+        })
+    };
+    let first = ticks_until_election();
+    assert!(first.is_some(), "he asks again");
+    (0..10).for_each(|_| assert_eq!(ticks_until_election(), first));
+}
+
+#[test]
+fn after_a_halt_nothing_that_arrived_with_it_is_done() {
+    let (mut world, leads) = cluster(&[1, 2, 3]);
+    let node = world.hosts.get_mut(&leads).expect("is there").node.as_mut().expect("it runs");
+    let proposal = Proposal { id: RequestId(5), data: "x".into() };
+    let applied = Applied { index: LogIndex(99), ..Applied::default() };
+    let inputs = [
+        Input::Applied(applied),
+        Input::Propose(vec![proposal]),
+        Input::ListLeases(LeaseTicket(1)),
+        Input::Tick,
+        Input::Stop,
+    ];
+    let out = node.handle_all(world.now, inputs);
+    assert!(matches!(&out[..], [Output::Halt(_)]), "{out:?}");
+}
+
+/// Whoever stops has noted how much life his leases have left, if he leads; if he does not lead any more, there is nothing to wait for.
+#[test]
+fn a_stop_is_answered_though_the_leadership_goes_in_the_same_turn() {
+    for is_lost in [true, false] {
+        let (mut world, leads) = cluster(&[1, 2, 3]);
+        world.propose(leads, vec![Command::LeaseGrant(LeaseGrant { id: LeaseId(7), ttl_seconds: 600 })]);
+        live(&mut world, 20);
+        let vote = message(&world, MessageKind::Vote, leads % 3 + 1, leads);
+        let (term, last) = (Term(vote.term.0 + 1), status(&world, leads).last);
+        let context = bytes::Bytes::from_static(b"CampaignTransfer");
+        let vote = Message { term, index: last, log_term: vote.term, context, ..vote };
+        world.gathering = [leads].into();
+        world.input(leads, Input::Stop);
+        if is_lost {
+            receive(&mut world, vote);
+        }
+        world.propose(leads, vec![put("k", "v", 0)]);
+        world.text.clear();
+        world.turn(leads, usize::MAX);
+        let line = format!("m{leads} may stop\n");
+        assert_eq!(world.text.matches(&line).count(), usize::from(is_lost), "{}", world.text);
+        world.gathering.clear();
+        world.settle();
+        assert_eq!(world.text.matches(&line).count(), 1, "{}", world.text);
+    }
+}
+
+/// Whatever comes first: that a state has arrived, or the answer of who has taken it up.
+#[test]
+fn who_has_taken_up_a_state_is_sent_what_follows_whatever_is_heard_of_it_first() {
+    for (is_report_first, arrived) in [(true, true), (false, true), (true, false), (false, false)] {
+        let mut world = World::default();
+        world.catchup_entries_max = Some(0);
+        world.bootstrap(&[1, 2, 3]);
+        live(&mut world, 30);
+        let leads = leader(&world).expect("somebody leads");
+        let behind = leads % 3 + 1;
+        world.crash(behind);
+        (0..5).for_each(|_| {
+            world.propose(leads, vec![put("k", "v", 0)]);
+            world.settle();
+        });
+        world.start(behind);
+        while !world.text.contains(&format!("m{leads} -> m{behind} InstallSnapshot")) {
+            live(&mut world, 1);
+        }
+        // The state is in its place, and the leader goes on.
+        world.text.clear();
+        world.gathering = [leads].into();
+        world.propose(leads, vec![put("k", "w", 0)]);
+        let report = Input::SnapshotSent { to: MemberId(behind), arrived };
+        if is_report_first {
+            world.input(leads, report);
+            world.settle();
+        } else {
+            world.settle();
+            world.input(leads, report);
+        }
+        world.turn(leads, usize::MAX);
+        world.gathering.clear();
+        live(&mut world, 3);
+        assert_eq!(status(&world, behind).applied, status(&world, leads).last, "{}", world.text);
+    }
 }

@@ -115,6 +115,11 @@ pub struct World {
     pub silent: BTreeSet<u64>,
     /// Members to whom nothing is handed in before their next turn.
     pub gathering: BTreeSet<u64>,
+    /// Messages and writes that members have asked for.
+    pub sent: usize,
+    pub written: usize,
+    /// Applied entries that members which start from now on keep for others.
+    pub catchup_entries_max: Option<usize>,
     requests: u64,
     tickets: u64,
     pub text: String,
@@ -142,6 +147,7 @@ impl World {
         let (_, ids) = RequestIds::pair(MemberId(id), host.starts * 1_000);
         let mut config = NodeConfig::new(MemberId(id), ids, id);
         config.server_version = "3.7.1";
+        config.catchup_entries_max = self.catchup_entries_max.unwrap_or(config.catchup_entries_max);
         let (node, out) = Node::new(self.now, config, host.restart()).expect("starts");
         host.node = Some(node);
         self.carry_out(id, out);
@@ -220,11 +226,15 @@ impl World {
             self.say(&format!("m{id} {}", show(&output)));
             let host = self.hosts.get_mut(&id).expect("a member");
             match output {
-                Output::Persist(persist) => host.to_persist.push_back(persist),
+                Output::Persist(persist) => {
+                    host.to_persist.push_back(persist);
+                    self.written += 1;
+                }
                 Output::Apply(entries) => host.to_apply.extend(entries),
                 Output::Send(message) => {
                     self.check_durable(id, &message);
                     self.network.push_back(message);
+                    self.sent += 1;
                 }
                 Output::ReadReady { tickets, index } => self.reads_ready.push((tickets, index)),
                 Output::LeaseRenewed { ticket, ttl_seconds } => self.renewals.push((ticket, ttl_seconds)),
@@ -530,6 +540,7 @@ impl Runner for World {
                     }
                 }
             }
+            "gather" => drop(self.gathering.insert(id_of(&mut args)?)),
             "cut" => drop(self.cut_off.insert(id_of(&mut args)?)),
             "heal" => self.cut_off.clear(),
             _ => self.run_on(command.name.as_str(), &mut args)?,
@@ -546,6 +557,10 @@ impl World {
             "start" => self.start(id),
             "join" => self.join(id),
             "crash" => self.crash(id),
+            "turn" => {
+                self.gathering.remove(&id);
+                self.turn(id, usize::MAX);
+            }
             "persist" => drop(self.persist(id, number(args, "n", usize::MAX)?)),
             "apply" => drop(self.apply(id, number(args, "n", usize::MAX)?)),
             "put" => {
