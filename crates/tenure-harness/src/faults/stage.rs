@@ -18,6 +18,11 @@ use tokio::sync::watch;
 /// The pause between two looks at a process.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// The pause before a member that could not join is started again.
+const JOIN_AGAIN: Duration = Duration::from_millis(500);
+/// The last words of a member that joins and was told of members that are not there any more.
+const TOLD_THE_PAST: [&str; 2] = ["has already been bootstrapped", "member count is unequal"];
+
 /// The cluster, and who is taken. A member to which something happens is taken until that is over, so that nothing else happens to it
 /// and nobody asks it.
 pub(super) struct Stage {
@@ -171,8 +176,21 @@ impl Stage {
         let _alone = self.operator.membership.lock().await;
         let listed = self.operator.listed(|| self.somebody()).await?;
         self.cluster().tell(at, &listed);
-        self.launch(at)?;
-        self.ready(at, 0).await
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.launch(at)?;
+            let Err(error) = self.ready(at, 0).await else { return Ok(()) };
+            // It asked somebody who is cut off and does not know yet that there is another one at its place. Who looks after it
+            // starts it again.
+            let is_told_the_past = self.with_server(at, Server::has_ended)?
+                && TOLD_THE_PAST.iter().any(|text| error.to_string().contains(text));
+            if !is_told_the_past || Instant::now() > deadline {
+                return Err(error);
+            }
+            self.outlive(at).await?;
+            self.record.failure("a member that joins is told of the members of the past".to_owned());
+            tokio::time::sleep(JOIN_AGAIN).await;
+        }
     }
 
     /// Waits until a process has ended.
