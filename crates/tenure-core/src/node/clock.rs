@@ -4,7 +4,7 @@ use super::interface::Role;
 use crate::types::Term;
 
 /// How long a node waits for a leader, in ticks: drawn anew for every term and role, between the configured number and
-/// twice that.
+/// seven tenths more (`docs/decisions/0011-election-spread.md`).
 pub(super) struct ElectionTimeout {
     random: u64,
     ticks_min: usize,
@@ -21,8 +21,9 @@ impl ElectionTimeout {
     pub(super) fn ticks(&mut self, term: Term, role: Role) -> usize {
         if self.drawn_for != Some((term, role)) {
             self.drawn_for = Some((term, role));
-            let spread = self.next() % self.ticks_min as u64;
-            self.ticks = self.ticks_min + usize::try_from(spread).unwrap_or(0);
+            let spread = (self.ticks_min * 7 / 10).max(2);
+            let drawn = self.next() % spread as u64;
+            self.ticks = self.ticks_min + usize::try_from(drawn).unwrap_or(0);
         }
         self.ticks
     }

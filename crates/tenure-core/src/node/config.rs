@@ -12,7 +12,7 @@ pub struct NodeConfig {
     pub member: MemberId,
     /// Time between two [`Input::Tick`](super::Input::Tick)s, which is the heartbeat interval.
     pub tick: Duration,
-    /// Ticks without a leader before an election starts; each election draws from this to twice this.
+    /// Ticks without a leader before an election starts; each election draws from this to 1.7 times this.
     pub election_ticks: usize,
     /// Whether a candidate asks first whether it could win. Off only for tests against old members.
     pub pre_vote: bool,
