@@ -48,7 +48,7 @@ impl Birth {
         let own = own_of(&founders, config)?;
         if founders.len() > 1 {
             let urls = others_urls(config);
-            let asked = join::fetch(&network.dialer, &urls, FOUNDER_ASKS_FOR);
+            let asked = join::fetch(&network.dialer, &urls, FOUNDER_ASKS_FOR, Ok);
             let has_run = |member: &Member| member.id == own.id && !member.client_urls.is_empty();
             if network.runtime.block_on(asked).is_ok_and(|cluster| cluster.members.iter().any(has_run)) {
                 return Err(JoinError::AlreadyBootstrapped(own.id.0).into());
@@ -61,12 +61,11 @@ impl Birth {
 
     fn join(config: &ServerConfig, network: &Network) -> Result<Self, BootError> {
         let urls = others_urls(config);
-        let asked = join::fetch(&network.dialer, &urls, JOINER_ASKS_FOR);
-        let cluster = network.runtime.block_on(asked)?;
-        let own = cluster.own_member(&config.name, &config.founders())?;
-        if !own.client_urls.is_empty() {
-            return Err(JoinError::AlreadyBootstrapped(own.id.0).into());
-        }
+        let founders = config.founders();
+        let asked = join::fetch(&network.dialer, &urls, JOINER_ASKS_FOR, |cluster| {
+            Ok((cluster.place_of(&config.name, &founders)?, cluster))
+        });
+        let (own, cluster) = network.runtime.block_on(asked)?;
         let others: Vec<&Member> = cluster.members.iter().filter(|member| member.id != own.id).collect();
         network.runtime.block_on(join::check_versions(&network.dialer, &others, JOINER_ASKS_FOR))?;
         let metadata = Metadata { member: own.id, cluster: cluster.id };

@@ -123,8 +123,12 @@ impl EventSource for Shared {
         (compacted > Mvcc::NEVER_COMPACTED).then_some(compacted)
     }
 
+    fn recent(&self, from: Revision, to: Revision, bounds: HistoryBounds) -> Option<HistoryPart> {
+        self.tail.read(from, to, bounds)
+    }
+
     fn history(&self, from: Revision, to: Revision, bounds: HistoryBounds) -> Result<HistoryPart, Halt> {
-        if let Some(part) = self.tail.read(from, to, bounds) {
+        if let Some(part) = self.recent(from, to, bounds) {
             return Ok(part);
         }
         let mut part = PartBuilder::new(to, bounds);

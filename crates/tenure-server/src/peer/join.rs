@@ -46,26 +46,36 @@ pub enum JoinError {
     AlreadyBootstrapped(u64),
 }
 
-/// Asks for the members of a cluster, one URL after the other.
+/// Asks for the members of a cluster, one URL after the other, until what somebody says is usable. Who is cut off from the others tells the
+/// members of the past, so one answer that is not usable proves nothing.
+///
+/// * `within`: how long each may take to answer.
+/// * `usable`: what is wanted of a cluster, or why it is not usable.
 ///
 /// # Errors
-/// [`JoinError::NobodyAnswers`] with what the last one said.
-pub async fn fetch(
+/// The first reason why not; [`JoinError::NobodyAnswers`] with what the last one said if nobody answers.
+pub async fn fetch<T>(
     dialer: &Dialer,
     urls: &[EndpointUrl],
     within: Duration,
-) -> Result<RunningCluster, JoinError> {
+    usable: impl Fn(RunningCluster) -> Result<T, JoinError>,
+) -> Result<T, JoinError> {
     let mut last = "could not retrieve cluster information from the given URLs".to_owned();
+    let mut unusable = None;
     for url in urls {
-        match fetch_from(dialer, url, within).await {
-            Ok(cluster) => return Ok(cluster),
+        match fetch_from(dialer, url, within).await.map(&usable) {
+            Ok(Ok(wanted)) => return Ok(wanted),
+            Ok(Err(reason)) => {
+                tracing::warn!(%url, %reason, "cannot join the cluster of which this member tells");
+                unusable.get_or_insert(reason);
+            }
             Err(error) => {
                 tracing::debug!(%url, error, "cannot fetch the members of the cluster");
                 last = error;
             }
         }
     }
-    Err(JoinError::NobodyAnswers(last))
+    Err(unusable.unwrap_or(JoinError::NobodyAnswers(last)))
 }
 
 async fn fetch_from(dialer: &Dialer, url: &EndpointUrl, within: Duration) -> Result<RunningCluster, String> {
@@ -166,6 +176,19 @@ fn may_join(own: MinorVersion, versions: &[MinorVersion], is_downgrading: bool) 
 }
 
 impl RunningCluster {
+    /// The place in this cluster that a configuration is for; see [`RunningCluster::own_member`]. Nobody may have it.
+    ///
+    /// # Errors
+    /// [`JoinError::Mismatch`], [`JoinError::AlreadyBootstrapped`].
+    pub fn place_of(
+        &self,
+        name: &str,
+        configured: &BTreeMap<String, Vec<EndpointUrl>>,
+    ) -> Result<Member, JoinError> {
+        let own = self.own_member(name, configured)?;
+        if own.client_urls.is_empty() { Ok(own) } else { Err(JoinError::AlreadyBootstrapped(own.id.0)) }
+    }
+
     /// The member of this cluster that a configuration is for: the one with the URLs that it has for `name`. All its members
     /// must be there with their URLs.
     ///
@@ -205,7 +228,56 @@ fn sorted(urls: impl Iterator<Item = String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ServerConfig;
     use tenure_core::types::MemberId;
+
+    /// A member that tells of `members` (id, port, client URL), and its URL.
+    async fn member_that_tells(members: &[(u64, u16, &str)]) -> EndpointUrl {
+        let rows = members.iter().map(|(id, port, client)| Member {
+            id: MemberId(*id),
+            peer_urls: vec![format!("http://127.0.0.1:{port}")],
+            client_urls: Some((*client).to_owned()).filter(|url| !url.is_empty()).into_iter().collect(),
+            ..Member::default()
+        });
+        let rows: Vec<String> = rows.map(|row| row.to_json()).collect();
+        let answer = ([(CLUSTER_ID.clone(), "9")], format!("[{}]", rows.join(",")));
+        let router = axum::Router::new().route("/members", axum::routing::get(|| async { answer }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = EndpointUrl::http("127.0.0.1", listener.local_addr().unwrap().port());
+        tokio::spawn(async { axum::serve(listener, router).await });
+        url
+    }
+
+    /// The first knows only of the member that was removed, or not yet of the new one.
+    #[tokio::test]
+    async fn who_is_told_the_past_asks_the_next() {
+        let config = ServerConfig::in_memory();
+        let dialer = Dialer::new(&config, crate::tls::PeerTls::new(&config).unwrap().connector);
+        let removed =
+            member_that_tells(&[(1, 1, "http://127.0.0.1:11"), (2, 2, "http://127.0.0.1:12")]).await;
+        let before = member_that_tells(&[(1, 1, "http://127.0.0.1:11")]).await;
+        let present = member_that_tells(&[(1, 1, "http://127.0.0.1:11"), (3, 2, "")]).await;
+        let nobody = EndpointUrl::http("127.0.0.1", 1);
+        let urls = |text: &str| vec![text.parse().unwrap()];
+        let configured = BTreeMap::from([
+            ("a".to_owned(), urls("http://127.0.0.1:1")),
+            ("b".to_owned(), urls("http://127.0.0.1:2")),
+        ]);
+        let join = async |asked: &[&EndpointUrl]| {
+            let asked: Vec<EndpointUrl> = asked.iter().map(|url| (*url).clone()).collect();
+            let usable = |cluster: RunningCluster| cluster.place_of("b", &configured).map(|own| own.id.0);
+            fetch(&dialer, &asked, Duration::from_secs(10), usable).await
+        };
+        assert_eq!(join(&[&removed, &nobody, &present]).await, Ok(3));
+        assert_eq!(join(&[&before, &present, &removed]).await, Ok(3));
+        assert_eq!(
+            join(&[&removed, &before, &nobody]).await,
+            Err(JoinError::AlreadyBootstrapped(2)),
+            "the first reason"
+        );
+        assert!(matches!(join(&[&before, &removed]).await, Err(JoinError::Mismatch { .. })));
+        assert!(matches!(join(&[&nobody]).await, Err(JoinError::NobodyAnswers(_))));
+    }
 
     #[test]
     fn a_server_joins_what_it_can_speak() {

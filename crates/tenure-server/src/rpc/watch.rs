@@ -185,7 +185,7 @@ impl Session {
         let filters = filters(&create.filters);
         let subscription = Subscription { watch_id, range: range.clone(), filters };
         // What the hub delivers from now on waits in the mailbox until `created` is sent below (W2).
-        let (slot, standing) = self.hub.subscribe(&self.mailbox, subscription, start);
+        let (slot, standing) = self.hub.subscribe(&self.mailbox, subscription, start, visible);
         self.member.wake_hub();
         self.next_serial += 1;
         let watcher = Watcher {

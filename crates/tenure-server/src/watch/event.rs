@@ -13,6 +13,9 @@ pub trait EventSource: Send + Sync + 'static {
     /// The revision below which history is gone, if there was a compaction.
     fn compacted(&self) -> Option<Revision>;
 
+    /// The same as [`EventSource::history`] as long as all of it is still in memory, where no compaction takes anything.
+    fn recent(&self, from: Revision, to: Revision, bounds: HistoryBounds) -> Option<HistoryPart>;
+
     /// Events from revision `from` to `to`, both included, in order, whole revisions; stops after `revisions_max` revisions
     /// with events or once `bytes_max` is passed. Answers the last revision that was looked at.
     ///

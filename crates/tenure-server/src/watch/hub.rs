@@ -4,7 +4,7 @@
 //! that is behind reads history at its own pace (`catch_up.rs`) and rejoins when it has reached the hub. So nothing is lost, nothing is
 //! repeated, and the memory of a slow reader is bounded by its mailbox.
 
-use super::event::{EventSource, Filters, HistoryBounds, RevisionEvents};
+use super::event::{EventSource, Filters, HistoryBounds, HistoryPart, RevisionEvents};
 use super::index::{RangeIndex, Slot};
 use super::mailbox::{Delivery, Mailbox};
 use parking_lot::Mutex;
@@ -82,15 +82,17 @@ impl Hub {
         }
     }
 
-    /// Watches for a stream from `next` on.
+    /// Watches for a stream from `next` on. What is at or below `visible`, the revision when the watcher was asked for, it must read by
+    /// itself, even if the hub has yet to come there: then it is told if a compaction took it (W5).
     pub fn subscribe(
         &self,
         mailbox: &Arc<Mailbox>,
         subscription: Subscription,
         next: Revision,
+        visible: Revision,
     ) -> (Slot, Standing) {
         let mut desk = self.desk.lock();
-        let live = next >= desk.next;
+        let live = next >= desk.next && next > visible;
         let slot = desk.free.pop().unwrap_or_else(|| {
             desk.watchers.push(None);
             desk.watchers.len() - 1
@@ -148,16 +150,7 @@ impl Hub {
             if next > visible {
                 return Ok(());
             }
-            if source.compacted().is_some_and(|compacted| next < compacted) {
-                // Too slow for a compaction: everybody reads on their own, and learns of the compaction there.
-                self.desk.lock().leave_behind(visible);
-                continue;
-            }
-            let part = source.history(next, visible, bounds)?;
-            if source.compacted().is_some_and(|compacted| next < compacted) {
-                // It came meanwhile, with another member's state or without, and may have taken records out of what was read.
-                continue;
-            }
+            let Some(part) = self.read(source, next, visible, bounds)? else { continue };
             let mut desk = self.desk.lock();
             for revision in &part.revisions {
                 desk.hand_out(revision);
@@ -165,6 +158,29 @@ impl Hub {
             desk.next = part.through.next();
             desk.answer_progress();
         }
+    }
+
+    /// What comes next. Nothing: it has to be looked for anew. A compaction takes nothing from who is up to date, though it was applied
+    /// together with the writes before it: those are still in memory.
+    fn read(
+        &self,
+        source: &dyn EventSource,
+        next: Revision,
+        visible: Revision,
+        bounds: HistoryBounds,
+    ) -> Result<Option<HistoryPart>, Halt> {
+        if let Some(part) = source.recent(next, visible, bounds) {
+            return Ok(Some(part));
+        }
+        let is_lost = || source.compacted().is_some_and(|compacted| next < compacted);
+        if is_lost() {
+            // Too slow for a compaction: everybody reads on their own, and learns of the compaction there.
+            self.desk.lock().leave_behind(visible);
+            return Ok(None);
+        }
+        let part = source.history(next, visible, bounds)?;
+        // It may have come meanwhile, with another member's state or without, and may have taken records out of what was read.
+        Ok((!is_lost()).then_some(part))
     }
 
     /// Whether anybody would notice a new revision.

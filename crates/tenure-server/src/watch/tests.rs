@@ -22,6 +22,8 @@ const BOUNDS: HistoryBounds = HistoryBounds { revisions_max: 7, bytes_max: 1 << 
 struct Past {
     revisions: Mutex<Vec<Vec<(Bytes, bool)>>>,
     compacted: Mutex<Option<Revision>>,
+    /// Where what is in memory begins, if anything is.
+    recent_from: Option<Revision>,
 }
 
 impl Past {
@@ -54,6 +56,11 @@ impl EventSource for Past {
         *self.compacted.lock()
     }
 
+    fn recent(&self, from: Revision, to: Revision, bounds: HistoryBounds) -> Option<HistoryPart> {
+        self.recent_from.filter(|first| from >= *first)?;
+        self.history(from, to, bounds).ok()
+    }
+
     fn history(&self, from: Revision, to: Revision, bounds: HistoryBounds) -> Result<HistoryPart, Halt> {
         let through = Revision(to.0.min(from.0 + bounds.revisions_max as i64 - 1));
         let revisions = (from.0..=through.0).map(|main| Arc::new(self.events(Revision(main)))).collect();
@@ -76,10 +83,10 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(hub: &Hub, range: KeyRange, filters: Filters, first: Revision) -> Self {
+    fn new(hub: &Hub, range: KeyRange, filters: Filters, first: Revision, visible: Revision) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         let subscription = Subscription { watch_id: 0, range, filters };
-        let (slot, standing) = hub.subscribe(&mailbox, subscription.clone(), first);
+        let (slot, standing) = hub.subscribe(&mailbox, subscription.clone(), first, visible);
         let behind = (standing == Standing::Behind).then_some(first);
         Self { mailbox, slot, subscription, behind, seen: Vec::new(), first }
     }
@@ -165,7 +172,14 @@ fn w7_w9_w14_every_event_once_and_in_order_at_any_pace() {
                 0 if readers.len() < 12 => {
                     let first = Revision(rng.random_range(1..=source.revision().0 + 5));
                     let filters = Filters { no_put: rng.random_bool(0.2), no_delete: rng.random_bool(0.2) };
-                    readers.push(Reader::new(&hub, range(&mut rng), filters, first.max(Revision(2))));
+                    let visible = source.revision();
+                    readers.push(Reader::new(
+                        &hub,
+                        range(&mut rng),
+                        filters,
+                        first.max(Revision(2)),
+                        visible,
+                    ));
                 }
                 1..=4 => source.write(changes(&mut rng)),
                 5..=6 => hub.follow(&source, BOUNDS).expect("history"),
@@ -191,7 +205,8 @@ fn w7_w9_w14_every_event_once_and_in_order_at_any_pace() {
 fn w14_a_full_mailbox_falls_behind_and_loses_nothing() {
     let source = Past::default();
     let hub = Hub::new(Revision(1));
-    let mut reader = Reader::new(&hub, KeyRange::everything(), Filters::default(), Revision(2));
+    let mut reader =
+        Reader::new(&hub, KeyRange::everything(), Filters::default(), Revision(2), source.revision());
     for _ in 0..limits::MAILBOX_DELIVERIES_MAX + 50 {
         source.write(vec![(Bytes::from_static(b"a"), false)]);
     }
@@ -224,11 +239,35 @@ fn w5_a_compaction_is_told_to_who_needs_what_it_took() {
     assert_eq!(events.first().map(|(revision, _)| *revision), Some(Revision(6)));
 }
 
+/// Writes and a compaction that takes them are applied together, before the hub has come to them. etcd's watchers have the events by then.
+#[test]
+fn w5_who_is_up_to_date_loses_nothing_to_a_compaction() {
+    for (in_memory, census) in [(true, (2, 1)), (false, (2, 2))] {
+        let recent_from = in_memory.then_some(Revision(2));
+        let source = Past { recent_from, ..Past::default() };
+        let hub = Hub::new(Revision(1));
+        let all = KeyRange::everything;
+        let reader = Reader::new(&hub, all(), Filters::default(), Revision(2), source.revision());
+        for _ in 0..9 {
+            source.write(vec![(Bytes::from_static(b"a"), false)]);
+        }
+        *source.compacted.lock() = Some(Revision(6));
+        // Who asks for what is compacted is not spared by what is in memory.
+        let late = Reader::new(&hub, all(), Filters::default(), Revision(3), source.revision());
+        assert_eq!(late.behind, Some(Revision(3)));
+        hub.follow(&source, BOUNDS).expect("history");
+        assert_eq!(hub.census(), census, "watchers, and how many are behind");
+        let delivered = reader.mailbox.take().deliveries.len();
+        assert_eq!(delivered, if in_memory { 9 } else { 0 });
+    }
+}
+
 #[test]
 fn w12_progress_is_answered_behind_what_it_vouches_for() {
     let source = Past::default();
     let hub = Hub::new(Revision(1));
-    let reader = Reader::new(&hub, KeyRange::everything(), Filters::default(), Revision(2));
+    let reader =
+        Reader::new(&hub, KeyRange::everything(), Filters::default(), Revision(2), source.revision());
     source.write(vec![(Bytes::from_static(b"a"), false)]);
     hub.progress(&reader.mailbox, -1, Revision(2));
     assert!(reader.mailbox.take().deliveries.is_empty(), "revision 2 is not delivered yet");
