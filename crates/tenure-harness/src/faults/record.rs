@@ -74,6 +74,23 @@ struct Gap {
     count: u64,
 }
 
+impl Gap {
+    fn new(now: Instant) -> Self {
+        Self { last: now, longest: Duration::ZERO, count: 0 }
+    }
+
+    /// What was under way ends here, and another one begins.
+    fn cut(&mut self, now: Instant) {
+        self.longest = self.longest(now);
+        self.last = now;
+    }
+
+    /// The longest, one that goes on included.
+    fn longest(&self, now: Instant) -> Duration {
+        self.longest.max(now - self.last)
+    }
+}
+
 /// All that was seen, at the end.
 #[derive(Debug)]
 pub(super) struct Story {
@@ -91,7 +108,7 @@ impl Record {
             moment: AtomicU64::new(1),
             next_id: AtomicU64::new(1),
             seen: Mutex::default(),
-            acknowledged: Mutex::new(Gap { last: begin, longest: Duration::ZERO, count: 0 }),
+            acknowledged: Mutex::new(Gap::new(begin)),
         }
     }
 
@@ -125,9 +142,7 @@ impl Record {
     /// A write was acknowledged just now.
     pub fn acknowledged(&self) {
         let mut gap = self.gap();
-        let now = Instant::now();
-        gap.longest = gap.longest.max(now - gap.last);
-        gap.last = now;
+        gap.cut(Instant::now());
         gap.count += 1;
     }
 
@@ -138,16 +153,12 @@ impl Record {
 
     /// Something happens just now: what was acknowledged before says nothing of how long it keeps writes back.
     pub fn strike(&self) {
-        let mut gap = self.gap();
-        let now = Instant::now();
-        gap.longest = gap.longest.max(now - gap.last);
-        gap.last = now;
+        self.gap().cut(Instant::now());
     }
 
     /// The longest gap since the last look began, one that goes on included.
     pub fn longest_gap(&self) -> Duration {
-        let gap = self.gap();
-        gap.longest.max(gap.last.elapsed())
+        self.gap().longest(Instant::now())
     }
 
     /// Acknowledged writes so far.
@@ -204,15 +215,14 @@ mod tests {
 
     #[test]
     fn a_gap_begins_anew_with_what_happens_and_the_one_before_still_counts() {
-        let record = Record::new();
-        let pause = Duration::from_millis(20);
-        record.begin_gap();
-        std::thread::sleep(2 * pause);
-        record.strike();
-        assert!(record.longest_gap() >= 2 * pause, "nobody wrote before it happened");
-        record.begin_gap();
-        std::thread::sleep(pause);
-        let since = record.gap().last;
-        assert!((pause..=since.elapsed()).contains(&record.longest_gap()), "it counts from what happened");
+        let begin = Instant::now();
+        let at = |millis| begin + Duration::from_millis(millis);
+        let millis = |gap: Gap, now| gap.longest(at(now)).as_millis();
+        let mut gap = Gap::new(begin);
+        gap.cut(at(40));
+        assert_eq!(millis(gap, 45), 40, "nobody wrote before it happened");
+        assert_eq!(millis(gap, 90), 50, "and it goes on for longer");
+        gap.longest = Duration::ZERO;
+        assert_eq!(millis(gap, 60), 20, "it counts from what happened");
     }
 }
