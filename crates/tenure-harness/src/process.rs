@@ -451,6 +451,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // A test has failed, and its directory goes away.
+        if std::thread::panicking() {
+            let state = if self.has_ended().unwrap_or(true) { "does not run" } else { "runs" };
+            eprintln!("{} {state}; its log ends with\n{}", self.name, self.log_tail());
+        }
         if let Some(child) = &mut self.child {
             // It may have ended by itself in between: then there is nothing to do.
             if child.kill().is_ok() {
