@@ -1,6 +1,6 @@
 //! A leader whose time is over: he removed himself, or others went on without him.
 
-use super::world::{World, leader, live, live_without, put};
+use super::world::{World, cluster, leader, live, live_without, put};
 use crate::command::{Command, LeaseGrant};
 use crate::node::*;
 use crate::types::*;
@@ -8,10 +8,7 @@ use crate::types::*;
 /// The engine panicked when the disk of a leader told that an entry behind his removal is durable.
 #[test]
 fn a_leader_that_is_removed_steps_down_though_more_is_on_its_way_to_his_disk() {
-    let mut world = World::default();
-    world.bootstrap(&[1, 2, 3]);
-    live(&mut world, 30);
-    let old = leader(&world).expect("somebody leads");
+    let (mut world, old) = cluster(&[1, 2, 3]);
     let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != old).collect();
 
     let change = world.conf_change(ConfChangeKind::Remove, old, false);
@@ -45,10 +42,7 @@ fn a_leader_that_is_removed_steps_down_though_more_is_on_its_way_to_his_disk() {
 /// The engine lets him lead for up to two election timeouts, and the others, who hear his heartbeats, wait for two more.
 #[test]
 fn a_leader_who_hears_nobody_for_an_election_timeout_is_replaced_at_once() {
-    let mut world = World::default();
-    world.bootstrap(&[1, 2, 3]);
-    live(&mut world, 30);
-    let old = leader(&world).expect("somebody leads");
+    let (mut world, old) = cluster(&[1, 2, 3]);
     world.deaf = [old].into();
     let ticks = (1..).find(|_| {
         live(&mut world, 1);
@@ -63,10 +57,7 @@ fn a_leader_who_hears_nobody_for_an_election_timeout_is_replaced_at_once() {
 /// Each was told that it could win, voted for itself, and waited for another election timeout.
 #[test]
 fn two_who_miss_their_leader_at_once_do_not_split_the_votes() {
-    let mut world = World::default();
-    world.bootstrap(&[1, 2, 3]);
-    live(&mut world, 30);
-    let old = leader(&world).expect("somebody leads");
+    let (mut world, old) = cluster(&[1, 2, 3]);
     let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != old).collect();
     world.cut_off = [old].into();
     world.tick(&others);
@@ -77,10 +68,7 @@ fn two_who_miss_their_leader_at_once_do_not_split_the_votes() {
 
 #[test]
 fn a_leader_who_hears_a_majority_goes_on() {
-    let mut world = World::default();
-    world.bootstrap(&[1, 2, 3]);
-    live(&mut world, 30);
-    let old = leader(&world).expect("somebody leads");
+    let (mut world, old) = cluster(&[1, 2, 3]);
     let silent = [1, 2, 3].into_iter().find(|id| *id != old).expect("another one");
     world.cut_off = [silent].into();
     live(&mut world, 100);
@@ -97,10 +85,7 @@ fn renew(world: &mut World, at: u64) -> Vec<(LeaseTicket, Result<i64, LeaseRefus
 /// his lease lives would lose it, since the new leader knows nothing of it.
 #[test]
 fn a_leader_that_was_held_up_renews_no_lease() {
-    let mut world = World::default();
-    world.bootstrap(&[1, 2, 3]);
-    live(&mut world, 30);
-    let old = leader(&world).expect("somebody leads");
+    let (mut world, old) = cluster(&[1, 2, 3]);
     let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != old).collect();
     world.propose(old, vec![Command::LeaseGrant(LeaseGrant { id: LeaseId(7), ttl_seconds: 10 })]);
     live(&mut world, 2);
@@ -129,10 +114,7 @@ fn other_leader(world: &World, old: u64) -> Option<u64> {
 /// As in etcd: a read that comes to a leader before he has committed anything waits there, and need not be asked for again.
 #[test]
 fn a_read_that_asks_a_new_leader_too_early_is_answered_as_soon_as_he_knows() {
-    let mut world = World::default();
-    world.bootstrap(&[1, 2, 3]);
-    live(&mut world, 30);
-    let old = leader(&world).expect("somebody leads");
+    let (mut world, old) = cluster(&[1, 2, 3]);
     let (new, third) = (old % 3 + 1, (old + 1) % 3 + 1);
     world.cut_off = [old].into();
     live_without(&mut world, &[new, third], 20);

@@ -1,16 +1,8 @@
 //! Members that are removed, and what those who stay must know.
 
-use super::world::{World, leader, live, live_without, put};
+use super::world::{World, cluster, leader, live, live_without, put};
 use crate::node::*;
 use crate::types::*;
-
-fn cluster(members: &[u64]) -> (World, u64) {
-    let mut world = World::default();
-    world.bootstrap(members);
-    live(&mut world, 30);
-    let leader = leader(&world).expect("somebody leads");
-    (world, leader)
-}
 
 fn remove(world: &mut World, at: u64, member: u64) {
     let change = world.conf_change(ConfChangeKind::Remove, member, false);

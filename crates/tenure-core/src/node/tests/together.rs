@@ -1,17 +1,9 @@
 //! What arrives together is handled together.
 
-use super::world::{World, leader, live, put};
+use super::world::{World, cluster, leader, live, put};
 use crate::command::{Command, LeaseGrant, Request, RequestHeader};
 use crate::node::*;
 use crate::types::*;
-
-fn cluster(members: &[u64]) -> (World, u64) {
-    let mut world = World::default();
-    world.bootstrap(members);
-    live(&mut world, 30);
-    let leader = leader(&world).expect("somebody leads");
-    (world, leader)
-}
 
 fn status(world: &World, id: u64) -> Status {
     world.hosts[&id].node.as_ref().expect("it runs").status()

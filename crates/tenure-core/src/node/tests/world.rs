@@ -377,6 +377,15 @@ pub fn leader(world: &World) -> Option<u64> {
     world.hosts.keys().copied().find(leads)
 }
 
+/// A cluster of these members in which one leads, and who.
+pub fn cluster(members: &[u64]) -> (World, u64) {
+    let mut world = World::default();
+    world.bootstrap(members);
+    live(&mut world, 30);
+    let leader = leader(&world).expect("somebody leads");
+    (world, leader)
+}
+
 /// Lets everybody live for so many ticks.
 pub fn live(world: &mut World, ticks: usize) {
     let ids: Vec<u64> = world.hosts.keys().copied().collect();
