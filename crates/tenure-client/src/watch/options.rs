@@ -97,7 +97,8 @@ impl<'a> Watch<'a> {
     }
 
     /// Starts with the changes of this revision, in the past or in the future. Default: with the first one after the watch was
-    /// created.
+    /// created, as the member sees it that takes the watch. A member that is behind the others may therefore tell of changes that
+    /// are older than the call, even of the caller's own; who wants none of them names the revision.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {

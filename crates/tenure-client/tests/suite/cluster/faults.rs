@@ -34,8 +34,10 @@ struct Load {
 
 impl Load {
     /// So many watches and so many leases, a lock, and one who writes.
-    async fn start(client: Client, count: usize, ttl: Duration) -> Result<Self> {
+    async fn start(cluster: &TestCluster, client: Client, count: usize, ttl: Duration) -> Result<Self> {
         let start = client.put("k/first", "").await?.header.revision + 1;
+        // Most watches begin now, and a member's now is what it has applied.
+        cluster.level().await?;
         let watches = (0..count).map(async |number| match number % 4 {
             0 => client.watch("k/").prefix().await,
             1 => client.watch("k/").prefix().prev_kv().fragment().await,
@@ -141,7 +143,7 @@ async fn write(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_costs_nobody_anything() {
     let Some(mut cluster) = TestCluster::start(3).await else { return };
-    let load = Load::start(cluster.client().await, 100, Duration::from_secs(20)).await.unwrap();
+    let load = Load::start(&cluster, cluster.client().await, 100, Duration::from_secs(20)).await.unwrap();
     for member in 0..3 {
         cluster.member(member).terminate().await.unwrap();
         load.goes_on().await;
@@ -154,7 +156,7 @@ async fn a_rolling_restart_costs_nobody_anything() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_killed_costs_nobody_anything() {
     let Some(mut cluster) = TestCluster::start(3).await else { return };
-    let load = Load::start(cluster.client().await, 20, Duration::from_secs(20)).await.unwrap();
+    let load = Load::start(&cluster, cluster.client().await, 20, Duration::from_secs(20)).await.unwrap();
     for _ in 0..2 {
         let leader = cluster.leader().await;
         cluster.member(leader).kill().unwrap();
@@ -171,8 +173,8 @@ async fn a_leader_that_is_frozen_costs_nobody_anything() {
     let Some(mut cluster) = TestCluster::start(3).await else { return };
     let config = ClientConfig::new(cluster.endpoints());
     let config = config.keep_alive(Duration::from_secs(10), Duration::from_secs(1));
-    let load =
-        Load::start(Client::connect(config).await.unwrap(), 20, Duration::from_secs(30)).await.unwrap();
+    let client = Client::connect(config).await.unwrap();
+    let load = Load::start(&cluster, client, 20, Duration::from_secs(30)).await.unwrap();
     let leader = cluster.leader().await;
     cluster.member(leader).freeze().unwrap();
     load.goes_on().await;

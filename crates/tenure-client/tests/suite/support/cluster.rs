@@ -5,7 +5,7 @@ use super::{
     server::{program, target},
 };
 use tempfile::TempDir;
-use tenure_client::{Client, ClientConfig, MemberId};
+use tenure_client::{Client, ClientConfig, MemberId, Result};
 use tenure_harness::{
     cluster::Cluster,
     process::{Server, Target},
@@ -85,6 +85,14 @@ impl TestCluster {
     /// A client of one member.
     pub async fn client_of(&self, member: usize) -> Client {
         Client::connect(config(self.endpoint(member))).await.expect("the member answers")
+    }
+
+    /// Waits until every member has applied all that is acknowledged by now.
+    pub async fn level(&self) -> Result<()> {
+        for member in 0..self.cluster.members.len() {
+            self.client_of(member).await.get("any").await?;
+        }
+        Ok(())
     }
 
     /// The id of a member.
