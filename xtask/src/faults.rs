@@ -29,8 +29,9 @@ pub struct Arguments {
     /// Turn authentication on, with tokens that are `simple` or `jwt`: the load logs in.
     #[arg(long)]
     auth: Option<Tokens>,
-    /// TLS between members, with `auto` or with `certificates`; then nothing happens to links.
-    #[arg(long)]
+    /// TLS between members, with certificates that each makes for itself (`auto`) or that one authority vouches for (`certificates`, if
+    /// nothing is said).
+    #[arg(long, num_args = 0..=1, default_missing_value = "certificates")]
     peer_tls: Option<PeerTls>,
     /// Give each member settings of its own, drawn from the seed: how often it snapshots and how much it keeps behind that.
     #[arg(long)]

@@ -23,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 enum Between {
     Nothing,
     Links,
-    Tls,
+    TlsLinks,
 }
 
 /// A cluster of processes. Dropping it kills them.
@@ -57,12 +57,12 @@ impl Cluster {
         Self::make_all(program, directory, size, flags, Between::Links)
     }
 
-    /// [`Cluster::new`] with TLS between its members; `flags` say with which certificates.
+    /// [`Cluster::with_links`] with TLS between its members; `flags` say with which certificates.
     ///
     /// # Errors
     /// No port is free.
-    pub fn with_peer_tls(program: &Path, directory: &Path, size: usize, flags: &[&str]) -> Result<Self> {
-        Self::make_all(program, directory, size, flags, Between::Tls)
+    pub fn with_tls_links(program: &Path, directory: &Path, size: usize, flags: &[&str]) -> Result<Self> {
+        Self::make_all(program, directory, size, flags, Between::TlsLinks)
     }
 
     fn make_all(
@@ -78,8 +78,8 @@ impl Cluster {
             directory: directory.to_path_buf(),
             flags,
             token: None,
-            links: (between == Between::Links).then(Links::default),
-            has_peer_tls: between == Between::Tls,
+            links: (between != Between::Nothing).then(Links::default),
+            has_peer_tls: between == Between::TlsLinks,
             members: Vec::new(),
         };
         for _ in 0..size {
@@ -128,7 +128,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The links of a cluster that was made [`Cluster::with_links`].
+    /// The links of a cluster that was made with some.
     ///
     /// # Errors
     /// It was not.
@@ -144,7 +144,7 @@ impl Cluster {
             member.use_peer_tls();
         }
         if let Some(links) = &mut self.links {
-            member.advertise_peer(links.open_door(member.peer_address())?.to_string());
+            member.advertise_peer(links.open_door(member.peer_address(), member.process())?.to_string());
         }
         self.members.push(member);
         Ok(at)

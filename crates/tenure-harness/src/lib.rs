@@ -5,7 +5,7 @@
 //! * [`rpc`]: gRPC calls whose messages are written as text, or as raw bytes.
 //! * [`script`]: golden end-to-end scripts, the same for every server.
 //! * [`pki`]: a certificate authority.
-//! * [`links`]: links between members that can be cut and delayed; [`disk`]: a disk that can be full.
+//! * [`links`]: links between members that can be cut and delayed; [`socket`]: whose a connection is; [`disk`]: a disk that can be full.
 //! * [`faults`]: a cluster under load to which everything happens that can happen.
 //! * [`crash`]: kills a server under load again and again and looks for what was lost.
 //!
@@ -22,4 +22,5 @@ pub mod port;
 pub mod process;
 pub mod rpc;
 pub mod script;
+pub mod socket;
 pub mod text;

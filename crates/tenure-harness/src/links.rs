@@ -1,10 +1,11 @@
 //! The links between the members of a cluster, which can be cut, held back and delayed.
 //!
-//! Each member has a door: an address that it advertises as its peer URL and that leads to where it listens. Who knocks is known by
-//! the header `X-PeerURLs` of etcd's peer protocol, so every pair of members has a link of its own in each direction, although
-//! both directions share connections: what a member sends is on its link whoever has dialed. Who does not say where it is found
-//! (a member that joins, before it knows what it is) is let through. Peer TLS hides the header: such members have no doors.
+//! Each member has a door: an address that it advertises as its peer URL and that leads to where it listens. Who knocks the kernel
+//! says (`socket.rs`), so every pair of members has a link of its own in each direction, although both directions share
+//! connections: what a member sends is on its link whoever has dialed. Bytes pass as they are, TLS or not. Who is no member is let
+//! through.
 
+use crate::{process::ProcessId, socket};
 use anyhow::{Context, Result};
 use rand::RngExt;
 use std::{
@@ -22,10 +23,8 @@ use tokio::{
     time::Instant,
 };
 
-/// The head of a request is no longer than this.
-const HEAD_BYTES_MAX: usize = 16 << 10;
-/// How long whoever connects may take to say who it is.
-const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// So often is looked for the process that has made a connection.
+const LOOKS_MAX: u32 = 3;
 /// Bytes that are read at once, and how many such pieces a link holds.
 const PIECE_BYTES: usize = 64 << 10;
 const PIECES_MAX: usize = 64;
@@ -80,7 +79,8 @@ impl Table {
 #[derive(Debug)]
 pub struct Links {
     table: watch::Sender<Table>,
-    doors: Arc<Mutex<Vec<SocketAddr>>>,
+    /// Whose they are.
+    doors: Arc<Mutex<Vec<ProcessId>>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -91,19 +91,19 @@ impl Default for Links {
 }
 
 impl Links {
-    /// Opens the door of the next member, which listens for its peers at `target`. Returns the address to advertise. Must be called in
-    /// a tokio runtime.
+    /// Opens the door of the next member, which is `process` and listens for its peers at `target`. Returns the address to advertise.
+    /// Must be called in a tokio runtime.
     ///
     /// # Errors
     /// No port is free.
-    pub fn open_door(&mut self, target: String) -> Result<SocketAddr> {
+    pub fn open_door(&mut self, target: String, process: ProcessId) -> Result<SocketAddr> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").context("a door")?;
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let to = {
             let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-            doors.push(address);
+            doors.push(process);
             doors.len() - 1
         };
         let porter = Porter { to, target, table: self.table.clone(), doors: self.doors.clone() };
@@ -207,14 +207,13 @@ struct Porter {
     to: usize,
     target: String,
     table: watch::Sender<Table>,
-    doors: Arc<Mutex<Vec<SocketAddr>>>,
+    doors: Arc<Mutex<Vec<ProcessId>>>,
 }
 
 impl Porter {
     async fn pass(self, mut near: TcpStream) -> io::Result<()> {
         near.set_nodelay(true)?;
-        let head = tokio::time::timeout(HEAD_PATIENCE, read_head(&mut near)).await??;
-        let from = self.who(&head);
+        let from = self.who(&near).await?;
         let mut wire = Wire { from, to: self.to, table: self.table.subscribe() };
         // Nobody takes a connection that comes through a black hole.
         wire.until_not(Way::Silent).await;
@@ -226,8 +225,8 @@ impl Porter {
             let (far_in, far_out) = far.into_split();
             let back = Wire { from: from.map(|_| self.to), to: from.unwrap_or_default(), ..wire.clone() };
             tokio::select! {
-                ended = pump(near_in, far_out, head, wire.clone(), back.clone()) => ended,
-                ended = pump(far_in, near_out, Vec::new(), back, wire) => ended,
+                ended = pump(near_in, far_out, wire.clone(), back.clone()) => ended,
+                ended = pump(far_in, near_out, back, wire) => ended,
             }
         };
         tokio::select! {
@@ -238,27 +237,18 @@ impl Porter {
         near.set_zero_linger()
     }
 
-    /// Whose door the sender says is its own.
-    fn who(&self, head: &[u8]) -> Option<usize> {
-        let head = String::from_utf8_lossy(head);
-        let urls = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("x-peerurls").then(|| value.trim().to_owned())
-        })?;
-        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        doors.iter().position(|door| urls.split(',').any(|url| url == format!("http://{door}")))
+    /// The member that has made a connection.
+    async fn who(&self, near: &TcpStream) -> io::Result<Option<usize>> {
+        let (caller, door) = (near.peer_addr()?, near.local_addr()?);
+        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let looking = tokio::task::spawn_blocking(move || {
+            // The table is read in pieces, and may miss one that is there while others come and go.
+            let found = (0..LOOKS_MAX).find_map(|_| socket::find(caller, door).transpose()).transpose()?;
+            let Some(socket) = found else { return Ok(None) };
+            Ok(doors.iter().position(|process| process.current().is_some_and(|id| socket.is_of(id))))
+        });
+        looking.await?
     }
-}
-
-/// Reads until a request's head is whole, and whatever comes with it.
-async fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut head = Vec::new();
-    while !head.windows(4).any(|window| window == b"\r\n\r\n") {
-        if head.len() > HEAD_BYTES_MAX || stream.read_buf(&mut head).await? == 0 {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-    }
-    Ok(head)
 }
 
 /// One direction of a connection.
@@ -296,26 +286,23 @@ impl Wire {
 async fn pump(
     mut input: impl AsyncRead + Unpin,
     mut output: impl AsyncWrite + Unpin,
-    head: Vec<u8>,
     mut wire: Wire,
     mut back: Wire,
 ) -> io::Result<()> {
     let (pieces, mut due) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_MAX);
     let reading_wire = wire.clone();
     let reading = async move {
-        let (mut last, mut piece) = (Instant::now(), head);
+        let (mut last, mut piece) = (Instant::now(), Vec::new());
         loop {
-            if !piece.is_empty() {
-                let Link { delay, jitter, .. } = reading_wire.link();
-                let jitter = jitter.mul_f64(rand::rng().random::<f64>());
-                last = last.max(Instant::now() + delay + jitter);
-                if pieces.send((last, std::mem::take(&mut piece))).await.is_err() {
-                    return;
-                }
-            }
             piece.reserve(PIECE_BYTES);
             // An error ends the direction as an end of file does.
             if !matches!(input.read_buf(&mut piece).await, Ok(1..)) {
+                return;
+            }
+            let Link { delay, jitter, .. } = reading_wire.link();
+            let jitter = jitter.mul_f64(rand::rng().random::<f64>());
+            last = last.max(Instant::now() + delay + jitter);
+            if pieces.send((last, std::mem::take(&mut piece))).await.is_err() {
                 return;
             }
         }
@@ -350,9 +337,12 @@ mod tests {
     async fn pair() -> (Links, TcpStream) {
         let mut links = Links::default();
         let mut doors = Vec::new();
-        for _ in 0..2 {
+        // The first is this process, and makes connections; the second makes none.
+        let first = ProcessId::default();
+        first.set(std::process::id());
+        for process in [first, ProcessId::default()] {
             let echo = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            doors.push(links.open_door(echo.local_addr().unwrap().to_string()).unwrap());
+            doors.push(links.open_door(echo.local_addr().unwrap().to_string(), process).unwrap());
             tokio::spawn(async move {
                 while let Ok((mut socket, _)) = echo.accept().await {
                     tokio::spawn(async move {
@@ -363,11 +353,7 @@ mod tests {
             });
         }
         let mut stream = TcpStream::connect(doors[1]).await.unwrap();
-        let head = format!("GET / HTTP/1.1\r\nx-peerURLs: http://{}\r\n\r\n", doors[0]);
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let mut echoed = vec![0; head.len()];
-        stream.read_exact(&mut echoed).await.unwrap();
-        assert_eq!(echoed, head.as_bytes());
+        assert_eq!(echo(&mut stream).await.unwrap(), b'x');
         (links, stream)
     }
 

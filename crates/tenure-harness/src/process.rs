@@ -10,6 +10,10 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tenure_api::{
@@ -70,6 +74,22 @@ impl FromStr for Target {
     }
 }
 
+/// The process that a server was last started as. Clones follow it from start to start.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessId(Arc<AtomicU32>);
+
+impl ProcessId {
+    /// The id; none before the first start.
+    #[must_use]
+    pub fn current(&self) -> Option<u32> {
+        Some(self.0.load(Ordering::Acquire)).filter(|id| *id != 0)
+    }
+
+    pub(crate) fn set(&self, id: u32) {
+        self.0.store(id, Ordering::Release);
+    }
+}
+
 /// A running server, its ports and its data directory. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Server {
@@ -87,6 +107,7 @@ pub struct Server {
     advertised_peer: Option<String>,
     has_peer_tls: bool,
     child: Option<Child>,
+    process: ProcessId,
     /// Time from the last start to the first linearizable read that was answered.
     pub ready_after: Duration,
 }
@@ -120,6 +141,7 @@ impl Server {
             advertised_peer: None,
             has_peer_tls: false,
             child: None,
+            process: ProcessId::default(),
             ready_after: Duration::ZERO,
         })
     }
@@ -211,6 +233,7 @@ impl Server {
             .stderr(log)
             .spawn()
             .with_context(|| format!("start {}", self.program.display()))?;
+        self.process.set(child.id());
         self.child = Some(child);
         Ok(())
     }
@@ -340,12 +363,29 @@ impl Server {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
+    /// The first line of the log that tells of a panic, in whichever of its processes: what a thread or a task panics of need not end
+    /// a debug build.
+    ///
+    /// # Errors
+    /// There is no log.
+    pub fn panic(&self) -> Result<Option<String>> {
+        let log = fs::read(self.log())?;
+        let log = String::from_utf8_lossy(&log);
+        Ok(log.lines().find(|line| tells_of_panic(line)).map(str::to_owned))
+    }
+
     /// The process id.
     ///
     /// # Errors
     /// The server does not run.
     pub fn pid(&self) -> Result<u32> {
         Ok(self.child.as_ref().context("the server does not run")?.id())
+    }
+
+    /// The process of the last start, whichever that will be, for whoever has to tell members from each other.
+    #[must_use]
+    pub fn process(&self) -> ProcessId {
+        self.process.clone()
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -465,6 +505,11 @@ impl Drop for Server {
     }
 }
 
+/// Whether a line of a log is one of a panic, as `tenured` or as Rust itself writes it.
+fn tells_of_panic(line: &str) -> bool {
+    line.contains(r#""level":"panic""#) || (line.starts_with("thread '") && line.contains(" panicked at "))
+}
+
 /// Whether all threads of a process stand still.
 fn is_stopped(pid: u32) -> Result<bool> {
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -505,4 +550,25 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
 #[must_use]
 pub fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_found_in_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::new(Path::new("none"), &directory.path().join("m0"), &[]).unwrap();
+        let calm = r#"{"level":"info","msg":"level:panic is a name, panicked at is a text"}"#;
+        fs::write(server.log(), format!("{calm}\n")).unwrap();
+        assert_eq!(server.panic().unwrap(), None);
+        for line in [
+            r#"{"level":"panic","location":"lib.rs:1:1","msg":"panic: no"}"#,
+            "thread 'main' panicked at lib.rs:1:1:",
+        ] {
+            fs::write(server.log(), format!("{calm}\n{line}\n{calm}\n")).unwrap();
+            assert_eq!(server.panic().unwrap().as_deref(), Some(line));
+        }
+    }
 }

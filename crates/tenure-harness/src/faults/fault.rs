@@ -114,23 +114,6 @@ impl Fault {
             _ => 1,
         }
     }
-
-    /// Whether it takes links that can be cut.
-    #[must_use]
-    pub fn is_of_links(self) -> bool {
-        matches!(
-            self,
-            Fault::Cut(_)
-                | Fault::BlackHole(_)
-                | Fault::Mute(_)
-                | Fault::Deafen(_)
-                | Fault::PartPair
-                | Fault::Split(_)
-                | Fault::SplitTwice
-                | Fault::KillMajority
-                | Fault::Delay
-        )
-    }
 }
 
 /// The most members that can be hurt while a majority goes on.

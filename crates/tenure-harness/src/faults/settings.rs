@@ -26,7 +26,7 @@ pub enum Tokens {
     Jwt,
 }
 
-/// TLS between members. Their links cannot be cut then: nobody sees whose they are.
+/// TLS between members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerTls {
     /// `--peer-auto-tls`.
@@ -74,7 +74,7 @@ pub(super) fn cluster(plan: &Plan, directory: &Path, random: &mut impl Rng) -> R
         flags.push(format!("--strict-reconfig-check={}", random.random::<bool>()));
     }
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let make = if plan.peer_tls.is_some() { Cluster::with_peer_tls } else { Cluster::with_links };
+    let make = if plan.peer_tls.is_some() { Cluster::with_tls_links } else { Cluster::with_links };
     let mut cluster = make(&plan.program, directory, plan.members, &flags)?;
     if plan.is_varied {
         for member in &mut cluster.members {
