@@ -262,7 +262,7 @@ impl Drop for Stream {
 }
 
 /// How long a script waits for an answer that must come.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who answers: the header's fields that differ from server to server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

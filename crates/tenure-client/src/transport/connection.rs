@@ -2,7 +2,7 @@
 
 use super::{
     body::{AnswerBody, RequestBody},
-    stream::{Seen, Stream},
+    stream::{End, Seen, Stream},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, uri::PathAndQuery};
@@ -69,13 +69,13 @@ impl Driver {
     }
 
     /// Drives until the connection has ended, and says why it did.
-    pub(super) async fn ended(&mut self) -> String {
+    pub(super) async fn ended(&mut self) -> End {
         self.idle().await;
         if let Some(connection) = &mut self.connection {
             drop(connection.await);
             self.connection = None;
         }
-        self.seen.reason()
+        self.seen.end()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     connection::{Connection, Driver},
-    stream::{CLOSED, Seen, Socket, Stream},
+    stream::{End, Seen, Socket, Stream, is_hang_up},
 };
 use crate::{ClientConfig, Endpoint, Error, Result, TlsConfig, endpoint::Address, error::causes};
 use http::Uri;
@@ -106,7 +106,7 @@ impl Dialer {
         let (connection, mut driver) = started.map_err(|error| lost(causes(&error)))?;
         tokio::select! {
             biased;
-            reason = driver.ended() => Err(lost(closed_unheard(reason, is_tls))),
+            end = driver.ended() => Err(lost(ended_unheard(end, is_tls))),
             () = seen.answer.notified() => Ok((connection, driver)),
         }
     }
@@ -129,10 +129,10 @@ impl Dialer {
 }
 
 /// Why a server has ended the connection before it said anything. etcd's does so without a word if it expects TLS.
-fn closed_unheard(reason: String, is_tls: bool) -> String {
-    match is_tls || reason != CLOSED {
-        true => reason,
-        false => format!("{reason} (does it want TLS? write https:// if so)"),
+fn ended_unheard(end: End, is_tls: bool) -> String {
+    match end.is_hang_up && !is_tls {
+        true => format!("{} (does it want TLS? write https:// if so)", end.reason),
+        false => end.reason,
     }
 }
 
@@ -146,7 +146,7 @@ fn no_tls(error: io::Error) -> Error {
             "TLS (whoever signed the server's certificate is not trusted: see TlsConfig::trust)"
         }
         Some(rustls::Error::InvalidMessage(_)) => OTHER_PROTOCOL,
-        _ if error.kind() == io::ErrorKind::UnexpectedEof => OTHER_PROTOCOL,
+        _ if is_hang_up(&error) => OTHER_PROTOCOL,
         _ => "TLS",
     };
     Error::io(what, error)

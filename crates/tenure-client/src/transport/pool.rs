@@ -288,7 +288,7 @@ async fn keep(link: Arc<Link>, dialer: Dialer, changes: watch::Sender<u64>, reti
                 changes.send_modify(|count| *count += 1);
                 let ended = retired.run_until_cancelled(driver.ended()).await;
                 link.open.store(None);
-                let Some(reason) = ended else {
+                let Some(end) = ended else {
                     // Streams are begun anew elsewhere, without a loss; what has one answer may be a write.
                     drop(timeout(DRAIN_MAX, driver.idle()).await);
                     return;
@@ -297,7 +297,7 @@ async fn keep(link: Arc<Link>, dialer: Dialer, changes: watch::Sender<u64>, reti
                 if made.elapsed() > REDIAL_BACKOFF_MAX {
                     pause = REDIAL_BACKOFF_MIN;
                 }
-                reason
+                end.reason
             }
             Err(reason) => reason,
         };

@@ -24,8 +24,34 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 const FRAME_HEADER_BYTES: usize = 9;
 const SETTINGS: u8 = 4;
 
-/// Why a connection is over that the server has ended in good order.
-pub(super) const CLOSED: &str = "the server closed the connection";
+/// Why a connection is over.
+#[derive(Clone)]
+pub(super) struct End {
+    pub(super) reason: String,
+    /// The other side hung up. With a reset, if it had not read all that was sent to it, as is so of one that expects another
+    /// protocol.
+    pub(super) is_hang_up: bool,
+}
+
+impl End {
+    fn closed() -> Self {
+        End { reason: "the server closed the connection".to_owned(), is_hang_up: true }
+    }
+
+    fn broken(error: &io::Error) -> Self {
+        End { reason: causes(error), is_hang_up: is_hang_up(error) }
+    }
+
+    fn refused(reason: &str) -> Self {
+        End { reason: reason.to_owned(), is_hang_up: false }
+    }
+}
+
+/// Whether an error says that the other side has closed the connection.
+pub(super) fn is_hang_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
 
 /// What is seen of a server below HTTP/2, which tells less.
 #[derive(Default)]
@@ -34,21 +60,21 @@ pub(super) struct Seen {
     /// is no server.
     pub(super) answer: Notify,
     /// Why the socket is of no more use.
-    end: OnceLock<String>,
+    end: OnceLock<End>,
 }
 
 impl Seen {
     /// Why the connection ended.
-    pub(super) fn reason(&self) -> String {
+    pub(super) fn end(&self) -> End {
         let known = self.end.get().cloned();
         known.unwrap_or_else(|| {
-            "the connection was ended: by the server, or since it answered no probe".to_owned()
+            End::refused("the connection was ended: by the server, or since it answered no probe")
         })
     }
 
     /// The first reason stands.
-    fn ended(&self, reason: impl FnOnce() -> String) {
-        self.end.get_or_init(reason);
+    fn ended(&self, end: impl FnOnce() -> End) {
+        self.end.get_or_init(end);
     }
 }
 
@@ -80,7 +106,7 @@ impl Stream {
         let missing = FRAME_HEADER_BYTES - self.first.len();
         self.first.extend_from_slice(&bytes[..missing.min(bytes.len())]);
         check_first(&self.first).map_err(|reason| {
-            self.seen.ended(|| reason.to_owned());
+            self.seen.ended(|| End::refused(reason));
             io::Error::new(io::ErrorKind::InvalidData, reason)
         })?;
         if self.first.len() == FRAME_HEADER_BYTES {
@@ -92,7 +118,7 @@ impl Stream {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.waiting.len() {
             let written = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.waiting[self.sent..]));
-            let written = written.inspect_err(|error| self.seen.ended(|| causes(error)))?;
+            let written = written.inspect_err(|error| self.seen.ended(|| End::broken(error)))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -144,10 +170,10 @@ impl AsyncRead for Stream {
         let before = buffer.filled().len();
         let has_room = buffer.remaining() > 0;
         let read = ready!(Pin::new(&mut self.socket).poll_read(cx, buffer));
-        read.inspect_err(|error| self.seen.ended(|| causes(error)))?;
+        read.inspect_err(|error| self.seen.ended(|| End::broken(error)))?;
         if buffer.filled().len() == before {
             if has_room {
-                self.seen.ended(|| CLOSED.to_owned());
+                self.seen.ended(End::closed);
             }
             return Poll::Ready(Ok(()));
         }
@@ -207,7 +233,7 @@ mod tests {
         let (outcome, seen) = read(b"\0\0\x06\x04\0\0\0\0\0\0\x05\0\0@\0 and more").await;
         outcome.unwrap();
         seen.answer.notified().await;
-        assert_eq!(seen.reason(), "the server closed the connection");
+        assert_eq!(seen.end().reason, "the server closed the connection");
     }
 
     #[tokio::test]
@@ -219,9 +245,9 @@ mod tests {
             (b"\0\0\0\x04\x01\0\0\0\0", "does not speak HTTP/2"),
         ] {
             let (outcome, seen) = read(bytes).await;
-            assert!(outcome.is_err() && seen.reason().contains(part), "{}", seen.reason());
+            assert!(outcome.is_err() && seen.end().reason.contains(part), "{}", seen.end().reason);
         }
         let (outcome, seen) = read(b"\0\0").await;
-        assert!(outcome.is_ok() && seen.reason().contains("closed"), "{}", seen.reason());
+        assert!(outcome.is_ok() && seen.end().reason.contains("closed"), "{}", seen.end().reason);
     }
 }

@@ -260,7 +260,7 @@ async fn without_a_server_the_copy_still_answers_who_does_not_mind() {
     let writer = server.client().await;
     writer.put("o/k", "1").await.unwrap();
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
-    let builder = Cache::builder(&client, "o/").wait_timeout(Duration::from_millis(500));
+    let builder = Cache::builder(&client, "o/").wait_timeout(Duration::from_secs(5));
     let cache = builder.open().unwrap();
     soon(cache.wait_ready()).await.unwrap();
     let mut watch = cache.watch("o/").prefix().await.unwrap();
@@ -284,7 +284,7 @@ async fn what_cannot_be_copied_is_told() {
     let client = Client::connect(config(proxy.endpoint())).await.unwrap();
     proxy.silence();
     let builder = Cache::builder(&client, "s/").wait_timeout(Duration::from_millis(300));
-    let cache = builder.page_timeout(Duration::from_millis(50)).open().unwrap();
+    let cache = builder.page_timeout(Duration::from_millis(500)).open().unwrap();
     let behind = soon(cache.get("s/k").serializable()).await.unwrap_err();
     assert!(matches!(behind, Error::CacheBehind { revision: 0, .. }), "{behind}");
     assert!(behind.to_string().starts_with("cache: timed out waiting for revision 0"), "{behind}");

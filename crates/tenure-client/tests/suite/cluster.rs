@@ -189,7 +189,7 @@ async fn a_learner_is_passed_over_until_it_is_promoted() {
     let started = Instant::now();
     let error = alone.get("k").await.unwrap_err();
     assert!(error.is(EtcdError::NotSupportedForLearner), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(5), "there is nobody else to ask");
+    assert!(started.elapsed() < Duration::from_secs(20), "there is nobody else to ask");
     eventually("the learner", async || {
         let got = alone.get("k").serializable().await.unwrap();
         (got.count == 1).then_some(())

@@ -81,7 +81,7 @@ async fn endpoints_may_be_one_text_with_commas() {
 async fn a_log_in_that_nobody_answers_says_what_it_waited_for() {
     let server = TestServer::start().await;
     let proxy = Proxy::to(server.endpoint()).await;
-    let impatient = config(proxy.endpoint()).dial_timeout(Duration::from_millis(300)).user("root", "p");
+    let impatient = config(proxy.endpoint()).dial_timeout(Duration::from_secs(2)).user("root", "p");
     let client = Client::connect(impatient).await.unwrap();
     proxy.silence();
     let error = soon(client.log_in()).await.unwrap_err();
@@ -150,7 +150,7 @@ async fn a_read_whose_answer_is_cut_off_is_repeated() {
 async fn a_request_without_a_connection_waits_and_then_says_why() {
     let server = TestServer::start().await;
     let proxy = Proxy::to(server.endpoint()).await;
-    let impatient = config(proxy.endpoint()).dial_timeout(Duration::from_millis(300));
+    let impatient = config(proxy.endpoint()).dial_timeout(Duration::from_secs(2));
     let client = Client::connect(impatient).await.unwrap();
     proxy.down();
     let error = soon(client.put("k", "v")).await.unwrap_err();

@@ -233,7 +233,7 @@ async fn a_server_that_is_gone_costs_leases_in_bounded_time_and_not_before_their
 #[tokio::test]
 async fn a_lease_that_cannot_be_renewed_at_all_is_an_error_in_bounded_time() {
     let mut server = TestServer::start().await;
-    let impatient = config(server.endpoint()).dial_timeout(Duration::from_millis(500));
+    let impatient = config(server.endpoint()).dial_timeout(Duration::from_secs(2));
     let client = Client::connect(impatient).await.unwrap();
     let id = client.lease().grant(Duration::from_secs(100)).await.unwrap().id;
     server.stop().await;

@@ -255,7 +255,7 @@ async fn when_the_session_is_lost_the_server_is_asked() {
     let server = TestServer::start().await;
     let proxy = Proxy::to(server.endpoint()).await;
     let here = server.client().await;
-    let cut_off = config(proxy.endpoint()).request_timeout(Duration::from_millis(300)).without_keep_alive();
+    let cut_off = config(proxy.endpoint()).request_timeout(Duration::from_secs(2)).without_keep_alive();
     let cut_off = Client::connect(cut_off).await.unwrap();
     let kv = LeasingKv::builder(&cut_off, "~/").ttl(Duration::from_secs(2)).open().await.unwrap();
     let other = LeasingKv::open(&here, "~/").await.unwrap();

@@ -151,10 +151,10 @@ impl Secured {
 /// Why no client can be made, which is told within the dial timeout.
 async fn refusal(config: ClientConfig) -> String {
     let started = Instant::now();
-    let timeout = Duration::from_secs(1);
+    let timeout = Duration::from_secs(2);
     let error = Client::connect(config.dial_timeout(timeout)).await.expect_err("it is refused");
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
-    assert!(started.elapsed() < timeout * 3);
+    assert!(started.elapsed() < timeout * 10);
     error.to_string()
 }
 
@@ -253,6 +253,23 @@ async fn plain_and_tls_that_meet_are_told_apart() {
         let error = refusal(ClientConfig::new([format!("https://{}", plain.endpoint())]).tls(tls)).await;
         assert!(error.contains("does the server speak it?"), "{error}");
     }
+}
+
+/// A server closes a connection with a reset if it has not read all that was sent.
+#[tokio::test]
+async fn plain_and_tls_that_meet_are_told_apart_by_a_reset_too() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            socket.peek(&mut [0]).await.unwrap();
+            socket.set_zero_linger().unwrap();
+        }
+    });
+    let error = refusal(config(format!("http://{address}"))).await;
+    assert!(error.contains("does it want TLS?"), "{error}");
+    let error = refusal(config(format!("https://{address}"))).await;
+    assert!(error.contains("does the server speak it?"), "{error}");
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::{LazyLock, OnceLock},
+    time::Duration,
 };
 use tempfile::TempDir;
 use tenure_api::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient};
@@ -35,6 +36,9 @@ use tonic::{
     metadata::{MetadataKey, MetadataMap},
     transport::Channel,
 };
+
+/// How long a program may run that must end. A check of a cluster writes ten thousand values.
+const PROGRAM_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a run is made with.
 #[derive(Clone, Debug)]
@@ -504,8 +508,9 @@ impl<'a> Session<'a> {
         }
         stdin.write_all(self.expand(&text, true).as_bytes()).await?;
         drop(stdin);
-        let output =
-            tokio::time::timeout(PATIENCE, child.wait_with_output()).await.context("it does not end")??;
+        let output = tokio::time::timeout(PROGRAM_PATIENCE, child.wait_with_output())
+            .await
+            .context("it does not end")??;
         let mut lines = match decode {
             Some(kind) => {
                 let message = DynamicMessage::decode(message_type(kind)?, output.stdout.as_slice())?;

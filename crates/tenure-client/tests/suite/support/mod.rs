@@ -16,7 +16,7 @@ use std::{future::IntoFuture, time::Duration};
 use tenure_client::ClientConfig;
 
 /// How long a test waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for what must come.
 pub async fn soon<T>(what: impl IntoFuture<Output = T>) -> T {

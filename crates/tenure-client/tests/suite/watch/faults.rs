@@ -29,7 +29,7 @@ async fn what_happens_while_nobody_is_connected_is_told_after() {
     let writer = server.client().await;
     let proxy = Proxy::to(server.endpoint()).await;
     let client =
-        Client::connect(config(proxy.endpoint()).dial_timeout(Duration::from_millis(100))).await.unwrap();
+        Client::connect(config(proxy.endpoint()).dial_timeout(Duration::from_secs(2))).await.unwrap();
     let mut watch = client.watch("k").await.unwrap();
     proxy.down();
     writer.put("k", "1").await.unwrap();
