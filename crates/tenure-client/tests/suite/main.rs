@@ -1,5 +1,5 @@
 //! The suite of the client, against the server that `TENURE_TARGET` names: `embedded` (a Tenure inside this process, the
-//! default), `tenured` (the program of this workspace, which must be built), `etcd-3.4`, `etcd-3.5`.
+//! default), `tenured` (the program of this workspace, which must be built), `etcd-3.4`, `etcd-3.5`, `etcd-3.7`.
 
 mod auth;
 mod cache;

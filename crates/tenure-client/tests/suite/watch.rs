@@ -2,10 +2,9 @@
 
 mod faults;
 
-use crate::support::{Proxy, TestServer, config, eventually, figure, soon, target};
+use crate::support::{Proxy, TestServer, answers_in_order, config, eventually, figure, soon};
 use futures::StreamExt;
 use tenure_client::{Client, Code, Error, Event, EventKind, Op, WatchResponse, WatchStream};
-use tenure_harness::process::Target;
 
 /// The next response.
 async fn next(watch: &mut WatchStream) -> WatchResponse {
@@ -239,10 +238,9 @@ async fn a_quiet_watch_is_told_how_far_it_is() {
     assert_eq!(text(&told.events[0]), "k=v");
 }
 
-/// The last revision that a progress answer can tell of: real etcds of these versions answer out of order, so that their
-/// answers prove nothing beyond what was told.
+/// The last revision that a progress answer can tell of.
 fn provable(revision: i64, told: i64) -> i64 {
-    if matches!(target(), None | Some(Target::Tenured)) { revision } else { told }
+    if answers_in_order() { revision } else { told }
 }
 
 #[tokio::test]

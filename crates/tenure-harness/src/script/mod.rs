@@ -16,9 +16,9 @@
 //!   header { revision: 1 }
 //! ```
 //!
-//! A condition is a server (`etcd-3.4`, `etcd-3.5`, `tenured`), a client (`ctl-3.4`, `ctl-3.5`, `tenurectl`), or several
-//! joined by `+` when all must hold; conditions are separated by commas. The variant with the longest condition that holds is
-//! the expected one; without any it is the plain output, which is what etcd 3.7.1 prints.
+//! A condition is a server (`etcd-3.4`, `etcd-3.5`, `etcd-3.7`, `tenured`), a client (`ctl-3.4`, `ctl-3.5`, `ctl-3.7`,
+//! `tenurectl`), or several joined by `+` when all must hold; conditions are separated by commas. The variant with the longest
+//! condition that holds is the expected one; without any it is the plain output, which is what etcd 3.7.1 prints.
 
 mod normalise;
 mod run;

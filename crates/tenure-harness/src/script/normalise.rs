@@ -104,6 +104,8 @@ impl Volatile {
             .into_owned();
         line = pattern!(r"remaining\(\d+s\)").replace_all(&line, "remaining(<time>)").into_owned();
         line = pattern!(r"/[0-9a-f]{14,16}\b").replace_all(&line, "/<lease>").into_owned();
+        // An alarm in Go's text form of a message: one blank or two, by a hash of the program that prints it.
+        line = pattern!(r"(memberID:\S+)  (alarm:)").replace_all(&line, "$1 $2").into_owned();
         if let Some(found) = pattern!(r"attached keys\(\[(.*)\]\)").captures(&line) {
             // They come in no order.
             let mut keys: Vec<&str> = found[1].split(' ').collect();

@@ -13,9 +13,8 @@ use tokio::{
 /// The etcdctl of each etcd on this machine that fits the server. Says so if there is none.
 fn etcdctls() -> Vec<PathBuf> {
     let wanted = match target() {
-        Some(Target::Etcd34) => vec![Target::Etcd34],
-        Some(Target::Etcd35) => vec![Target::Etcd35],
-        _ => vec![Target::Etcd34, Target::Etcd35],
+        None | Some(Target::Tenured) => Target::ETCDS.to_vec(),
+        Some(etcd) => vec![etcd],
     };
     let programs: Vec<PathBuf> =
         wanted.iter().filter_map(|target| Some(target.directory()?.join("etcdctl"))).collect();

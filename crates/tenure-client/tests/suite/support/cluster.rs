@@ -25,7 +25,7 @@ const TIMING: [&str; 4] = ["--heartbeat-interval", "50", "--election-timeout", "
 pub fn cluster_target() -> Option<Target> {
     let wanted = match target() {
         Some(target) => vec![target],
-        None => vec![Target::Tenured, Target::Etcd35, Target::Etcd34],
+        None => std::iter::once(Target::Tenured).chain(Target::ETCDS).collect(),
     };
     let found = wanted.into_iter().find(|&target| program(target).is_some());
     if found.is_none() {

@@ -30,8 +30,16 @@ enum Run {
 pub fn target() -> Option<Target> {
     match std::env::var("TENURE_TARGET").as_deref() {
         Err(_) | Ok("embedded") => None,
-        Ok(name) => Some(name.parse().expect("TENURE_TARGET is embedded, tenured, etcd-3.4 or etcd-3.5")),
+        Ok(name) => {
+            Some(name.parse().expect("TENURE_TARGET is embedded, tenured, etcd-3.4, etcd-3.5 or etcd-3.7"))
+        }
     }
+}
+
+/// Whether the suite's server says in order how far a watch is. etcd 3.4.23 and 3.5.1 do not: what they say proves nothing beyond
+/// what was told.
+pub fn answers_in_order() -> bool {
+    !matches!(target(), Some(Target::Etcd34 | Target::Etcd35))
 }
 
 /// Where the program of a target is, if it is on this machine.
@@ -55,7 +63,7 @@ const BCRYPT_COST: u32 = 4;
 
 /// The real etcd to use: that of the suite, or the newest on this machine. Nothing if there is none: then a line says so.
 pub fn real_etcd() -> Option<Target> {
-    let wanted = target().into_iter().chain([Target::Etcd35, Target::Etcd34]);
+    let wanted = target().into_iter().chain(Target::ETCDS);
     let found = wanted.into_iter().find(|&target| target != Target::Tenured && program(target).is_some());
     if found.is_none() {
         eprintln!("skipped: no real etcd is on this machine");
@@ -105,7 +113,7 @@ impl TestServer {
         let interval = format!("{}ms", PROGRESS_INTERVAL.as_millis());
         let flag = match target() {
             None => return Some(Self::start().await),
-            Some(Target::Tenured) => "--watch-progress-notify-interval",
+            Some(Target::Tenured | Target::Etcd37) => "--watch-progress-notify-interval",
             Some(Target::Etcd35 | Target::Etcd34) => "--experimental-watch-progress-notify-interval",
         };
         Self::process(target()?, &[flag, &interval]).await
@@ -152,7 +160,7 @@ impl TestServer {
 
     /// A process of any kind, for what cannot be done to an embedded server: tenured if it is built, else a real etcd.
     pub async fn any_process() -> Option<Self> {
-        let wanted = target().into_iter().chain([Target::Tenured, Target::Etcd35, Target::Etcd34]);
+        let wanted = target().into_iter().chain([Target::Tenured]).chain(Target::ETCDS);
         let Some(target) = wanted.into_iter().find(|&target| program(target).is_some()) else {
             eprintln!("skipped: no server's program is on this machine");
             return None;
