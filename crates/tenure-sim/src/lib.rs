@@ -8,13 +8,14 @@
 //! that applying it again gives the same answers; HashKV, all keys, revisions, compaction and leases against the model; that no lease
 //! ends early or lives for ever; that nothing is applied that nobody asked for, or twice. In a cluster also: who is refused and why, by his
 //! roles or by an alarm, and that no read is answered that its client may not see; which changes of members are refused; that whoever
-//! is removed is needed no more.
+//! is removed is needed no more. And in every turn what a node promises whoever drives it ([`promises`]).
 
 pub mod bug;
 pub mod cluster;
 pub mod disk;
 pub mod member;
 pub mod model;
+pub mod promises;
 pub mod random;
 pub mod trace;
 pub mod workload;

@@ -4,6 +4,7 @@
 //! The order in which outputs are carried out is that of `tenure-server/src/member`.
 
 use crate::bug::Bug;
+use crate::promises::Promises;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
@@ -210,6 +211,8 @@ pub struct Member {
     pub seen: VecDeque<Seen>,
     /// Messages to send. To be taken out.
     pub outbox: Vec<Message>,
+    /// What the node has promised.
+    pub promises: Promises,
     bug: Option<Bug>,
     planted: Planted,
 }
@@ -288,8 +291,10 @@ impl Member {
         config.waiting_max = options.bounds.waiting_max;
         let restart = restart(&state, &restored, &replay);
         let (node, outputs) = Node::new(now, config, restart).map_err(text)?;
+        let promises = Promises::new(wal.hard_state(), wal.last_index());
         let mut member = Self {
             node,
+            promises,
             state,
             store,
             wal,
@@ -309,6 +314,9 @@ impl Member {
             planted: Planted { queued: restored.applied, ..Planted::default() },
         };
         member.plant_again(&replay);
+        let status = member.node.status();
+        let turn = member.promises.begin(&status, &[]);
+        member.promises.check(&turn, &status, &outputs)?;
         outputs.into_iter().try_for_each(|output| member.carry_out(output))?;
         Ok((member, Booted { replay, restored }))
     }
@@ -323,7 +331,10 @@ impl Member {
     /// # Errors
     /// If the node halts.
     pub fn handle(&mut self, now: Moment, inputs: impl IntoIterator<Item = Input>) -> Result<(), Failure> {
+        let inputs: Vec<Input> = inputs.into_iter().collect();
+        let turn = self.promises.begin(&self.node.status(), &inputs);
         let outputs = self.node.handle_all(now, inputs);
+        self.promises.check(&turn, &self.node.status(), &outputs)?;
         outputs.into_iter().try_for_each(|output| self.carry_out(output))
     }
 
@@ -443,14 +454,18 @@ impl Member {
         for persist in persists {
             if let Some(Snapshot { position, conf_state }) = &persist.snapshot {
                 self.wal.save_installed(*position, conf_state).map_err(text)?;
+                self.promises.note_durable(self.wal.hard_state(), self.wal.last_index());
             }
             entries.extend(persist.entries);
             hard_state = persist.hard_state.or(hard_state);
             must_sync |= persist.must_sync;
             last = Some(persist.token);
         }
-        let must_sync = must_sync && self.bug != Some(Bug::SkipsFsync);
-        self.wal.save(hard_state, &entries, must_sync).map_err(text)?;
+        let syncs = must_sync && self.bug != Some(Bug::SkipsFsync);
+        self.wal.save(hard_state, &entries, syncs).map_err(text)?;
+        if must_sync {
+            self.promises.note_durable(self.wal.hard_state(), self.wal.last_index());
+        }
         self.inbox.extend(last.map(Input::Persisted));
         self.commit_too_early(entries);
         Ok(())
@@ -471,6 +486,10 @@ impl Member {
             count += 1;
             let (request, effects) = self.effects_of(&entry)?;
             self.install(&effects.batch)?;
+            if entry.kind == EntryKind::ConfChange {
+                let is_removed = self.state.membership.is_removed(self.wal.metadata().member);
+                self.promises.note_conf_change(entry.index, is_removed);
+            }
             report.note(&effects.batch);
             answers.push(Seen::Applied {
                 entry,

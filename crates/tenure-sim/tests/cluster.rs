@@ -1,6 +1,7 @@
 //! A slice of the seeds of clusters, and the bugs that are planted to see whether they are found.
 
 use tenure_sim::bug::Bug;
+use tenure_sim::promises::Turns;
 use tenure_sim::{Story, run_cluster};
 
 /// Clusters of three and of five, in turn, as `--members 3,5` has them.
@@ -29,6 +30,9 @@ fn seeds_come_right() {
     // What does not happen proves nothing.
     assert!(all.entries > 2_000 && all.elections > 40 && all.changes > 40 && all.installed > 20, "{all:?}");
     assert!(all.forbidden > 20 && all.alarmed > 20, "{all:?}");
+    let Turns { lost_with_answers, left_with_renewals, led_before_durable, learnt_with_entries } = all.turns;
+    assert!(lost_with_answers > 0 && left_with_renewals > 0, "{all:?}");
+    assert!(led_before_durable > 10 && learnt_with_entries > 5, "{all:?}");
 }
 
 #[test]

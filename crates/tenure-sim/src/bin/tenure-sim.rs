@@ -110,12 +110,13 @@ fn main() -> ExitCode {
         }
     });
     let Total { failures, story } = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Story { trace, entries, answered, installed, elections, changes, forbidden, alarmed } = story;
+    let Story { trace, entries, answered, installed, elections, changes, forbidden, alarmed, turns } = story;
     if options.members != [1] {
         println!(
             "{entries} entries, {answered} answers, {elections} leaders, {changes} changes of members, {installed} snapshots installed, \
              {forbidden} refusals by authentication and {alarmed} by alarms"
         );
+        println!("{turns:?}");
     }
     println!(
         "{} seeds from {}: {failures} failed, traces {trace:016x}, {:.1} s",

@@ -43,6 +43,15 @@ pub struct Client {
     pub known_since: Option<u64>,
 }
 
+/// A time in which clients ask one member without a pause.
+#[derive(Debug, Default)]
+pub struct Rush {
+    pub host: HostAt,
+    pub until: u64,
+    /// Whether all of them renew leases. Otherwise most of them read.
+    pub is_of_renewals: bool,
+}
+
 /// What a client waits for.
 #[derive(Debug)]
 pub struct Operation {
@@ -68,7 +77,8 @@ impl Cluster {
         if self.is_quiet {
             return Ok(());
         }
-        if self.random.chance(15) || self.hosts[self.clients[at].host].member.is_none() {
+        let is_held = self.is_in_rush(self.clients[at].host);
+        if (!is_held && self.random.chance(15)) || self.hosts[self.clients[at].host].member.is_none() {
             let running = self.running();
             if running.is_empty() {
                 self.schedule(100_000, Event::Client(at));
@@ -82,6 +92,11 @@ impl Cluster {
             let members: Vec<MemberId> = self.hosts.iter().map(|host| host.id).collect();
             let command = self.workload.administer(self.has_auth, &members);
             Ask::Write { command, place: None }
+        } else if self.is_in_rush(host) && self.random.chance(80) {
+            match self.rush.is_of_renewals {
+                true => Ask::Renew(self.workload.lease()),
+                false => self.read(true),
+            }
         } else if self.clients[at].keeps_leases && self.random.chance(80) {
             Ask::Renew(self.workload.lease())
         } else {
@@ -98,9 +113,25 @@ impl Cluster {
         Ok(())
     }
 
+    fn is_in_rush(&self, host: HostAt) -> bool {
+        host == self.rush.host && self.now < self.rush.until
+    }
+
+    fn current(&self) -> Current {
+        Current { revision: self.agreed.model.revision(), compacted: self.agreed.model.compacted() }
+    }
+
+    fn read(&mut self, is_linearizable: bool) -> Ask {
+        let is_plain = self.random.chance(60);
+        let query = match is_plain {
+            true => RangeQuery::of(self.workload.range()),
+            false => self.workload.query(self.current()),
+        };
+        Ask::Read { query, is_plain, is_linearizable }
+    }
+
     fn ask(&mut self) -> Ask {
-        let current =
-            Current { revision: self.agreed.model.revision(), compacted: self.agreed.model.compacted() };
+        let current = self.current();
         match self.random.below(100) {
             0..45 => loop {
                 let command = self.workload.command(current);
@@ -113,12 +144,8 @@ impl Cluster {
                 }
             },
             45..80 => {
-                let is_plain = self.random.chance(60);
-                let query = match is_plain {
-                    true => RangeQuery::of(self.workload.range()),
-                    false => self.workload.query(current),
-                };
-                Ask::Read { query, is_plain, is_linearizable: self.random.chance(70) }
+                let is_linearizable = self.random.chance(70);
+                self.read(is_linearizable)
             }
             _ => Ask::Renew(self.workload.lease()),
         }
@@ -222,8 +249,9 @@ impl Cluster {
     fn end(&mut self, op: usize) -> Option<Operation> {
         let operation = self.operations.remove(&op)?;
         let client = operation.client;
-        let Client { administers, think_micros_max, .. } = self.clients[client];
+        let Client { administers, think_micros_max, host, .. } = self.clients[client];
         let think_micros_max = match administers && self.has_auth {
+            _ if self.is_in_rush(host) => 10_000,
             true if self.workload.is_setting_up() => 10_000,
             true => think_micros_max.min(100_000),
             false => think_micros_max,

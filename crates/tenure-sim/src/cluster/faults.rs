@@ -1,10 +1,11 @@
 //! What goes wrong, and what operators do meanwhile.
 
-use super::host::{Host, Place, description, id_of};
+use super::clients::Rush;
+use super::host::{APPLY, DRIVER, Host, Place, WAL, description, id_of};
 use super::network::HostAt;
 use super::{Cluster, Event, HOSTS_MAX, election_micros};
 use crate::disk::{Crash, Fault};
-use crate::member::{Failure, MemberOptions};
+use crate::member::Failure;
 use tenure_core::node::{Input, Role};
 use tenure_core::types::{ConfChange, ConfChangeKind, ConfState, MemberId};
 
@@ -28,7 +29,7 @@ impl Cluster {
         // Who leads has most to lose.
         let leader = self.leader().filter(|_| self.random.chance(40));
         let at = leader.unwrap_or(*self.random.pick(&running));
-        match self.random.below(100) {
+        match self.random.below(140) {
             0..14 => self.crash_one(at),
             14..18 => self.crash_all(),
             18..28 => self.fail_disk(at),
@@ -43,7 +44,9 @@ impl Cluster {
                 let version = Input::ServerVersionMin("3.7.1".into());
                 return self.hand_in(at, version);
             }
-            _ => return self.check_state(at),
+            94..100 => return self.check_state(at),
+            100..115 => self.keep_busy(at),
+            _ => self.surprise_leader(),
         }
         Ok(())
     }
@@ -110,6 +113,98 @@ impl Cluster {
         self.hosts[at].frozen_until = until;
     }
 
+    /// A thread of a member has its turn seldom, and finds much when it has.
+    fn keep_busy(&mut self, at: HostAt) {
+        let thread = *self.random.pick(&[WAL, DRIVER, DRIVER, APPLY]);
+        let micros = *self.random.pick(&[20_000, 100_000, 500_000]);
+        let until = self.now + 500_000 + self.random.below(3_000_000);
+        self.note(|| format!("m{} is busy until {}: {thread}, {micros} us", at + 1, until / 1_000));
+        self.hosts[at].keep_busy(thread, micros, until);
+    }
+
+    /// A leader whom clients ask for much, and who comes to it seldom, will lead no more in a moment: what is asked of him, the answers of
+    /// the others and what ends his leadership come to him together.
+    fn surprise_leader(&mut self) {
+        let Some(leader) = self.leader() else { return };
+        let until = self.now + 2_000_000;
+        let driver_micros = *self.random.pick(&[20_000, 100_000, 300_000]);
+        let apply_micros = *self.random.pick(&[0, 100_000, 1_000_000]);
+        self.note(|| format!("m{} is busy and will be deposed", leader + 1));
+        let host = &mut self.hosts[leader];
+        host.keep_busy(DRIVER, driver_micros, until);
+        host.keep_busy(APPLY, apply_micros, until);
+        let run = host.run;
+        self.rush = Rush { host: leader, until, is_of_renewals: self.random.chance(50) };
+        for client in &mut self.clients {
+            if self.random.chance(70) {
+                client.host = leader;
+            }
+        }
+        let delay = self.random.below(800_000);
+        self.schedule(delay, Event::Depose { host: leader, run });
+    }
+
+    /// A busy leader hands the leadership over, or is removed. If he votes alone a learner shall vote, too.
+    pub(super) fn depose(&mut self, at: HostAt, run: u64) -> Result<(), Failure> {
+        if self.hosts[at].run != run || self.is_calm {
+            return Ok(());
+        }
+        let Some(ConfState { voters, learners, .. }) = self.conf_state() else { return Ok(()) };
+        let id = self.hosts[at].id;
+        let others: Vec<MemberId> = voters.into_iter().filter(|voter| *voter != id).collect();
+        match (others.is_empty(), learners.is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) => {
+                let next = *self.random.pick(&learners);
+                self.propose_change(at, ConfChangeKind::AddVoter, next, true)
+            }
+            _ if self.random.chance(50) => self.propose_change(at, ConfChangeKind::Remove, id, false),
+            _ => {
+                let to = *self.random.pick(&others);
+                self.hand_in(at, Input::TransferLeader(to))
+            }
+        }
+    }
+
+    /// Whether members seldom run for long.
+    pub(super) fn is_frail(&self) -> bool {
+        self.now < self.frail_until && !self.is_calm
+    }
+
+    /// A member has started that will not run for long, as likely as not, and whose disk can be slow meanwhile.
+    pub(super) fn begin_frail(&mut self, at: HostAt) {
+        if !self.is_frail() {
+            return;
+        }
+        if self.random.chance(40) {
+            let until = self.now + 1_000_000;
+            self.hosts[at].keep_busy(WAL, 50_000, until);
+        }
+        if self.random.chance(60) {
+            let range = *self.random.pick(&[1_000, 20_000, 200_000, 1_000_000]);
+            let (delay, run) = (self.random.below(range), self.hosts[at].run);
+            self.schedule(delay, Event::PowerFails { host: at, run });
+        }
+    }
+
+    pub(super) fn power_fails(&mut self, at: HostAt, run: u64) {
+        if self.hosts[at].run == run && !self.is_calm {
+            let crash = *self.random.pick(&[Crash::LosesAll, Crash::Tears]);
+            self.crash(at, crash);
+        }
+    }
+
+    /// A host that is there from the beginning, and no founder, is to be a learner.
+    pub(super) fn join(&mut self, at: HostAt) -> Result<(), Failure> {
+        if self.is_calm || self.hosts[at].place != Place::Outside {
+            return Ok(());
+        }
+        let delay = 100_000 + self.random.below(500_000);
+        self.schedule(delay, Event::Join(at));
+        let Some(leader) = self.leader() else { return Ok(()) };
+        self.propose_change(leader, ConfChangeKind::AddLearner, id_of(at), false)
+    }
+
     /// A member that believes that it leads.
     pub(super) fn leader(&self) -> Option<HostAt> {
         let leads =
@@ -165,7 +260,19 @@ impl Cluster {
             }
             _ => None,
         };
-        let Some((kind, about, is_promote)) = change else { return Ok(()) };
+        match change {
+            Some((kind, about, is_promote)) => self.propose_change(at, kind, about, is_promote),
+            None => Ok(()),
+        }
+    }
+
+    fn propose_change(
+        &mut self,
+        at: HostAt,
+        kind: ConfChangeKind,
+        about: MemberId,
+        is_promote: bool,
+    ) -> Result<(), Failure> {
         let mut described = description(about.0 as usize - 1);
         if kind == ConfChangeKind::Update {
             // Sometimes to where another is.
@@ -191,8 +298,8 @@ impl Cluster {
     /// A new host, as a learner or at once as a voter.
     fn addition(&mut self) -> (ConfChangeKind, MemberId, bool) {
         let at = self.hosts.len();
-        let options = MemberOptions { founders: Vec::new(), ..self.hosts[0].options.clone() };
-        self.hosts.push(Host::new(at, options, Place::Outside, &mut self.random));
+        let host = Host::to_join(at, &self.hosts[0].options, &mut self.random);
+        self.hosts.push(host);
         let kind = *self.random.pick(&[
             ConfChangeKind::AddLearner,
             ConfChangeKind::AddLearner,

@@ -23,6 +23,7 @@ impl Cluster {
             let host = &mut self.hosts[at];
             host.disk.heal();
             host.frozen_until = 0;
+            host.busy_until = 0;
             self.schedule(200_000, Event::Boot(at));
             self.schedule(400_000, Event::Retire(at));
         }

@@ -30,7 +30,10 @@ pub enum Place {
 
 /// Threads of a member.
 pub const THREADS: usize = 4;
-/// Of these, the one that does upkeep.
+/// Of these, the one that writes the log, the driver, the one that applies, and the one that does upkeep.
+pub const WAL: usize = 0;
+pub const DRIVER: usize = 1;
+pub const APPLY: usize = 2;
 pub const UPKEEP: usize = 3;
 
 /// Who wants a lease to be renewed.
@@ -57,6 +60,9 @@ pub struct Host {
     clock_micros: u64,
     pub frozen_until: u64,
     pub scheduled: [bool; THREADS],
+    /// Until then each thread is up to so many microseconds late, if it is busy with something else.
+    pub busy_until: u64,
+    pub busy_micros: [u64; THREADS],
     pub sync_failed: bool,
     pub is_stopping: bool,
     /// Entries between two checkpoints, and since the last.
@@ -106,6 +112,8 @@ impl Host {
             },
             frozen_until: 0,
             scheduled: [false; THREADS],
+            busy_until: 0,
+            busy_micros: [0; THREADS],
             sync_failed: false,
             is_stopping: false,
             checkpoint_entries: *random.pick(&[4, 15, 60, 300]),
@@ -118,6 +126,12 @@ impl Host {
         }
     }
 
+    /// One that is no member yet.
+    pub fn to_join(at: HostAt, options: &MemberOptions, random: &mut Random) -> Self {
+        let options = MemberOptions { founders: Vec::new(), ..options.clone() };
+        Self::new(at, options, Place::Outside, random)
+    }
+
     /// What its clock shows at the true time `now`.
     pub fn clock(&self, now: u64) -> Moment {
         Moment(Duration::from_micros((now - self.booted) * self.clock_micros / 1_000_000))
@@ -126,6 +140,20 @@ impl Host {
     /// The true time that passes while its clock runs for `duration`.
     pub fn true_micros(&self, duration: Duration) -> u64 {
         duration.as_micros() as u64 * 1_000_000 / self.clock_micros
+    }
+
+    /// Lets a thread be late until the true time `until`.
+    pub fn keep_busy(&mut self, thread: usize, micros: u64, until: u64) {
+        if self.busy_until < until {
+            self.busy_micros = [0; THREADS];
+            self.busy_until = until;
+        }
+        self.busy_micros[thread] = micros;
+    }
+
+    /// What comes to how late a thread is anyway.
+    pub fn late_micros(&self, thread: usize, now: u64) -> u64 {
+        if now < self.busy_until { self.busy_micros[thread] } else { 0 }
     }
 
     pub fn ticket(&mut self) -> u64 {

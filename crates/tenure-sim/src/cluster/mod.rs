@@ -16,11 +16,12 @@ mod run;
 use crate::bug::Bug;
 use crate::check::{Bounds, Watch};
 use crate::member::{ELECTION_TICKS, Failure, MemberOptions, NodeBounds, TICK};
+use crate::promises::Turns;
 use crate::random::Random;
 use crate::trace::Trace;
 use crate::workload::{USERS, Workload};
 use agreed::Agreed;
-use clients::{Client, Operation, watched};
+use clients::{Client, Operation, Rush, watched};
 use host::{Host, Place, description};
 use network::{HostAt, Network, Packet, Quality};
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub const LEASE_BOUNDS: Bounds = Bounds { early: Duration::from_millis(450), lat
 /// Hosts that there can be, with those that join and replace others.
 const HOSTS_MAX: usize = 12;
 const CLIENTS: usize = 5;
+/// So long a cluster is frail, if it is.
+const FRAIL_MICROS: u64 = 4_000_000;
 const WATCHERS: usize = 4;
 
 /// Something that happens.
@@ -61,6 +64,18 @@ enum Event {
         run: u64,
     },
     Boot(HostAt),
+    /// The power fails soon after a start.
+    PowerFails {
+        host: HostAt,
+        run: u64,
+    },
+    /// A host that is no member yet is to become one.
+    Join(HostAt),
+    /// A leader whose driver is busy is to lead no more.
+    Depose {
+        host: HostAt,
+        run: u64,
+    },
     Retire(HostAt),
     /// A sender hears whether a snapshot arrived, which he always does unless he ends.
     SnapshotSent {
@@ -112,6 +127,8 @@ pub struct Story {
     pub forbidden: u64,
     /// What was refused because of an alarm.
     pub alarmed: u64,
+    /// What met in single turns.
+    pub turns: Turns,
 }
 
 impl Story {
@@ -135,6 +152,7 @@ impl Story {
         self.changes += other.changes;
         self.forbidden += other.forbidden;
         self.alarmed += other.alarmed;
+        self.turns.add(other.turns);
     }
 }
 
@@ -161,6 +179,9 @@ pub struct Cluster {
     /// Clients call nothing any more.
     is_quiet: bool,
     slow_disks: u64,
+    /// Until then members seldom run for long.
+    frail_until: u64,
+    rush: Rush,
     /// Whether users and roles are used, and what a store may hold.
     has_auth: bool,
     quota_bytes: Option<u64>,
@@ -169,14 +190,19 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster of `members` empty hosts.
+    /// A cluster of `members` empty hosts. Sometimes only one or two of them are founders, and the others join as learners.
     #[must_use]
     pub fn new(seed: u64, members: usize, bug: Option<Bug>, trace: Trace) -> Self {
         let mut random = Random::new(seed ^ (members as u64) << 56);
+        let founders = match random.below(6) {
+            0 | 1 => 1,
+            2 => 2.min(members),
+            _ => members,
+        };
         let options = MemberOptions {
             member: host::id_of(0),
             cluster: ClusterId(0xc1),
-            founders: (0..members).map(description).collect(),
+            founders: (0..founders).map(description).collect(),
             wal_segment_bytes: *random.pick(&[3_000, 8 << 10, 32 << 10]),
             store_segment_bytes_max: *random.pick(&[2 << 10, 8 << 10, 64 << 10]),
             catchup_entries_max: *random.pick(&[0, 3, 20, 200]),
@@ -190,8 +216,11 @@ impl Cluster {
             unix_millis: 0,
             bug,
         };
-        let hosts =
-            (0..members).map(|at| Host::new(at, options.clone(), Place::Inside, &mut random)).collect();
+        let host = |at| match at < founders {
+            true => Host::new(at, options.clone(), Place::Inside, &mut random),
+            false => Host::to_join(at, &options, &mut random),
+        };
+        let hosts = (0..members).map(host).collect();
         let mut workload = Workload::new(random.fork());
         workload.grant_new_ids();
         let has_auth = random.chance(40);
@@ -201,6 +230,8 @@ impl Cluster {
         Self {
             network: Network::new(random.fork()),
             slow_disks: *random.pick(&[1, 1, 1, 10]),
+            rush: Rush::default(),
+            frail_until: if founders == 1 || random.chance(15) { FRAIL_MICROS } else { 0 },
             has_auth,
             quota_bytes: random.chance(20).then(|| random.between(4_000, 40_000) as u64),
             random,
@@ -245,6 +276,7 @@ impl Cluster {
         for at in 0..self.hosts.len() {
             let delay = self.random.below(400_000);
             self.schedule(delay, Event::Boot(at));
+            self.schedule(2 * delay, Event::Join(at));
         }
         for at in 0..CLIENTS {
             let host = self.random.place(self.hosts.len());
@@ -296,6 +328,7 @@ impl Cluster {
             Event::Call { host, .. }
             | Event::Turn { host, .. }
             | Event::Tick { host, .. }
+            | Event::Depose { host, .. }
             | Event::Tell { host, .. }
             | Event::SnapshotSent { host, .. } => Some(*host),
             _ => None,
@@ -315,6 +348,12 @@ impl Cluster {
                 self.report(host, run, Input::SnapshotSent { to, arrived })
             }
             Event::Boot(host) => self.boot(host),
+            Event::PowerFails { host, run } => {
+                self.power_fails(host, run);
+                Ok(())
+            }
+            Event::Join(host) => self.join(host),
+            Event::Depose { host, run } => self.depose(host, run),
             Event::Retire(host) => self.retire(host),
             Event::Tell { host, run, op, auth_revision } => self.told(host, run, op, auth_revision),
             Event::Client(client) => self.client_calls(client),

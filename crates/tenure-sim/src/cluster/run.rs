@@ -1,7 +1,7 @@
 //! How members run: their threads, their messages, what is noticed of them.
 
 use super::agreed::News;
-use super::host::{Asker, Host, Place, THREADS, UPKEEP};
+use super::host::{Asker, DRIVER, Host, Place, THREADS, UPKEEP};
 use super::network::{Cargo, HostAt, Packet};
 use super::{Cluster, Event};
 use crate::bug::Bug;
@@ -67,8 +67,11 @@ impl Cluster {
             self.break_off(op);
         }
         if self.hosts[at].place.comes_back() {
-            let range =
-                if self.is_calm { 500_000 } else { *self.random.pick(&[200_000, 2_000_000, 8_000_000]) };
+            let range = match self.is_calm {
+                true => 500_000,
+                false if self.is_frail() => 100_000,
+                false => *self.random.pick(&[200_000, 2_000_000, 8_000_000]),
+            };
             let delay = 1_000 + self.random.below(range);
             self.schedule(delay, Event::Boot(at));
         }
@@ -106,6 +109,7 @@ impl Cluster {
                 committed.into_iter().try_for_each(|entry| self.agreed.check_logged(entry))?;
                 self.schedule(0, Event::Tick { host: at, run });
                 self.wake(at, UPKEEP);
+                self.begin_frail(at);
                 self.take_up(at)?;
                 if self.random.chance(50) { self.publish(at) } else { Ok(()) }
             }
@@ -142,8 +146,8 @@ impl Cluster {
         if self.hosts[at].stray_clock.is_some() {
             self.revoke_by_stray_clock(at)?;
         }
-        // The server's driver gives ticks by themselves; the node does not insist on it.
-        match self.random.chance(30) {
+        // The server's driver gives ticks by themselves; the node does not insist on it. One that is busy has not come to it.
+        match self.random.chance(30) || self.hosts[at].late_micros(DRIVER, self.now) > 0 {
             true => self.hand_in(at, Input::Tick),
             false => self.with(at, |member, clock| member.handle(clock, [Input::Tick])).map(drop),
         }
@@ -156,7 +160,7 @@ impl Cluster {
             return;
         }
         let run = host.run;
-        let range = [3_000 * self.slow_disks, 200, 800, 15_000][thread];
+        let range = [3_000 * self.slow_disks, 200, 800, 15_000][thread] + host.late_micros(thread, self.now);
         let delay = 20 + self.random.below(range);
         self.schedule(delay, Event::Turn { host: at, run, thread });
     }
@@ -183,6 +187,7 @@ impl Cluster {
     pub(super) fn take_up(&mut self, at: HostAt) -> Result<(), Failure> {
         loop {
             let Some(member) = &mut self.hosts[at].member else { return Ok(()) };
+            self.story.turns.add(std::mem::take(&mut member.promises.turns));
             let messages = std::mem::take(&mut member.outbox);
             let seen = std::mem::take(&mut member.seen);
             if messages.is_empty() && seen.is_empty() {
