@@ -23,8 +23,6 @@ use tokio::{
     time::Instant,
 };
 
-/// So often is looked for the process that has made a connection.
-const LOOKS_MAX: u32 = 3;
 /// Bytes that are read at once, and how many such pieces a link holds.
 const PIECE_BYTES: usize = 64 << 10;
 const PIECES_MAX: usize = 64;
@@ -95,12 +93,15 @@ impl Links {
     /// Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// No port is free.
+    /// No port is free, or the kernel does not say whose a connection is.
     pub fn open_door(&mut self, target: String, process: ProcessId) -> Result<SocketAddr> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").context("a door")?;
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
+        if let SocketAddr::V4(door) = address {
+            socket::find(door, door).context("ask the kernel whose a connection is")?;
+        }
         let to = {
             let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
             doors.push(process);
@@ -239,13 +240,17 @@ impl Porter {
 
     /// The member that has made a connection.
     async fn who(&self, near: &TcpStream) -> io::Result<Option<usize>> {
-        let (caller, door) = (near.peer_addr()?, near.local_addr()?);
+        let (SocketAddr::V4(caller), SocketAddr::V4(door)) = (near.peer_addr()?, near.local_addr()?) else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
         let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut places: Vec<_> = doors.into_iter().enumerate().collect();
+        // Who is reset dials again at once.
+        places.sort_by_key(|(from, _)| self.table.borrow().link(*from, self.to).way != Way::Reset);
         let looking = tokio::task::spawn_blocking(move || {
-            // The table is read in pieces, and may miss one that is there while others come and go.
-            let found = (0..LOOKS_MAX).find_map(|_| socket::find(caller, door).transpose()).transpose()?;
-            let Some(socket) = found else { return Ok(None) };
-            Ok(doors.iter().position(|process| process.current().is_some_and(|id| socket.is_of(id))))
+            let Some(socket) = socket::find(caller, door)? else { return Ok(None) };
+            let is_of = |process: &ProcessId| process.current().is_some_and(|id| socket.is_of(id));
+            Ok(places.into_iter().find(|(_, process)| is_of(process)).map(|(place, _)| place))
         });
         looking.await?
     }

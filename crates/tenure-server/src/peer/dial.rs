@@ -50,8 +50,10 @@ pub enum DialError {
 /// How connections are made.
 #[derive(Clone, Debug)]
 pub struct Dialer {
-    /// How long a connection may take.
+    /// How long a connection may take, before any TLS.
     pub connect_timeout: Duration,
+    /// How long a TLS handshake may take. A busy member takes its time for one, and to give up early has it do the same again.
+    pub handshake_timeout: Duration,
     /// How long a write may wait for the other side.
     pub write_timeout: Duration,
     /// For `https://` and `unixs://` URLs.
@@ -90,6 +92,7 @@ impl Dialer {
     pub fn new(config: &ServerConfig, tls: Arc<TlsConnector>) -> Self {
         Self {
             connect_timeout: Duration::from_secs(1) + config.election_timeout,
+            handshake_timeout: limits::TLS_HANDSHAKE_TIMEOUT,
             write_timeout: config.raft_write_timeout,
             tls,
         }
@@ -101,9 +104,7 @@ impl Dialer {
     /// [`DialError::Connect`].
     pub async fn connect(&self, url: &EndpointUrl) -> Result<Connection, DialError> {
         let failed = |source| DialError::Connect { url: url.to_string(), source };
-        let connecting = timeout(self.connect_timeout, self.open(url));
-        let stream =
-            connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(failed)?;
+        let stream = self.open(url).await.map_err(failed)?;
         let stream = TokioIo::new(Timed::new(stream, self.write_timeout));
         let (sender, connection) = http1::handshake(stream).await?;
         // It ends with the sender and the bodies of its answers.
@@ -131,20 +132,26 @@ impl Dialer {
     }
 
     async fn open(&self, url: &EndpointUrl) -> io::Result<Transport> {
-        let transport = if url.scheme().is_unix() {
-            Transport::Unix(UnixStream::connect(url.address()).await?)
-        } else {
+        let connecting = async {
+            if url.scheme().is_unix() {
+                return Ok(Transport::Unix(UnixStream::connect(url.address()).await?));
+            }
             let stream = TcpStream::connect(url.address()).await?;
             stream.set_nodelay(true)?;
-            Transport::Tcp(stream)
+            Ok(Transport::Tcp(stream))
         };
+        let transport = within(self.connect_timeout, connecting).await?;
         if !url.scheme().is_secure() {
             return Ok(transport);
         }
         let host = url.host_port().map_or("localhost", |(host, _)| host);
-        let secured = self.tls.connect(transport, host).await?;
+        let secured = within(self.handshake_timeout, self.tls.connect(transport, host)).await?;
         Ok(Transport::Tls(Box::new(secured.into())))
     }
+}
+
+async fn within<T>(limit: Duration, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(limit, what).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 impl Connection {
@@ -198,4 +205,54 @@ pub fn request(
         identity.mark_request(request.headers_mut());
     }
     Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{CertificateFiles, Endpoint, TlsAcceptor, TlsConfig};
+    use tenure_harness::pki::{Authority, Owner};
+    use tokio::net::TcpListener;
+
+    /// Dials a member that begins its side of the handshake when `begin` is over.
+    async fn dial(
+        connect_timeout: Duration,
+        handshake_timeout: Duration,
+        begin: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), DialError> {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::new(directory.path(), "authority").unwrap();
+        let member = authority.issue("member", &Owner::local_server()).unwrap();
+        let mut config = TlsConfig::new(CertificateFiles::new(&member.certificate, &member.key));
+        config.trusted_ca = Some(authority.certificate().to_owned());
+        let acceptor = Arc::new(TlsAcceptor::new(config.clone(), Endpoint::Peer).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let accepting = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            begin.await;
+            acceptor.accept(stream, "somebody", None).await.is_ok()
+        });
+        let tls = Arc::new(TlsConnector::new(Some(config)).unwrap());
+        let dialer =
+            Dialer { connect_timeout, handshake_timeout, write_timeout: Duration::from_secs(5), tls };
+        dialer.connect(&url).await?;
+        assert!(accepting.await.unwrap());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_busy_member_has_longer_for_a_handshake_than_for_a_connection() {
+        let connect_timeout = Duration::from_millis(300);
+        let begin = tokio::time::sleep(3 * connect_timeout);
+        dial(connect_timeout, limits::TLS_HANDSHAKE_TIMEOUT, begin).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_member_that_shakes_no_hands_is_given_up() {
+        let short = Duration::from_millis(50);
+        let error = dial(limits::TLS_HANDSHAKE_TIMEOUT, short, std::future::pending()).await.unwrap_err();
+        let DialError::Connect { source, .. } = error else { panic!("{error}") };
+        assert_eq!(source.kind(), io::ErrorKind::TimedOut);
+    }
 }
