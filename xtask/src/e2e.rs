@@ -23,24 +23,25 @@ pub struct Arguments {
     /// Make what a real etcd prints the expected output.
     #[arg(long)]
     update: bool,
+    /// The directory of the scripts instead of `e2e/scripts`.
+    #[arg(long)]
+    scripts: Option<PathBuf>,
     /// Scripts at a time.
     #[arg(long, default_value_t = 4)]
     at_once: usize,
-    /// Only scripts whose path contains this.
+    /// Only scripts whose path from their directory contains this.
     #[arg(default_value = "")]
     filter: String,
 }
 
-/// Where `tenurectl` is: beside the server's program that was given, as both are built, or in the usual place.
+/// Where `tenurectl` is: beside the server's program that was given or beside this one, as all are built, or in the usual place.
 fn tenurectl_directory(program: Option<&Path>) -> Result<PathBuf> {
-    let beside = program.and_then(Path::parent).map(Path::to_path_buf);
+    let this = std::env::current_exe().ok();
+    let beside =
+        [program, this.as_deref()].into_iter().flatten().filter_map(Path::parent).map(Path::to_path_buf);
     let usual = root().join("target/release");
-    let has = |directory: &PathBuf| directory.join("tenurectl").exists();
-    beside.filter(has).or_else(|| Some(usual.clone()).filter(has)).with_context(|| {
-        format!(
-            "tenurectl is neither beside the server's program nor in {}: build tenure-cli",
-            usual.display()
-        )
+    beside.chain([usual.clone()]).find(|directory| directory.join("tenurectl").exists()).with_context(|| {
+        format!("tenurectl is not beside the server's program, nor in {}: build tenure-cli", usual.display())
     })
 }
 
@@ -72,10 +73,11 @@ pub async fn run(arguments: &Arguments) -> Result<bool> {
         target: arguments.target,
         program,
         ctl,
+        plain: Target::Etcd35,
         restorer: Target::Etcd35.directory(),
         update: arguments.update,
     };
-    let scripts = root().join("e2e/scripts");
+    let scripts = arguments.scripts.clone().unwrap_or_else(|| root().join("e2e/scripts"));
     let results = run_directory(&scripts, &arguments.filter, arguments.at_once, &options).await?;
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for (path, outcome) in &results {

@@ -63,6 +63,15 @@ impl Failure {
         Failure { exit, message: None, cause: None }
     }
 
+    /// A failure told with its code, which etcd's client leaves out of the errors that it knows, but not of those of streams.
+    #[must_use]
+    pub fn from_status(error: Error) -> Self {
+        match &error {
+            Error::Etcd { error, code } => Failure::new(Exit::Error, status_text(*code, error.text())),
+            _ => Failure::from(error),
+        }
+    }
+
     /// Wrong arguments.
     pub fn bad_args(message: impl fmt::Display) -> Self {
         Failure::new(Exit::BadArgs, message)
@@ -122,20 +131,25 @@ impl From<Error> for Failure {
     }
 }
 
+/// Code and text of an error that a server answered.
+#[must_use]
+pub fn status_text(code: Code, message: &str) -> String {
+    Error::Rpc { code, message: message.to_owned() }.to_string()
+}
+
 /// What etcd's client says of an error: the bare text of those that it knows, code and text of others.
 #[must_use]
 pub fn error_text(error: &Error) -> String {
-    let status = |code, message: &str| Error::Rpc { code, message: message.to_owned() }.to_string();
     match error {
         Error::Etcd { error, .. } if error.known_to_clients() => error.text().to_owned(),
-        Error::Etcd { error, code } => status(*code, error.text()),
+        Error::Etcd { error, code } => status_text(*code, error.text()),
         Error::Compacted { .. } => tenure_client::EtcdError::Compacted.text().to_owned(),
         Error::Timeout { .. } | Error::Unreachable { .. } => "context deadline exceeded".to_owned(),
-        Error::ConnectionLost { reason } => status(Code::Unavailable, reason),
+        Error::ConnectionLost { reason } => status_text(Code::Unavailable, reason),
         Error::RequestTooLarge { request_bytes, request_bytes_max } => {
             let text =
                 format!("trying to send message larger than max ({request_bytes} vs. {request_bytes_max})");
-            status(Code::ResourceExhausted, &text)
+            status_text(Code::ResourceExhausted, &text)
         }
         other => other.to_string(),
     }

@@ -401,12 +401,12 @@ fn checked_urls<U: Into<String>>(urls: impl IntoIterator<Item = U>) -> Result<Ve
 }
 
 fn check_url(url: &str) -> Result<()> {
-    let bad = |reason: &str| Err(Error::invalid(format!("peer URL {url:?}: {reason}")));
+    let bad = |reason: &str| Err(Error::invalid(format!("{reason}: {url}")));
     let Some((scheme, rest)) = url.split_once("://") else {
         return bad("URL scheme must be http, https, unix, or unixs");
     };
     match scheme {
-        "unix" | "unixs" if rest.is_empty() => bad("it names no socket"),
+        "unix" | "unixs" if rest.is_empty() => bad("URL must name a socket"),
         "unix" | "unixs" => Ok(()),
         "http" | "https" if rest.contains(['/', '?', '#']) => bad("URL must not contain a path"),
         "http" | "https" if is_host_and_port(rest) => Ok(()),

@@ -14,6 +14,7 @@ async fn run(folder: &str, ctl: Target) {
         target: Target::Tenured,
         program: PathBuf::from(env!("CARGO_BIN_EXE_tenured")),
         ctl: ctl.directory().map(|directory| (ctl, directory)),
+        plain: Target::Etcd35,
         restorer: Target::Etcd35.directory(),
         update: false,
     };

@@ -75,10 +75,16 @@ fn health(call: &Call) -> Pending<'_> {
 
 /// Reads any key, which every member must agree to, and looks for alarms.
 async fn check(endpoint: String, settings: &Settings) -> Result<EndpointHealth, Failure> {
-    let client = settings.at(&endpoint).connect().await?;
+    let client = match settings.at(&endpoint).connect().await {
+        Err(failure) if failure.exit() == Exit::BadConnection => {
+            failure.log_cause();
+            return Ok(EndpointHealth { endpoint, took: None, error: Some(failure.message().to_owned()) });
+        }
+        connected => connected?,
+    };
     let start = Instant::now();
     let read = client.get("health").await;
-    let took = start.elapsed();
+    let took = Some(start.elapsed());
     let error = match read {
         // Who may not read was heard all the same.
         Err(error) if !error.is(EtcdError::PermissionDenied) => {

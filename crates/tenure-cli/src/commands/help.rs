@@ -22,6 +22,8 @@ fn run(call: &Call) -> Pending<'_> {
         for word in &words {
             match path[path.len() - 1].find(word) {
                 Some(spec) => path.push(spec),
+                // What follows a command may be its argument.
+                None if path.len() > 1 => break,
                 None => {
                     let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
                     eprint!("Unknown help topic [{}]\n{}", words.join(" "), help::usage(&path[..1]));

@@ -112,7 +112,11 @@ async fn endpoints(call: &Call, settings: &Settings) -> Result<Vec<String>, Fail
     if !call.flag("cluster") {
         return Ok(settings.endpoints.clone());
     }
-    let members = settings.connect().await?.cluster().member_list().await.map_err(|error| {
+    let client = settings.connect().await.map_err(|failure| match failure.exit() {
+        Exit::BadConnection => failure.with_exit(Exit::Error),
+        _ => failure,
+    })?;
+    let members = client.cluster().member_list().await.map_err(|error| {
         let words =
             |reason: String| format!("failed to fetch endpoints from etcd cluster member list: {reason}");
         Failure::from(error).map_message(words)

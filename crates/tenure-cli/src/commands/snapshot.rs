@@ -62,7 +62,10 @@ fn save(call: &Call) -> Pending<'_> {
         }
         let is_bounded = call.is_set("command-timeout");
         let settings = if is_bounded { settings } else { settings.patient() };
-        let client = settings.connect().await?;
+        let client = settings.connect().await.map_err(|failure| match failure.exit() {
+            Exit::BadConnection => failure.with_exit(Exit::Interrupted),
+            _ => failure,
+        })?;
         let maintenance = client.maintenance();
         let saving = maintenance.snapshot_to_file(OsString::from_vec(path.clone()));
         let saved = match is_bounded {
@@ -74,7 +77,8 @@ fn save(call: &Call) -> Pending<'_> {
                 let reason = os_words(error);
                 Failure::new(Exit::Interrupted, format!("could not write {} ({reason})", lossy(path)))
             }
-            _ => Failure::from(error).with_exit(Exit::Interrupted),
+            // What the stream is refused with is told as it came.
+            _ => Failure::from_status(error).with_exit(Exit::Interrupted),
         })?;
         let mut text = format!("Snapshot saved at {}\n", lossy(path));
         if let Some(version) = saved.version {

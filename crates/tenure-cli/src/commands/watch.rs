@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     command_line::{Call, Flag, Group, Kind, Pending, Spec},
-    exit::{Exit, Failure, error_text},
+    exit::{Exit, Failure, error_text, status_text},
     go::quote::quote,
     output::{self, Answer, Printer, wire},
 };
@@ -161,9 +161,7 @@ impl Watch {
                 let reason = match &error {
                     // A refusal is told as it came: as a text, or as a status that was printed.
                     Error::Rpc { message, .. } => message.clone(),
-                    Error::Etcd { error, code } => {
-                        Error::Rpc { code: *code, message: error.text().to_owned() }.to_string()
-                    }
+                    Error::Etcd { error, code } => status_text(*code, error.text()),
                     error => error_text(error),
                 };
                 ended(&reason, WatchResponse { canceled: true, ..Default::default() }, printer).map(|()| None)

@@ -1,8 +1,10 @@
 //! Integers and truth values: `strconv.ParseInt` and `strconv.ParseBool`, with their words for what is wrong.
 
 use super::quote::quote;
+use std::borrow::Cow;
 
-/// Reads an integer of 64 bits. `radix` 0 takes the radix from the prefix: `0x`, `0o`, `0b`, `0`.
+/// Reads an integer of 64 bits. `radix` 0 takes the radix from the prefix, `0x`, `0o`, `0b` or `0`, and lets underscores stand
+/// between digits.
 ///
 /// # Errors
 /// The reason, as `strconv.ParseInt: parsing "x": invalid syntax`.
@@ -13,11 +15,8 @@ pub fn parse_int(text: &str, radix: u32) -> Result<i64, String> {
         Some(b'+') => (false, &text[1..]),
         _ => (false, text),
     };
-    let (radix, digits) = if radix == 0 { split_radix(digits) } else { (radix, digits) };
-    if digits.is_empty() || !digits.bytes().all(|digit| char::from(digit).is_digit(radix)) {
-        return Err(wrong("invalid syntax"));
-    }
-    let magnitude = i128::from_str_radix(digits, radix).unwrap_or(i128::MAX);
+    let (radix, digits) = digits_of(digits, radix).ok_or_else(|| wrong("invalid syntax"))?;
+    let magnitude = i128::from_str_radix(&digits, radix).unwrap_or(i128::MAX);
     let value = if negative { -magnitude } else { magnitude };
     i64::try_from(value).map_err(|_| wrong("value out of range"))
 }
@@ -28,11 +27,8 @@ pub fn parse_int(text: &str, radix: u32) -> Result<i64, String> {
 /// The reason, as `strconv.ParseUint: parsing "x": invalid syntax`.
 pub fn parse_uint(text: &str, radix: u32) -> Result<u64, String> {
     let wrong = |reason: &str| format!("strconv.ParseUint: parsing {}: {reason}", quote(text.as_bytes()));
-    let (radix, digits) = if radix == 0 { split_radix(text) } else { (radix, text) };
-    if digits.is_empty() || !digits.bytes().all(|digit| char::from(digit).is_digit(radix)) {
-        return Err(wrong("invalid syntax"));
-    }
-    u64::from_str_radix(digits, radix).map_err(|_| wrong("value out of range"))
+    let (radix, digits) = digits_of(text, radix).ok_or_else(|| wrong("invalid syntax"))?;
+    u64::from_str_radix(&digits, radix).map_err(|_| wrong("value out of range"))
 }
 
 /// Reads an integer of 64 bits without sign, in hexadecimal.
@@ -41,6 +37,29 @@ pub fn parse_uint(text: &str, radix: u32) -> Result<u64, String> {
 /// The reason, as `strconv.ParseUint: parsing "x": invalid syntax`.
 pub fn parse_hex(text: &str) -> Result<u64, String> {
     parse_uint(text, 16)
+}
+
+/// The radix and the bare digits; nothing if they are none.
+fn digits_of(text: &str, radix: u32) -> Option<(u32, Cow<'_, str>)> {
+    let (radix, digits) = match radix {
+        0 => {
+            let (radix, digits) = split_radix(text);
+            (radix, without_underscores(digits, digits.len() < text.len())?)
+        }
+        radix => (radix, Cow::Borrowed(text)),
+    };
+    let are_digits = !digits.is_empty() && digits.bytes().all(|digit| char::from(digit).is_digit(radix));
+    are_digits.then_some((radix, digits))
+}
+
+/// An underscore stands between two digits, or between a prefix and a digit.
+fn without_underscores(digits: &str, has_prefix: bool) -> Option<Cow<'_, str>> {
+    if !digits.contains('_') {
+        return Some(Cow::Borrowed(digits));
+    }
+    let are_apart =
+        !digits.contains("__") && !digits.ends_with('_') && (has_prefix || !digits.starts_with('_'));
+    are_apart.then(|| Cow::Owned(digits.replace('_', "")))
 }
 
 fn split_radix(digits: &str) -> (u32, &str) {
@@ -84,6 +103,14 @@ mod tests {
         assert_eq!(parse_int("0x1F", 0), Ok(31));
         assert_eq!(parse_int("010", 0), Ok(8));
         assert_eq!(parse_int("0", 0), Ok(0));
+        assert_eq!(parse_int("-1_000", 0), Ok(-1000));
+        assert_eq!(parse_int("0x_1f", 0), Ok(31));
+        assert_eq!(parse_int("0_7", 0), Ok(7));
+        assert_eq!(parse_uint("1_0", 0), Ok(10));
+        for text in ["_1", "1_", "1__0", "0x1_", "0x__1", "_", "0x"] {
+            let syntax = format!("strconv.ParseInt: parsing \"{text}\": invalid syntax");
+            assert_eq!(parse_int(text, 0), Err(syntax));
+        }
         assert_eq!(parse_int("-9223372036854775808", 10), Ok(i64::MIN));
         let syntax = |text: &str| Err(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"));
         for text in ["", "-", "x", "1 ", "--1", "1_0", "0x1"] {

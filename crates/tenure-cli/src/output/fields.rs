@@ -2,7 +2,7 @@
 
 use super::{Answer, AuthAnswer, Format, Text, alarm_name, auth, event_name, header_of};
 use crate::exit::Failure;
-use crate::go::{duration, number::lease_id, quote::quote};
+use crate::go::{number::lease_id, quote::quote};
 use std::fmt::Display;
 use tenure_client::raw::{etcdserverpb as pb, mvccpb::KeyValue};
 
@@ -50,7 +50,7 @@ impl Fields {
             Answer::Health(endpoints) => endpoints.iter().for_each(|endpoint| {
                 self.field("Endpoint", quote(endpoint.endpoint.as_bytes()));
                 self.field("Health", endpoint.error.is_none());
-                self.field("Took", duration::format(endpoint.took));
+                self.field("Took", endpoint.took_text());
                 self.field("Error", endpoint.error.as_deref().unwrap_or_default());
                 self.text.line("");
             }),

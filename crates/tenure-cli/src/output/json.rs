@@ -3,7 +3,6 @@
 //! leases and watches are structures of the library's own, with names of their own.
 
 use super::{Answer, EndpointHealth, Text, auth as auth_answer, cluster};
-use crate::go::duration;
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
@@ -606,7 +605,7 @@ impl<'a> From<&'a EndpointHealth> for Health<'a> {
         Health {
             endpoint: &endpoint.endpoint,
             health: endpoint.error.is_none(),
-            took: duration::format(endpoint.took),
+            took: endpoint.took_text(),
             error: endpoint.error.as_deref(),
         }
     }

@@ -13,6 +13,7 @@ pub use auth::AuthAnswer;
 pub use cluster::ClusterAnswer;
 
 use crate::exit::{Exit, Failure};
+use crate::go::duration;
 use std::{
     io::{self, Write},
     time::Duration,
@@ -68,10 +69,17 @@ impl Format {
 pub struct EndpointHealth {
     /// The endpoint as it was given.
     pub endpoint: String,
-    /// How long the read took.
-    pub took: Duration,
+    /// How long the read took; nothing if there was none.
+    pub took: Option<Duration>,
     /// Why it is not fit; nothing if it is.
     pub error: Option<String>,
+}
+
+impl EndpointHealth {
+    /// How long the read took, as Go writes it; empty if there was none.
+    fn took_text(&self) -> String {
+        self.took.map(duration::format).unwrap_or_default()
+    }
 }
 
 /// Everything that a server answers and a command prints.
@@ -248,7 +256,7 @@ fn health_columns(endpoints: &[EndpointHealth]) -> Columns {
         vec![
             endpoint.endpoint.clone(),
             endpoint.error.is_none().to_string(),
-            crate::go::duration::format(endpoint.took),
+            endpoint.took_text(),
             endpoint.error.clone().unwrap_or_default(),
         ]
     });

@@ -2,7 +2,7 @@
 
 use super::{Answer, Columns, EndpointHealth, Text, TimeToLive, alarm_name, auth, cluster, event_name};
 use super::{hash_columns, member_columns, status_columns};
-use crate::go::{duration, number::lease_id};
+use crate::go::number::lease_id;
 use tenure_client::raw::{etcdserverpb as pb, mvccpb::KeyValue};
 
 pub(super) fn render(answer: &Answer, hex: bool, values_only: bool) -> Text {
@@ -126,7 +126,7 @@ impl Simple {
         let endpoint = &health.endpoint;
         match &health.error {
             None => {
-                let took = duration::format(health.took);
+                let took = health.took_text();
                 self.text
                     .line(format!("{endpoint} is healthy: successfully committed proposal: took = {took}"));
             }

@@ -18,6 +18,9 @@ pub(super) fn render(answer: &Answer) -> Result<Text, Failure> {
 }
 
 fn draw((names, rows): Columns, text: &mut Text) {
+    // The blank at the end of a list of alarms is none of the cell.
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| cell.trim().to_owned()).collect()).collect();
     let titles: Vec<String> = names.iter().map(|name| name.to_uppercase().replace('_', " ")).collect();
     let widths: Vec<usize> = (0..titles.len())
         .map(|column| rows.iter().chain([&titles]).map(|row| len(&row[column])).max().unwrap_or_default())
@@ -45,4 +48,24 @@ fn draw((names, rows): Columns, text: &mut Text) {
 
 fn len(cell: &str) -> usize {
     cell.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::EndpointHealth, *};
+
+    #[test]
+    fn blanks_around_a_cell_are_none_of_it() {
+        let error = Some("Active Alarm(s): NOSPACE ".to_owned());
+        let endpoint = EndpointHealth { endpoint: "a:1".to_owned(), took: None, error };
+        let text = render(&Answer::Health(vec![endpoint])).expect("it can be drawn");
+        let expected = "\
+┌──────────┬────────┬──────┬──────────────────────────┐
+│ ENDPOINT │ HEALTH │ TOOK │          ERROR           │
+├──────────┼────────┼──────┼──────────────────────────┤
+│      a:1 │  false │      │ Active Alarm(s): NOSPACE │
+└──────────┴────────┴──────┴──────────────────────────┘
+";
+        assert_eq!(text.out, expected.as_bytes());
+    }
 }

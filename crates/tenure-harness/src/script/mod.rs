@@ -17,8 +17,9 @@
 //! ```
 //!
 //! A condition is a server (`etcd-3.4`, `etcd-3.5`, `etcd-3.7`, `tenured`), a client (`ctl-3.4`, `ctl-3.5`, `ctl-3.7`,
-//! `tenurectl`), or several joined by `+` when all must hold; conditions are separated by commas. The variant with the longest
-//! condition that holds is the expected one; without any it is the plain output, which is what etcd 3.7.1 prints.
+//! `tenurectl`), or several joined by `+` when all must hold; conditions are separated by commas. `tenurectl` is a `ctl-3.7`
+//! too: it prints what that prints. The variant with the longest condition that holds is the expected one, the last of several;
+//! without any it is the plain output: what etcd 3.7.1 answers, as the etcdctl of [`Options::plain`] prints it.
 
 mod normalise;
 mod run;

@@ -50,6 +50,8 @@ pub struct Options {
     /// Which etcdctl, and the directory it is in. `Target::Tenured` stands for `tenurectl`. Without one, scripts that need it
     /// are skipped.
     pub ctl: Option<(Target, PathBuf)>,
+    /// Whose etcdctl's output with etcd 3.5 is the plain one of these scripts.
+    pub plain: Target,
     /// The directory of the newest etcdutl and of the etcd that serves what was restored.
     pub restorer: Option<PathBuf>,
     /// Whether the outputs become the expected ones.
@@ -59,11 +61,18 @@ pub struct Options {
 impl Options {
     /// The server, and the etcdctl if there is one.
     fn facts(&self) -> Vec<String> {
-        let ctl = self.ctl.as_ref().map(|(ctl, _)| match ctl {
-            Target::Tenured => "tenurectl".to_owned(),
-            etcd => etcd.to_string().replace("etcd", "ctl"),
-        });
-        [Some(self.target.to_string()), ctl].into_iter().flatten().collect()
+        let mut facts = vec![self.target.to_string()];
+        match &self.ctl {
+            Some((Target::Tenured, _)) => facts.extend(["ctl-3.7", "tenurectl"].map(str::to_owned)),
+            Some((etcd, _)) => facts.push(etcd.to_string().replace("etcd", "ctl")),
+            None => {}
+        }
+        facts
+    }
+
+    /// Whether what is printed is the plain output.
+    fn is_plain(&self) -> bool {
+        self.target == Target::Etcd35 && self.ctl.as_ref().is_some_and(|(ctl, _)| *ctl == self.plain)
     }
 }
 
@@ -107,8 +116,7 @@ pub async fn run_file(path: &Path, options: &Options) -> Result<Outcome> {
         output.iter_mut().for_each(|line| *line = line.trim_end().to_owned());
         let facts = session.facts(block);
         if options.update {
-            let plain = options.facts() == ["etcd-3.5", "ctl-3.5"];
-            block.update(&facts, plain, output);
+            block.update(&facts, options.is_plain(), output);
         } else if block.expected(&facts) != output {
             differences.push_str(&difference(block, &facts, &output));
         }
@@ -122,8 +130,8 @@ pub async fn run_file(path: &Path, options: &Options) -> Result<Outcome> {
     Ok(Outcome::Failed(format!("{differences}\nthe server's log ends with\n{}", session.server.log_tail())))
 }
 
-/// Runs all scripts below a directory, `at_once` of them at a time, each with a server of its own. Results come in the order of
-/// the paths.
+/// Runs the scripts below a directory whose paths from there contain `filter`, `at_once` of them at a time, each with a server
+/// of its own. Results come in the order of the paths.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -136,7 +144,8 @@ pub async fn run_directory(
     let mut paths = Vec::new();
     collect(directory, &mut paths)?;
     paths.sort();
-    paths.retain(|path| path.to_string_lossy().contains(filter));
+    let name = |path: &Path| path.strip_prefix(directory).unwrap_or(path).to_string_lossy().into_owned();
+    paths.retain(|path| name(path).contains(filter));
     let runs = paths.into_iter().map(|path| async move {
         let outcome =
             run_file(&path, options).await.unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
@@ -245,7 +254,10 @@ impl<'a> Session<'a> {
 
     fn facts(&self, block: &Block) -> Vec<String> {
         let mut facts = self.options.facts();
-        if !block.command[0].contains("etcdctl ") {
+        // What was spawned before is an etcdctl as a rule.
+        let is_spawned =
+            ["read ", "wait ", "interrupt "].iter().any(|word| block.command[0].starts_with(word));
+        if !is_spawned && !block.command[0].contains("etcdctl ") {
             facts.truncate(1);
         }
         facts
