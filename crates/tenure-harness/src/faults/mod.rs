@@ -137,7 +137,7 @@ pub async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> Result<(
     let load = Load::start(&record, &endpoints, plan, &mut random);
     let operator = Operator::new(&cluster, plan.auth.is_some());
     let stage = Stage::new(cluster, disk, operator, record, endpoints, load.told.clone());
-    let repertoire = Repertoire { faults, members: plan.members, together_max: plan.together_max };
+    let repertoire = Repertoire::new(faults, plan.members, plan.together_max);
     let mut run = Run { stage, repertoire, random };
     run.observe_quiet(report).await?;
     let deadline = Instant::now() + plan.duration;

@@ -2,6 +2,7 @@
 
 use super::fault::{Fault, minority};
 use rand::{Rng, RngExt};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -42,18 +43,27 @@ pub(super) struct Repertoire {
     pub members: usize,
     /// The most things that happen together, at least 1. All together they hurt no more than a minority.
     pub together_max: usize,
+    drawn: BTreeMap<Fault, u32>,
 }
 
 impl Repertoire {
+    /// Scenes of these faults; at least one.
+    pub fn new(faults: Vec<Fault>, members: usize, together_max: usize) -> Self {
+        Self { faults, members, together_max, drawn: BTreeMap::new() }
+    }
+
     /// The next scene.
-    pub fn draw(&self, random: &mut impl Rng) -> Scene {
+    pub fn draw(&mut self, random: &mut impl Rng) -> Scene {
         let count = random.random_range(1..=self.together_max);
-        let mut drawn = vec![self.one(random)];
+        let mut drawn = vec![self.rarest(random)];
         for _ in 0..DRAWS_MAX {
             let other = self.one(random);
             if drawn.len() < count && self.fits(&drawn, other) {
                 drawn.push(other);
             }
+        }
+        for fault in &drawn {
+            *self.drawn.entry(*fault).or_default() += 1;
         }
         // It happens to one certain member, whom nobody else may have taken.
         drawn.sort_by_key(|fault| *fault != Fault::FillDisk);
@@ -67,6 +77,14 @@ impl Repertoire {
             }
         });
         Scene(acts.collect())
+    }
+
+    /// One of those that were drawn least often, so that a run of some minutes has all of them.
+    fn rarest(&self, random: &mut impl Rng) -> Fault {
+        let times = |fault: &Fault| self.drawn.get(fault).copied().unwrap_or_default();
+        let least = self.faults.iter().map(times).min().unwrap_or_default();
+        let rarest: Vec<_> = self.faults.iter().filter(|fault| times(fault) == least).collect();
+        *rarest[random.random_range(0..rarest.len())]
     }
 
     fn one(&self, random: &mut impl Rng) -> Fault {
@@ -112,7 +130,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn scenes(members: usize, together_max: usize) -> Vec<Scene> {
-        let all = Repertoire { faults: Fault::ALL.to_vec(), members, together_max };
+        let mut all = Repertoire::new(Fault::ALL.to_vec(), members, together_max);
         let mut random = SmallRng::seed_from_u64(7);
         (0..5_000).map(|_| all.draw(&mut random)).collect()
     }
@@ -145,6 +163,21 @@ mod tests {
             assert!(drawn.contains(&together), "{together}");
         }
         assert!(scenes(3, 1).iter().all(|scene| scene.0.len() == 1));
+    }
+
+    #[test]
+    fn nothing_comes_twice_before_everything_has_come_once() {
+        let drawn = scenes(3, 1).into_iter().take(2 * Fault::ALL.len());
+        let mut times: BTreeMap<Fault, u32> = BTreeMap::new();
+        drawn.for_each(|scene| *times.entry(scene.0[0].fault).or_default() += 1);
+        assert_eq!(times, Fault::ALL.map(|fault| (fault, 2)).into());
+        let in_company: BTreeSet<_> = scenes(5, 3)
+            .into_iter()
+            .take(Fault::ALL.len())
+            .flat_map(|scene| scene.0)
+            .map(|act| act.fault)
+            .collect();
+        assert_eq!(in_company, BTreeSet::from(Fault::ALL));
     }
 
     #[test]
