@@ -430,9 +430,15 @@ fn message(error: &clap::Error, flags: &[&Flag], words: &[OsString]) -> String {
     let short = flag.and_then(|flag| flag.short);
     match error.kind() {
         ErrorKind::UnknownArgument => match name.strip_prefix("--") {
+            Some(rest) if rest.is_empty() || rest.starts_with('-') => {
+                let mut words = words.iter().map(|word| word.to_string_lossy());
+                let word = words.find(|word| *word != "--" && word.starts_with(name));
+                format!("bad flag syntax: {}", word.unwrap_or(name.into()))
+            }
             Some(_) => format!("unknown flag: {name}"),
             None => {
                 let letter = name.trim_start_matches('-');
+                let letter = if letter.is_empty() { "=" } else { letter };
                 format!(
                     "unknown shorthand flag: '{letter}' in {}",
                     word_with(letter, words).unwrap_or(name.into())
@@ -480,6 +486,10 @@ mod tests {
         let unknown = |words: &[&str]| parse(words).expect_err("it is refused");
         assert_eq!(unknown(&["a", "-xw", "json"]), "unknown shorthand flag: 'x' in -xw");
         assert_eq!(unknown(&["-x"]), "unknown shorthand flag: 'x' in -x");
+        assert_eq!(unknown(&["-="]), "unknown shorthand flag: '=' in -=");
+        assert_eq!(unknown(&["a", "---x=1"]), "bad flag syntax: ---x=1");
+        assert_eq!(unknown(&["--=x"]), "bad flag syntax: --=x");
+        assert_eq!(unknown(&["--x=1"]), "unknown flag: --x");
     }
 
     #[test]

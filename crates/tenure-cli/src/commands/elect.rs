@@ -1,6 +1,6 @@
 //! `elect`: takes part in an election, or watches one.
 
-use super::lock::{close, interrupted, key, until_interrupted};
+use super::lock::{close, interrupted, show, until_interrupted};
 use crate::{
     command_line::{Call, Flag, Group, Kind, Pending, Spec},
     exit::{Exit, Failure},
@@ -52,7 +52,7 @@ async fn campaign(client: &Client, name: &[u8], value: &[u8], settings: &Setting
     let session = Session::open(client).await?;
     let election = Election::new(&session, name);
     let leadership = until_interrupted(&session, settings, election.campaign(value)).await?;
-    settings.printer.print(&Answer::Range(client.raw().call(&key(leadership.key())).await?))?;
+    show(client, &session, settings, leadership.key()).await?;
     tokio::select! {
         signal = interrupted() => signal?,
         _ = session.expired() => return Err(Failure::new(Exit::Error, "elect: session expired")),

@@ -15,7 +15,7 @@ use std::{
     process::{Command, ExitStatus, Stdio},
 };
 use tenure_client::{
-    Ttl,
+    Client, Ttl,
     concurrency::{Mutex, MutexGuard, Session},
     raw::etcdserverpb::RangeRequest,
 };
@@ -49,7 +49,7 @@ fn run(call: &Call) -> Pending<'_> {
             // The lock is free when this program ends; why the command failed matters more.
             return outcome.and(close(session, &settings).await);
         }
-        settings.printer.print(&Answer::Range(client.raw().call(&key(guard.key())).await?))?;
+        show(&client, &session, &settings, guard.key()).await?;
         tokio::select! {
             signal = interrupted() => signal?,
             _ = session.expired() => return Err(Failure::new(Exit::Error, "session expired")),
@@ -58,9 +58,23 @@ fn run(call: &Call) -> Pending<'_> {
     })
 }
 
-/// A read of one key.
-pub(super) fn key(key: &[u8]) -> RangeRequest {
-    RangeRequest { key: key.to_vec().into(), ..Default::default() }
+/// Shows the key by which something is held. What cannot be shown is not held any longer.
+pub(super) async fn show(
+    client: &Client,
+    session: &Session,
+    settings: &Settings,
+    key: &[u8],
+) -> Result<(), Failure> {
+    let request = RangeRequest { key: key.to_vec().into(), ..Default::default() };
+    let shown = match client.raw().call(&request).await {
+        Ok(pair) => settings.printer.print(&Answer::Range(pair)),
+        Err(error) => Err(error.into()),
+    };
+    if shown.is_err() {
+        // Why it is not shown matters more than that the lease lives on for its time.
+        close(session.clone(), settings).await.ok();
+    }
+    shown
 }
 
 /// Ends a session with all that it holds. A server that is gone is not waited for without end: the lease ends by itself.
