@@ -24,7 +24,7 @@ async fn main() -> tenure_client::Result<()> {
 
     // Work that must stop when the lock is lost.
     tokio::select! {
-        () = guard.lost() => println!("lost: stop at once"),
+        why = guard.lost() => println!("lost, stop at once: {why}"),
         () = work() => println!("done"),
     }
     guard.unlock().await?;

@@ -86,7 +86,7 @@ async fn term(client: &Client, name: &str, stopped: &mut watch::Receiver<bool>) 
     println!("{name} leads, fencing token {}", leadership.revision());
     tokio::select! {
         // Somebody may have deleted the key, or the session is over.
-        () = leadership.lost() => println!("{name} does not lead any more"),
+        why = leadership.lost() => println!("{name} does not lead any more: {why}"),
         outcome = run_on_time(client, name, &leadership) => outcome?,
         () = told_to_stop(stopped) => {
             // Comes back when the next one leads, if there is one.

@@ -1,6 +1,7 @@
 //! What can go wrong, in one type.
 
 use crate::Revision;
+use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
 use tenure_api::error::{UnlistedError, status_text};
 use tonic::Status;
@@ -124,6 +125,13 @@ pub enum Error {
     /// The session's lease is gone: what it held is lost.
     #[error("the session's lease is gone: locks and leaderships that it held are lost")]
     SessionExpired,
+    /// The key of a lock or a leadership is gone: somebody has deleted it, or its lease has ended on the server, and nothing more is
+    /// known here.
+    #[error("key {} is gone: somebody has deleted it, or its lease has ended", .key.escape_ascii())]
+    KeyGone {
+        /// The key.
+        key: Bytes,
+    },
     /// This candidate does not lead.
     #[error("election: not leader")]
     NotLeader,
@@ -230,7 +238,7 @@ impl Error {
             Error::OldCluster { .. } | Error::Locked | Error::NotLeader | Error::NoLeader => {
                 Code::FailedPrecondition
             }
-            Error::SessionExpired => Code::NotFound,
+            Error::SessionExpired | Error::KeyGone { .. } => Code::NotFound,
             Error::Conflict { .. } => Code::Aborted,
             Error::KeyExists => Code::AlreadyExists,
             Error::TooManyClients => Code::ResourceExhausted,

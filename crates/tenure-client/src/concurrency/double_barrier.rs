@@ -5,7 +5,8 @@ use super::{
     line::{self, Ask, Patience, Place, Terms},
 };
 use crate::{
-    Compare, Error, EventKind, IntoBytes, KeyValue, Op, Result, Revision, SortOrder, SortTarget, kv::Get,
+    Compare, Error, EventKind, GetResponse, IntoBytes, KeyRange, KeyValue, Op, Result, Revision, SortOrder,
+    SortTarget, kv::Get,
 };
 use bytes::Bytes;
 
@@ -187,9 +188,7 @@ impl DoubleBarrier {
     async fn changed(&self, entered: &Entered) -> Result<()> {
         let client = self.session.client();
         let mut count = entered.waiters.len();
-        // Both are in this range, and little else: `ready` comes before `waiters`.
-        let changes = client.watch(&self.ready).range_end(crate::prefix_end(&self.waiters));
-        let mut changes = changes.start_revision(entered.revision + 1).await?;
+        let mut changes = client.watch(self.keys()).start_revision(entered.revision + 1).await?;
         while let Some(response) = changes.next().await {
             let events = match response {
                 Ok(response) => response.events,
@@ -213,22 +212,18 @@ impl DoubleBarrier {
         Err(Error::Closed)
     }
 
+    /// `ready` and `waiters`, and little else: `ready` comes first.
+    fn keys(&self) -> KeyRange {
+        KeyRange::between(&self.ready, crate::prefix_end(&self.waiters))
+    }
+
+    /// Both at one revision, by one read. (A transaction of two is what ends an etcd before 3.5.5 if the connection breaks meanwhile.)
     async fn entered(&self) -> Result<Entered> {
-        let waiters = Get::new(&self.waiters).prefix().sort(SortTarget::CreateRevision, SortOrder::Ascend);
-        let txn = Op::txn().and_then([waiters, Get::new(&self.ready)]);
-        let response = self.session.client().execute(txn).await?;
-        let mut reads = response.responses.into_iter().filter_map(|response| match response {
-            crate::OpResponse::Get(read) => Some(read.kvs),
-            _ => None,
-        });
-        match (reads.next(), reads.next()) {
-            (Some(waiters), Some(ready)) => Ok(Entered {
-                revision: response.header.revision,
-                waiters,
-                ready: ready.first().map_or(0, |pair| pair.mod_revision),
-            }),
-            _ => Err(Error::Protocol("fewer answers than operations")),
-        }
+        let read = Get::new(self.keys()).sort(SortTarget::CreateRevision, SortOrder::Ascend);
+        let GetResponse { header, mut kvs, .. } = self.session.client().execute(read).await?;
+        let ready = kvs.iter().find(|pair| pair.key == self.ready).map_or(0, |pair| pair.mod_revision);
+        kvs.retain(|pair| pair.key.starts_with(&self.waiters));
+        Ok(Entered { revision: header.revision, waiters: kvs, ready })
     }
 }
 

@@ -187,6 +187,10 @@ impl MutexGuard {
     /// Unlocks, and comes back when the next one can have the lock. That it had been lost is no error. If the future is
     /// dropped, the work goes on in the background.
     ///
+    /// It succeeds only when a server says so: that the key is deleted, or that its lease has ended. As long as the lease may live it is
+    /// tried again through lost connections; when it is over by the clock of this machine, the last failure is told. Go's `Unlock` and
+    /// `Resign` try once, and tell that failure.
+    ///
     /// ```no_run
     /// # async fn example(mutex: &tenure_client::concurrency::Mutex) -> tenure_client::Result<()> {
     /// let guard = mutex.lock().await?;
@@ -197,7 +201,7 @@ impl MutexGuard {
     /// ```
     ///
     /// # Errors
-    /// What keeps the key from being deleted. Then it lasts as long as the lease.
+    /// What keeps the key from being deleted. Then it lasts as long as the lease on the server, and the next one has to wait for that.
     pub async fn unlock(self) -> Result<()> {
         self.hold.into_place().leave().await
     }

@@ -276,6 +276,11 @@ impl Session {
         self.held.keeper.is_lost()
     }
 
+    /// Whether the server has said that the lease is gone, and with it all its keys.
+    pub(super) fn is_gone(&self) -> bool {
+        self.held.keeper.loss().is_some_and(|loss| loss.is(EtcdError::LeaseNotFound))
+    }
+
     /// Until when the lease lives for sure, unless it is revoked. It moves with every renewal.
     ///
     /// ```no_run

@@ -197,6 +197,11 @@ impl LeaseKeeper {
         self.mailbox.post.lock().loss.is_some()
     }
 
+    /// What [`LeaseKeeper::lost`] would say at once.
+    pub(crate) fn loss(&self) -> Option<Error> {
+        self.mailbox.post.lock().loss.clone()
+    }
+
     /// How long the lease lives after a renewal, as the server said last.
     ///
     /// ```no_run

@@ -34,7 +34,7 @@ use tokio::sync::Mutex;
 /// let election = Election::new(&session, "scheduler");
 /// let leadership = election.campaign("10.0.0.7:80").await?;
 /// tokio::select! {
-///     () = leadership.lost() => println!("somebody else may lead by now"),
+///     why = leadership.lost() => println!("somebody else may lead by now: {why}"),
 ///     () = schedule() => leadership.resign().await?,
 /// }
 /// # Ok(())
@@ -311,7 +311,8 @@ impl Leadership {
     }
 
     /// Resigns, and comes back when the next one leads. That the leadership had been lost is no error. If the future is
-    /// dropped, the work goes on in the background.
+    /// dropped, the work goes on in the background. It is tried as long as the lease may live: see
+    /// [`MutexGuard::unlock`](super::MutexGuard::unlock), which is the same.
     ///
     /// ```no_run
     /// # async fn example(leadership: tenure_client::concurrency::Leadership) -> tenure_client::Result<()> {
@@ -322,7 +323,7 @@ impl Leadership {
     /// ```
     ///
     /// # Errors
-    /// What keeps the key from being deleted. Then it lasts as long as the lease.
+    /// What keeps the key from being deleted. Then it lasts as long as the lease on the server, and the next one leads only after that.
     pub async fn resign(self) -> Result<()> {
         self.hold.into_place().leave().await
     }

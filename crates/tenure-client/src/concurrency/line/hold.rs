@@ -3,6 +3,7 @@
 use super::{Patience, Place};
 use crate::{Compare, Error, EventKind, Result, Revision, concurrency::Session};
 use bytes::Bytes;
+use std::sync::OnceLock;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// What a lock and a leadership have in common: a key that is the first in its line, and what tells when it no longer is.
@@ -18,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 /// /// Works as long as what it needs is held.
 /// async fn guarded(hold: &Hold, work: impl Future<Output = ()>) {
 ///     tokio::select! {
-///         () = hold.lost() => println!("{:?} is lost: somebody else may have it", hold.key()),
+///         why = hold.lost() => println!("somebody else may have it: {why}"),
 ///         () = work => println!("done"),
 ///     }
 /// }
@@ -30,21 +31,23 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 pub struct Hold {
     place: Place,
     /// The key is gone.
-    lost: CancellationToken,
+    gone: CancellationToken,
+    /// Why it is lost, once somebody has asked.
+    loss: OnceLock<Error>,
     watching: AbortOnDropHandle<()>,
 }
 
 impl Hold {
     pub(in crate::concurrency) fn new(place: Place) -> Self {
-        let lost = CancellationToken::new();
+        let gone = CancellationToken::new();
         let watching = watch(
             place.session().clone(),
             place.key().clone(),
             place.created(),
             place.seen() + 1,
-            lost.clone(),
+            gone.clone(),
         );
-        Hold { place, lost, watching: AbortOnDropHandle::new(tokio::spawn(watching)) }
+        Hold { place, gone, loss: OnceLock::new(), watching: AbortOnDropHandle::new(tokio::spawn(watching)) }
     }
 
     pub(in crate::concurrency) fn place(&self) -> &Place {
@@ -97,23 +100,34 @@ impl Hold {
         self.place.seen()
     }
 
-    /// Ends when it is lost: somebody has deleted the key, or the session has expired, of which
-    /// [`Session::expired`](crate::concurrency::Session::expired) says why. Whoever counts on it should stop then.
+    /// Ends when it is lost, and says why. Whoever counts on it should stop then.
+    ///
+    /// * What [`Session::expired`](crate::concurrency::Session::expired) says: the lease was revoked or ran out, could not be renewed
+    ///   before its end, or the session was closed or orphaned.
+    /// * [`Error::KeyGone`]: somebody has deleted the key. So has the server when the lease ends; mostly that is heard of in this way.
+    ///
+    /// It may be waited for by several at once, and again: then it says the same at once.
     ///
     /// ```no_run
     /// # async fn example(guard: &tenure_client::concurrency::MutexGuard) {
     /// # async fn work() {}
     /// tokio::select! {
-    ///     () = guard.lost() => println!("stopped: somebody else may have the lock"),
+    ///     why = guard.lost() => println!("stopped, somebody else may have the lock: {why}"),
     ///     () = work() => println!("done"),
     /// }
     /// # }
     /// ```
-    pub async fn lost(&self) {
-        tokio::select! {
-            () = self.lost.cancelled() => {}
-            _ = self.place.session().expired() => {}
+    pub async fn lost(&self) -> Error {
+        if let Some(loss) = self.loss.get() {
+            return loss.clone();
         }
+        let loss = tokio::select! {
+            // A lease that has ended says more than the key that it took along.
+            biased;
+            loss = self.place.session().expired() => loss,
+            () = self.gone.cancelled() => Error::KeyGone { key: self.key().clone() },
+        };
+        self.loss.get_or_init(|| loss).clone()
     }
 
     /// Whether it is held, as far as is known here. A loss on the server is known a moment after it has happened, so this is no
@@ -129,7 +143,7 @@ impl Hold {
     /// ```
     #[must_use]
     pub fn is_held(&self) -> bool {
-        !self.lost.is_cancelled() && !self.place.session().is_expired()
+        !self.gone.is_cancelled() && !self.place.session().is_expired()
     }
 
     /// Holds as long as it is held, for transactions. As Go's `Mutex.IsOwner`.
@@ -151,11 +165,11 @@ impl Hold {
 }
 
 /// Watches the key until it is gone.
-async fn watch(session: Session, key: Bytes, created: Revision, mut from: Revision, lost: CancellationToken) {
+async fn watch(session: Session, key: Bytes, created: Revision, mut from: Revision, told: CancellationToken) {
     let mut patience = Patience::of(&session);
     loop {
         let error = match gone(&session, &key, created, from).await {
-            Ok(()) => return lost.cancel(),
+            Ok(()) => return told.cancel(),
             Err(error) => error,
         };
         if !matches!(error, Error::Compacted { .. })
@@ -167,7 +181,7 @@ async fn watch(session: Session, key: Bytes, created: Revision, mut from: Revisi
         }
         match session.client().get(&key).keys_only().await {
             Ok(now) if now.first().is_none_or(|pair| pair.create_revision != created) => {
-                return lost.cancel();
+                return told.cancel();
             }
             Ok(now) => from = now.header.revision + 1,
             Err(_) => {}

@@ -7,7 +7,7 @@ use crate::{
     kv::{Get, Txn, TxnResponse},
 };
 use bytes::Bytes;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 /// When a place that was left, and whose key was put by a request whose answer was lost, is looked at again.
@@ -350,19 +350,23 @@ struct Departure {
 impl Departure {
     async fn carry_out(self) -> Result<()> {
         let Departure { session, key, created, is_in_doubt, permit } = self;
-        let mut patience = Patience::of(&session);
+        let mut patience = Patience::without_end(session.client());
         let delete =
             || Txn::new().when([Compare::create_revision(&key).equal(created)]).and_then([Op::delete(&key)]);
         // The key is of this one place, so it does no harm to delete it twice.
         let outcome = loop {
-            match session.client().execute(delete()).await {
+            let error = match session.client().execute(delete()).await {
                 Ok(_) => break Ok(()),
-                Err(error) => match patience.after(error).await {
-                    Ok(()) => {}
-                    // The lease takes the key with it.
-                    Err(Error::SessionExpired) => break Ok(()),
-                    Err(error) => break Err(error),
-                },
+                // A lease that the server has ended took the key with it.
+                Err(_) if session.is_gone() => break Ok(()),
+                Err(error) => error,
+            };
+            // By the clock here the lease is over. By that of the server the key may be there for a while.
+            if Instant::now() >= session.deadline() {
+                break Err(error);
+            }
+            if let Err(error) = patience.after(error).await {
+                break Err(error);
             }
         };
         if let Err(error) = &outcome {

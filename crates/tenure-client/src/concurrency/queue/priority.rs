@@ -2,7 +2,7 @@
 
 use super::claim::Claims;
 use crate::{
-    Client, Compare, Error, IntoBytes, KeyValue, Op, OpResponse, Result, Revision,
+    Client, Compare, Error, IntoBytes, KeyValue, Op, Result, Revision,
     concurrency::line::{self, Patience},
     kv::Get,
 };
@@ -37,8 +37,6 @@ pub struct PriorityQueue {
 struct End {
     revision: Revision,
     number: u64,
-    /// The key that every value is put with, as it is now.
-    base: Option<KeyValue>,
 }
 
 impl PriorityQueue {
@@ -84,7 +82,7 @@ impl PriorityQueue {
         // The revision before the first attempt without an answer, and why there was none.
         let mut doubt: Option<(Revision, Error)> = None;
         loop {
-            let end = match end(client, &prefix, &base).await {
+            let end = match end(client, &prefix).await {
                 Ok(end) => end,
                 Err(error) => {
                     patience.after(error).await?;
@@ -92,7 +90,15 @@ impl PriorityQueue {
                 }
             };
             if let Some((since, error)) = &doubt {
-                match was_written(client, &base, &mark, *since, end.base.as_ref()).await {
+                // Read after the end: an earlier attempt that is not there by now makes the next one fail when it comes after all.
+                let now = match client.execute(Get::new(&base)).await {
+                    Ok(now) => now,
+                    Err(error) => {
+                        patience.after(error).await?;
+                        continue;
+                    }
+                };
+                match was_written(client, &base, &mark, *since, now.first()).await {
                     Ok(true) => return Ok(()),
                     Ok(false) => {}
                     Err(_) => return Err(error.clone()),
@@ -137,14 +143,9 @@ impl PriorityQueue {
     }
 }
 
-async fn end(client: &Client, prefix: &Bytes, base: &Bytes) -> Result<End> {
-    let last = Get::new(prefix).last_key().keys_only();
-    let response = client.execute(Op::txn().and_then([last, Get::new(base)])).await?;
-    let (last, base) = match &response.responses[..] {
-        [OpResponse::Get(last), OpResponse::Get(base)] => (last.first(), base.first().cloned()),
-        _ => return Err(Error::Protocol("an answer of another kind than its request")),
-    };
-    let number = match last {
+async fn end(client: &Client, prefix: &Bytes) -> Result<End> {
+    let last = client.execute(Get::new(prefix).last_key().keys_only()).await?;
+    let number = match last.first() {
         None => 0,
         Some(last) => number_of(&last.key[prefix.len().min(last.key.len())..]).ok_or_else(|| {
             Error::invalid(format!(
@@ -153,7 +154,7 @@ async fn end(client: &Client, prefix: &Bytes, base: &Bytes) -> Result<End> {
             ))
         })?,
     };
-    Ok(End { revision: response.header.revision, number, base })
+    Ok(End { revision: last.header.revision, number })
 }
 
 /// The number after that of a key.

@@ -77,10 +77,6 @@ impl Attempt {
         self.reads.get(key).cloned()
     }
 
-    pub(super) fn keys_read(&self) -> impl Iterator<Item = &Bytes> {
-        self.reads.keys()
-    }
-
     pub(super) fn put(&mut self, key: Bytes, value: Bytes, lease: LeaseId) {
         self.writes.insert(key, Write::Put { value, lease });
     }
@@ -95,9 +91,15 @@ impl Attempt {
             Write::Put { value, lease } => Op::Put(Op::put(key, value).lease(*lease)),
             Write::Delete => Op::Delete(Op::delete(key)),
         });
-        let conditions = self.conditions();
-        let retry = if conditions.is_empty() { Vec::new() } else { self.keys_read().map(Op::get).collect() };
-        Txn::new().when(conditions).and_then(ops).or_else(retry)
+        Txn::new().when(self.conditions()).and_then(ops).or_else(self.keys_of_refusal().map(Op::get))
+    }
+
+    /// The keys that a refusal of the commit brings: all that was read. None if nothing is written, for then the commit would be a
+    /// transaction that only reads, and etcd before 3.5.5 ends if the connection breaks while it carries one out.
+    pub(super) fn keys_of_refusal(&self) -> impl Iterator<Item = &Bytes> {
+        let count =
+            if self.writes.is_empty() || self.isolation == Isolation::ReadCommitted { 0 } else { usize::MAX };
+        self.reads.keys().take(count)
     }
 
     fn conditions(&self) -> Vec<Compare> {
@@ -156,6 +158,16 @@ mod tests {
         let writes =
             [Op::from(Op::put("a", "1")), Op::put("b", "2").lease(LeaseId(9)).into(), Op::delete("c").into()];
         assert_eq!(txn.success, writes);
+    }
+
+    #[test]
+    fn nothing_that_only_reads_is_a_transaction_with_reads() {
+        let mut attempt = Attempt::new(Isolation::Serializable);
+        attempt.fetched(7, [pair("a", 3)]);
+        attempt.read(&"a".into()).unwrap();
+        let txn = attempt.commit();
+        assert_eq!(txn.conditions, [Compare::mod_revision("a").equal(3)]);
+        assert!(txn.success.is_empty() && txn.failure.is_empty());
     }
 
     #[test]

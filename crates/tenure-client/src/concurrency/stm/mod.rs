@@ -6,12 +6,16 @@ mod attempt;
 
 use crate::{
     Client, Error, EtcdError, IntoBytes, KeyValue, LeaseId, Result, Revision,
-    kv::{Get, GetResponse, Kv, Txn, TxnResponse},
+    kv::{Get, GetResponse, Kv, TxnResponse},
 };
 use attempt::Attempt;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
-use std::time::Duration;
+use futures::future::try_join_all;
+use std::{iter::zip, time::Duration};
+
+/// Keys that are read at the same time at most: as many as a transaction of etcd may name.
+const READS_AT_ONCE_MAX: usize = 128;
 
 /// What a transaction promises about the writes of others while it runs.
 ///
@@ -198,13 +202,14 @@ impl<'a, K: Kv> Stm<'a, K> {
     }
 
     /// Reads these keys together before the closure runs, which saves a round trip for each. A key that the closure does not
-    /// read does not count as read.
+    /// read does not count as read. Where the reads of a run are of one revision, those that others change at that moment are read
+    /// once more.
     ///
     /// ```no_run
     /// # async fn example(client: tenure_client::Client) -> tenure_client::Result<()> {
     /// use tenure_client::{Error, concurrency::Stm};
     ///
-    /// // One round trip for both reads, one for the commit.
+    /// // Mostly one round trip for both reads, and one for the commit.
     /// let stm = Stm::new(&client).prefetch(["a", "b"]);
     /// stm.run(async |txn| {
     ///     let (a, b) = (txn.get("a").await?, txn.get("b").await?);
@@ -323,11 +328,16 @@ impl<'a, K: Kv> Stm<'a, K> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            if txn.attempt.is_fresh() {
-                txn.fetch_ahead(self.prefetch.clone()).await?;
-            }
-            let retry = match body(&mut txn).await {
-                // A revision that was compacted away while the closure read it says nothing about the closure.
+            let fetched = match txn.attempt.is_fresh() {
+                true => txn.fetch_ahead(self.prefetch.clone()).await,
+                false => Ok(()),
+            };
+            let outcome = match fetched {
+                Ok(()) => body(&mut txn).await,
+                Err(error) => Err(error.into()),
+            };
+            let retry = match outcome {
+                // A revision that was compacted away while it was read says nothing about the closure.
                 Err(_) if txn.is_snapshot_gone => Attempt::new(self.isolation),
                 Err(error) => return Err(error),
                 Ok(value) => match txn.commit().await? {
@@ -516,24 +526,40 @@ impl<'a, K: Kv> StmTxn<'a, K> {
 
     /// Reads keys that count as read when they are asked for.
     async fn fetch(&mut self, keys: Vec<Bytes>) -> Result<()> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let snapshot = self.attempt.snapshot();
-        let fetched = match fetch(self.kv, &keys, snapshot, snapshot != 0).await {
-            // The member that was asked has not come so far yet. The others have.
-            Err(error) if snapshot != 0 && error.is(EtcdError::FutureRev) => {
-                fetch(self.kv, &keys, snapshot, false).await
+        for keys in keys.chunks(READS_AT_ONCE_MAX) {
+            match self.attempt.snapshot() {
+                0 => self.fetch_newest(keys).await?,
+                snapshot => self.fetch_at(keys, snapshot).await?,
             }
-            fetched => fetched,
-        };
-        match fetched {
-            Ok((revision, pairs)) => {
-                self.attempt.fetched(revision, keys.into_iter().zip(pairs));
+        }
+        Ok(())
+    }
+
+    /// Reads keys as they are. If all reads of the run are of one revision, it is the least of those that the answers name, and what
+    /// may have been something else then is read again.
+    ///
+    /// A transaction would read all at once; but etcd before 3.5.5 ends if the connection breaks while it reads in one.
+    async fn fetch_newest(&mut self, keys: &[Bytes]) -> Result<()> {
+        let found = try_join_all(keys.iter().map(|key| self.kv.execute(Get::new(key)))).await?;
+        let revision = found.iter().map(|found| found.header.revision).min().unwrap_or_default();
+        let is_known =
+            |found: &GetResponse| !self.attempt.isolation().has_snapshot() || was_so_at(found, revision);
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            zip(keys.iter().cloned(), found).partition(|(_, found)| is_known(found));
+        self.attempt.fetched(revision, known.into_iter().map(pair));
+        let unknown: Vec<Bytes> = unknown.into_iter().map(|(key, _)| key).collect();
+        self.fetch_at(&unknown, revision).await
+    }
+
+    /// Reads keys as they were at a revision.
+    async fn fetch_at(&mut self, keys: &[Bytes], revision: Revision) -> Result<()> {
+        match try_join_all(keys.iter().map(|key| read_at(self.kv, key, revision))).await {
+            Ok(found) => {
+                self.attempt.fetched(revision, zip(keys.iter().cloned(), found).map(pair));
                 Ok(())
             }
             Err(error) => {
-                self.is_snapshot_gone = snapshot != 0 && error.is(EtcdError::Compacted);
+                self.is_snapshot_gone = error.is(EtcdError::Compacted);
                 Err(error)
             }
         }
@@ -551,7 +577,7 @@ impl<'a, K: Kv> StmTxn<'a, K> {
         if response.succeeded {
             return Ok(Ok(response));
         }
-        let keys: Vec<Bytes> = self.attempt.keys_read().cloned().collect();
+        let keys: Vec<Bytes> = self.attempt.keys_of_refusal().cloned().collect();
         let pairs = pairs(&response, keys.len())?;
         let mut retry = Attempt::new(self.attempt.isolation());
         if !keys.is_empty() {
@@ -561,23 +587,27 @@ impl<'a, K: Kv> StmTxn<'a, K> {
     }
 }
 
-/// Reads keys, all at one revision, and says which.
-async fn fetch(
-    kv: &impl Kv,
-    keys: &[Bytes],
-    revision: Revision,
-    is_serializable: bool,
-) -> Result<(Revision, Vec<Option<KeyValue>>)> {
-    let get = |key: &Bytes| {
-        let get = Get::new(key).revision(revision);
-        if is_serializable { get.serializable() } else { get }
-    };
-    if let [key] = keys {
-        let GetResponse { header, kvs, .. } = kv.execute(get(key)).await?;
-        return Ok((header.revision, vec![kvs.into_iter().next()]));
+/// Whether what was read at a revision was the same at this earlier one.
+fn was_so_at(found: &GetResponse, revision: Revision) -> bool {
+    match found.first() {
+        Some(pair) => pair.mod_revision <= revision,
+        // It may have been deleted since.
+        None => found.header.revision == revision,
     }
-    let response = kv.execute(Txn::new().and_then(keys.iter().map(get))).await?;
-    Ok((response.header.revision, pairs(&response, keys.len())?))
+}
+
+fn pair((key, found): (Bytes, GetResponse)) -> (Bytes, Option<KeyValue>) {
+    (key, found.kvs.into_iter().next())
+}
+
+/// Reads a key as it was at a revision.
+async fn read_at(kv: &impl Kv, key: &Bytes, revision: Revision) -> Result<GetResponse> {
+    let get = Get::new(key).revision(revision);
+    match kv.execute(get.clone().serializable()).await {
+        // The member that was asked has not come so far yet. The others have.
+        Err(error) if error.is(EtcdError::FutureRev) => kv.execute(get).await,
+        found => found,
+    }
 }
 
 /// The pairs that the reads of a transaction found.
@@ -585,4 +615,21 @@ fn pairs(response: &TxnResponse, reads: usize) -> Result<Vec<Option<KeyValue>>> 
     let found = response.responses.iter().filter_map(|response| response.as_get());
     let pairs: Vec<_> = found.map(|response| response.first().cloned()).collect();
     if pairs.len() == reads { Ok(pairs) } else { Err(Error::Protocol("fewer answers than reads")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_something_else_at_a_revision_is_not_taken_for_it() {
+        let found = |read_at, changed_at: Option<Revision>| {
+            let pair = |mod_revision| KeyValue { mod_revision, ..KeyValue::default() };
+            let header = crate::ResponseHeader { revision: read_at, ..Default::default() };
+            GetResponse { header, kvs: changed_at.map(pair).into_iter().collect(), ..Default::default() }
+        };
+        assert!(was_so_at(&found(9, Some(7)), 7) && was_so_at(&found(9, Some(7)), 8));
+        assert!(!was_so_at(&found(9, Some(8)), 7));
+        assert!(was_so_at(&found(7, None), 7) && !was_so_at(&found(8, None), 7));
+    }
 }

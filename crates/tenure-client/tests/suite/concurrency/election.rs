@@ -186,7 +186,8 @@ async fn a_leader_knows_when_he_leads_no_more() {
     let (one, other) = (session(&server).await, session(&server).await);
     let leadership = Election::new(&one, "e").campaign("one").await.unwrap();
     client.delete(leadership.key()).await.unwrap();
-    soon(leadership.lost()).await;
+    let why = soon(leadership.lost()).await;
+    assert!(matches!(why, Error::KeyGone { .. }), "{why}");
     assert!(!leadership.is_held());
     let next = soon(Election::new(&other, "e").campaign("other")).await.unwrap();
     let error = leadership.proclaim("still me").await.unwrap_err();

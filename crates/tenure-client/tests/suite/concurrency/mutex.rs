@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 use tenure_client::{
-    Client, Error, Op,
+    Client, Code, Error, EtcdError, Op,
     concurrency::{Mutex, MutexGuard, Session},
 };
 use tokio::{sync::oneshot, task::JoinSet};
@@ -290,8 +290,9 @@ async fn lost_in_time(spoil: impl Fn(&Proxy)) {
     let waiting = tokio::spawn(async move { (other.lock().await.unwrap(), Instant::now()) });
     stand_in_line(&server.client().await, "lock/", 2).await;
     spoil(&proxy);
-    soon(held.lost()).await;
+    let why = soon(held.lost()).await;
     let lost = Instant::now();
+    assert!(matches!(why, Error::LeaseExpired { .. }), "{why}");
     assert!(!held.is_held());
     let (next, locked) = soon(waiting).await.unwrap();
     assert!(lost <= locked, "known {:?} too late", lost - locked);
@@ -326,12 +327,76 @@ async fn a_key_that_somebody_deletes_is_a_lock_that_is_lost() {
     // Gone and there again at once is gone.
     client.delete(held.key()).await.unwrap();
     client.put(held.key(), "").await.unwrap();
-    soon(held.lost()).await;
+    let why = soon(held.lost()).await;
+    assert!(matches!(&why, Error::KeyGone { key } if key == held.key()), "{why}");
     assert!(!held.is_held() && !session.is_expired());
     assert!(!is_owner(&client, &held).await);
     let key = held.key().clone();
     held.unlock().await.unwrap();
     assert_eq!(client.get(key).await.unwrap().count, 1, "a key of somebody else's stays");
+}
+
+#[tokio::test]
+async fn why_a_lock_was_lost_stays_the_same() {
+    let server = TestServer::start().await;
+    let session = session(&server).await;
+    let held = Mutex::new(&session, "lock").lock().await.unwrap();
+    server.client().await.lease().revoke(session.lease()).await.unwrap();
+    // The key is gone at once, and the next renewal is refused. Whatever is heard of first.
+    let first = soon(held.lost()).await;
+    assert!(matches!(first, Error::KeyGone { .. }) || first.is(EtcdError::LeaseNotFound), "{first}");
+    soon(session.expired()).await;
+    let (again, too) = tokio::join!(held.lost(), held.lost());
+    assert_eq!([again.to_string(), too.to_string()], [first.to_string(), first.to_string()]);
+}
+
+/// A lock of a session with this TTL, over a wire.
+async fn lock_over(proxy: &Proxy, ttl: Duration) -> (Session, MutexGuard) {
+    let config = config(proxy.endpoint()).dial_timeout(Duration::from_millis(200));
+    let client = Client::connect(config).await.unwrap();
+    let session = Session::builder(&client).ttl(ttl).open().await.unwrap();
+    let held = Mutex::new(&session, "lock").lock().await.unwrap();
+    (session, held)
+}
+
+#[tokio::test]
+async fn who_unlocks_while_he_is_cut_off_is_not_told_that_it_is_done() {
+    let server = TestServer::start().await;
+    let direct = server.client().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let (session, held) = lock_over(&proxy, Duration::from_secs(3)).await;
+    proxy.down();
+    let error = soon(held.unlock()).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable, "{error}");
+    // It is told when the lease is over by the clock here, and not before.
+    assert!(Instant::now() >= session.deadline());
+    // The server lets the next one in when the lease is over by its own.
+    stand_in_line(&direct, "lock/", 0).await;
+    // Known to have ended on the server, there is nothing left to do.
+    proxy.resume();
+    let (session, held) = lock_over(&proxy, Duration::from_secs(3)).await;
+    direct.lease().revoke(session.lease()).await.unwrap();
+    let why = soon(session.expired()).await;
+    assert!(why.is(EtcdError::LeaseNotFound), "{why}");
+    proxy.down();
+    soon(held.unlock()).await.unwrap();
+}
+
+#[tokio::test]
+async fn unlocking_goes_on_after_the_session_was_orphaned() {
+    let server = TestServer::start().await;
+    let direct = server.client().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let (session, held) = lock_over(&proxy, Duration::from_secs(60)).await;
+    session.orphan();
+    proxy.down();
+    let mut unlocking = tokio::spawn(held.unlock());
+    // Several attempts fail meanwhile.
+    assert!(tokio::time::timeout(Duration::from_secs(1), &mut unlocking).await.is_err());
+    assert_eq!(places(&direct, "lock/").await, 1);
+    proxy.resume();
+    soon(unlocking).await.unwrap().unwrap();
+    assert_eq!(places(&direct, "lock/").await, 0);
 }
 
 #[tokio::test]
@@ -405,7 +470,8 @@ async fn a_closed_session_lets_go_of_its_locks() {
     stand_in_line(&client, "lock/", 2).await;
     one.close().await.unwrap();
     assert!(!held.is_held());
-    soon(held.lost()).await;
+    let why = soon(held.lost()).await;
+    assert!(matches!(why, Error::Closed), "{why}");
     let next = soon(receiver).await.unwrap();
     assert!(next.revision() > held.revision());
     assert!(is_owner(&client, &next).await && !is_owner(&client, &held).await);
