@@ -121,7 +121,7 @@ pub struct Running {
 
 /// Where in the data directory things are.
 const STORE: &str = "member/store";
-const WAL: &str = "member/wal";
+pub(super) const WAL: &str = "member/wal";
 const LOCK: &str = "member/lock";
 
 struct Opened {
@@ -149,10 +149,40 @@ pub fn boot(
     metrics: Arc<Metrics>,
     network: &Network,
 ) -> Result<Running, BootError> {
-    let started = Instant::now();
     // What is wrong with its keys is told before anything is made.
     let authenticator = Authenticator::new(&config)?;
-    let opened = open(&config, network)?;
+    let disks = disks(&config)?;
+    let Prepared { shared, node, wal, request_ids } =
+        prepare(config, metrics.clone(), network, authenticator, disks)?;
+    measure::on_scrape(&shared, &metrics);
+    // A compaction that was not through when the member stopped goes on.
+    shared.upkeep_bell.ring();
+    let threads = start_threads(&shared, node, wal)?;
+    shared.peers.receive_with(Arc::new(ToDriver::new(&shared)));
+    let member = Member { shared, tasks: TaskTracker::new(), request_ids: Arc::new(Mutex::new(request_ids)) };
+    Ok(Running { member, threads })
+}
+
+/// A member without its threads.
+pub(super) struct Prepared {
+    pub(super) shared: Arc<Shared>,
+    /// The node, and what it asked for when it was made.
+    pub(super) node: (Node, Vec<Output>),
+    pub(super) wal: Wal,
+    /// Ids for what clients propose.
+    pub(super) request_ids: RequestIds,
+}
+
+/// Reads what is on the disks, or makes what is to be there, and everything that the threads share.
+pub(super) fn prepare(
+    config: Arc<ServerConfig>,
+    metrics: Arc<Metrics>,
+    network: &Network,
+    authenticator: Authenticator,
+    disks: Disks,
+) -> Result<Prepared, BootError> {
+    let started = Instant::now();
+    let opened = open(&config, network, disks)?;
     check_version(&opened.state, &metrics)?;
     let metadata = opened.wal.metadata();
     let unix_millis = since_epoch().as_millis() as u64;
@@ -203,7 +233,7 @@ pub fn boot(
         disk: opened.disk,
         _lock: opened.lock,
         alarms_shown: Mutex::default(),
-        metrics: metrics.clone(),
+        metrics,
         config,
     });
     shared.follow_members();
@@ -211,13 +241,7 @@ pub fn boot(
         // Before anything else: whoever has other data must not send or answer a word.
         check_data(&shared, network).inspect_err(|_| shared.peers.stop())?;
     }
-    measure::on_scrape(&shared, &metrics);
-    // A compaction that was not through when the member stopped goes on.
-    shared.upkeep_bell.ring();
-    let threads = start_threads(&shared, (node, first), opened.wal)?;
-    shared.peers.receive_with(Arc::new(ToDriver::new(&shared)));
-    let member = Member { shared, tasks: TaskTracker::new(), request_ids: Arc::new(Mutex::new(request_ids)) };
-    Ok(Running { member, threads })
+    Ok(Prepared { shared, node: (node, first), wal: opened.wal, request_ids })
 }
 
 impl Opened {
@@ -250,8 +274,11 @@ fn check_version(state: &StateMachine, metrics: &Metrics) -> Result<(), BootErro
     Ok(())
 }
 
-fn open(config: &ServerConfig, network: &Network) -> Result<Opened, BootError> {
-    let (disk, wal_disk, wal_dir) = disks(config)?;
+fn open(
+    config: &ServerConfig,
+    network: &Network,
+    (disk, wal_disk, wal_dir): Disks,
+) -> Result<Opened, BootError> {
     let root = directory(config);
     // Before anything is made: who cannot begin leaves nothing behind.
     let birth = match wal::exists(&*wal_disk, &wal_dir)? {
@@ -316,7 +343,7 @@ fn open(config: &ServerConfig, network: &Network) -> Result<Opened, BootError> {
 }
 
 /// The disk of the data directory, the disk of the log, and where on it the log is.
-type Disks = (Arc<dyn Disk>, Arc<dyn Disk>, PathBuf);
+pub(super) type Disks = (Arc<dyn Disk>, Arc<dyn Disk>, PathBuf);
 
 fn disks(config: &ServerConfig) -> Result<Disks, BootError> {
     let disk: Arc<dyn Disk> = match &config.storage {

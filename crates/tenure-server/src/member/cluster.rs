@@ -228,10 +228,11 @@ impl Member {
             self.shared.inbox.send(Event::TransferLeader(to));
         }
         let leads = lead.wait_for(|lead| lead.leader == Some(to));
-        match tokio::time::timeout(self.shared.config.request_timeout(), leads).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(EtcdError::Stopped.into()),
-            Err(_) => Err(MoveLeaderError::TimedOut),
+        let waiting = tokio::time::timeout(self.shared.config.request_timeout(), leads);
+        match self.shared.stopped.run_until_cancelled(waiting).await {
+            Some(Ok(Ok(_))) => Ok(()),
+            Some(Ok(Err(_))) | None => Err(EtcdError::Stopped.into()),
+            Some(Err(_)) => Err(MoveLeaderError::TimedOut),
         }
     }
 

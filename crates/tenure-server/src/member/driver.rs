@@ -1,6 +1,6 @@
 //! The driver loop: the one thread that owns the [`Node`]. It hands in what arrived and carries out what comes back.
 
-use super::inbox::ReadReply;
+use super::inbox::{Arrived, ReadReply};
 use super::lead::Lead;
 use super::reads;
 use super::snapshots::Received;
@@ -84,8 +84,6 @@ pub struct Driver {
     leases: BTreeMap<LeaseTicket, LeaseReply>,
     /// When each member was sent the last heartbeat of this leadership.
     heartbeats: BTreeMap<MemberId, Instant>,
-    /// The last proposal that was handed in. Their ids rise.
-    last_proposed: RequestId,
     stop_ready: bool,
     /// The snapshot that the message at hand is about.
     received: Option<Box<Received>>,
@@ -113,7 +111,6 @@ impl Driver {
             reads: BTreeMap::new(),
             leases: BTreeMap::new(),
             heartbeats: BTreeMap::new(),
-            last_proposed: RequestId(0),
             stop_ready: false,
             received: None,
         }
@@ -123,16 +120,25 @@ impl Driver {
     pub fn run(mut self) {
         let shared = self.shared.clone();
         halting(&shared, "the driver loop", || {
-            for output in std::mem::take(&mut self.first) {
-                self.carry_out(output)?;
-            }
-            self.advance_election()?;
-            while !self.stop_ready && !self.shared.is_stopping() {
+            self.begin()?;
+            while !self.is_done() {
                 self.turn()?;
             }
             Ok(())
         });
         shared.stop_waiting();
+    }
+
+    /// Carries out what the node asked for when it was made.
+    pub(super) fn begin(&mut self) -> Result<(), Halt> {
+        for output in std::mem::take(&mut self.first) {
+            self.carry_out(output)?;
+        }
+        self.advance_election()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.stop_ready || self.shared.is_stopping()
     }
 
     /// The first election after a start comes early: whoever leads has been heard of within two ticks.
@@ -145,10 +151,27 @@ impl Driver {
         (0..ticks).try_for_each(|_| self.hand_in(vec![Input::Tick]))
     }
 
-    /// One look at the inbox. What arrived together is handed in together: a commit index travels with the entries proposed meanwhile,
-    /// and one write has them all.
+    /// One look at the inbox, and a tick when it is time.
     fn turn(&mut self) -> Result<(), Halt> {
         let arrived = self.shared.inbox.take(self.next_tick);
+        self.take_in(arrived)?;
+        let now = Instant::now();
+        if now >= self.next_tick {
+            // A loop that was held up does not make up for lost ticks: they would only start elections.
+            self.next_tick = now + self.tick;
+            self.take_tick()?;
+        }
+        self.show_status();
+        Ok(())
+    }
+
+    pub(super) fn show_status(&self) {
+        *self.shared.node_status.lock() = self.node.status();
+    }
+
+    /// What arrived together is handed in together: a commit index travels with the entries proposed meanwhile, and one write has them
+    /// all.
+    pub(super) fn take_in(&mut self, arrived: Arrived<Event>) -> Result<(), Halt> {
         let mut inputs = Vec::with_capacity(arrived.events.len() + 3);
         // Events first: what is applied must be known before anybody asks about it.
         for event in arrived.events {
@@ -162,15 +185,12 @@ impl Driver {
             self.reads.insert(ticket, arrived.reads);
             inputs.push(Input::ReadIndex(ticket));
         }
-        self.hand_in(inputs)?;
-        let now = Instant::now();
-        if now >= self.next_tick {
-            // A loop that was held up does not make up for lost ticks: they would only start elections.
-            self.next_tick = now + self.tick;
-            self.hand_in(vec![Input::Tick])?;
-            self.shared.pending.tick();
-        }
-        *self.shared.node_status.lock() = self.node.status();
+        self.hand_in(inputs)
+    }
+
+    pub(super) fn take_tick(&mut self) -> Result<(), Halt> {
+        self.hand_in(vec![Input::Tick])?;
+        self.shared.pending.tick();
         Ok(())
     }
 
@@ -221,7 +241,7 @@ impl Driver {
 
     fn hand_in(&mut self, inputs: Vec<Input>) -> Result<(), Halt> {
         let now = Moment(self.origin.elapsed());
-        let proposed = inputs.iter().filter_map(last_proposed).fold(self.last_proposed, RequestId::max);
+        let proposed: Vec<RequestId> = inputs.iter().flat_map(proposed).collect();
         let outputs = self.node.handle_all(now, inputs);
         // Before any output leaves: what follows may end it.
         self.shared.leads_alone.store(self.node.leads_alone(), Ordering::Release);
@@ -229,7 +249,7 @@ impl Driver {
             self.carry_out(output)?;
         }
         // A leader who was lost by one of the inputs has not been given what is proposed by others.
-        self.last_proposed = proposed;
+        self.shared.pending.handed_in(&proposed);
         Ok(())
     }
 
@@ -292,7 +312,7 @@ impl Driver {
                     "leader changed"
                 );
                 let before = self.shared.lead.send_replace(Lead::new(leader, term));
-                self.shared.pending.leader_lost(before.term, self.last_proposed, &unsent);
+                self.shared.pending.leader_lost(before.term, &unsent);
                 self.shared.changes.send_replace(());
             }
             Output::StopReady => self.stop_ready = true,
@@ -333,17 +353,23 @@ impl Driver {
         }
     }
 
+    /// Lets the node's clock go on.
+    #[cfg(test)]
+    pub(super) fn advance_clock(&mut self, by: Duration) {
+        self.origin = self.origin.checked_sub(by).expect("the machine has run for longer");
+    }
+
     fn take_reads(&mut self, tickets: Vec<ReadTicket>) -> Vec<ReadReply> {
         tickets.iter().filter_map(|ticket| self.reads.remove(ticket)).flatten().collect()
     }
 }
 
-/// The greatest id of what an input proposes.
-fn last_proposed(input: &Input) -> Option<RequestId> {
+/// The ids of what an input proposes.
+fn proposed(input: &Input) -> Vec<RequestId> {
     match input {
-        Input::Propose(proposals) => proposals.iter().map(|proposal| proposal.id).max(),
-        Input::ProposeConfChange(change) => Some(change.id),
-        _ => None,
+        Input::Propose(proposals) => proposals.iter().map(|proposal| proposal.id).collect(),
+        Input::ProposeConfChange(change) => vec![change.id],
+        _ => Vec::new(),
     }
 }
 

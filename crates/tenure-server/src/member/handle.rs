@@ -341,8 +341,11 @@ impl Member {
     /// `Stopped`.
     pub async fn compacted(&self, revision: Revision) -> Result<(), EtcdError> {
         let mut compacted = self.shared.compacted.subscribe();
-        compacted.wait_for(|finished| *finished >= revision).await.map_err(|_| EtcdError::Stopped)?;
-        Ok(())
+        let finished = compacted.wait_for(|finished| *finished >= revision);
+        match self.shared.stopped.run_until_cancelled(finished).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(_)) | None => Err(EtcdError::Stopped),
+        }
     }
 
     /// A lease id that nobody has: positive, from the same generator as request ids.
@@ -437,10 +440,11 @@ impl Member {
     pub async fn cluster_version_decided(&self) -> Result<String, EtcdError> {
         let mut decided = self.shared.cluster_version.subscribe();
         let wait = decided.wait_for(Option::is_some);
-        match tokio::time::timeout(self.shared.config.request_timeout(), wait).await {
-            Ok(Ok(version)) => Ok(version.clone().unwrap_or_default()),
-            Ok(Err(_)) => Err(EtcdError::Stopped),
-            Err(_) => Err(EtcdError::Timeout),
+        let waiting = tokio::time::timeout(self.shared.config.request_timeout(), wait);
+        match self.shared.stopped.run_until_cancelled(waiting).await {
+            Some(Ok(Ok(version))) => Ok(version.clone().unwrap_or_default()),
+            Some(Ok(Err(_))) | None => Err(EtcdError::Stopped),
+            Some(Err(_)) => Err(EtcdError::Timeout),
         }
     }
 

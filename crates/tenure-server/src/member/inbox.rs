@@ -43,7 +43,9 @@ impl<E> Default for Arrived<E> {
 }
 
 impl<E> Arrived<E> {
-    fn is_empty(&self) -> bool {
+    /// Whether nothing arrived.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.proposals.is_empty() && self.reads.is_empty() && self.events.is_empty()
     }
 }

@@ -95,10 +95,11 @@ impl Member {
     pub(super) async fn leader_by(&self, deadline: Instant) -> Result<MemberId, EtcdError> {
         let mut lead = self.lead();
         let found = lead.wait_for(|lead| lead.leader.is_some());
-        match tokio::time::timeout_at(deadline.into(), found).await {
-            Ok(Ok(lead)) => lead.leader.ok_or(EtcdError::NoLeader),
-            Ok(Err(_)) => Err(EtcdError::Stopped),
-            Err(_) => Err(EtcdError::NoLeader),
+        let waiting = tokio::time::timeout_at(deadline.into(), found);
+        match self.shared.stopped.run_until_cancelled(waiting).await {
+            Some(Ok(Ok(lead))) => lead.leader.ok_or(EtcdError::NoLeader),
+            Some(Ok(Err(_))) | None => Err(EtcdError::Stopped),
+            Some(Err(_)) => Err(EtcdError::NoLeader),
         }
     }
 

@@ -35,6 +35,9 @@ mod version;
 mod wal_thread;
 mod whole;
 
+#[cfg(test)]
+mod tests;
+
 pub use boot::{BootError, Running, boot};
 pub use cluster::MoveLeaderError;
 pub use guard::Permit;
@@ -59,6 +62,8 @@ use inbox::Inbox;
 use parking_lot::{Condvar, Mutex, RwLock};
 use pending::{Admission, Pending};
 use reads::AppliedIndex;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use tenure_core::node;
@@ -170,11 +175,20 @@ impl Shared {
     }
 }
 
-/// Runs a thread's work; an error stops the member.
+/// Runs a thread's work; an error stops the member, and so does a panic: without one of its threads it would answer nobody any more, and
+/// tell nobody so.
 fn halting(shared: &Arc<Shared>, what: &str, work: impl FnOnce() -> Result<(), Halt>) {
-    if let Err(halt) = work() {
+    // Nothing that the thread had in hand is looked at again.
+    let worked = catch_unwind(AssertUnwindSafe(work));
+    let panicked = |panic: Box<dyn Any + Send>| Err(Halt(format!("it panicked: {}", text_of(&*panic))));
+    if let Err(halt) = worked.unwrap_or_else(panicked) {
         shared.halt(what, &halt);
     }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
 }
 
 /// Wakes one thread. Rings before the thread listens are not lost, and many rings are one.

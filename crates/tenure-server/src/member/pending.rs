@@ -69,6 +69,8 @@ struct Waiter {
     permit: Permit,
     /// The tick at which it has waited long enough.
     until_tick: u64,
+    /// Whether the node has it.
+    is_handed_in: bool,
     /// The term of the leader that was told of it and does not lead any more. An entry of a later term is behind whatever that
     /// leader has brought into the log.
     lost_in: Option<Term>,
@@ -96,7 +98,7 @@ impl Pending {
         }
         let (reply, answer) = oneshot::channel();
         let until_tick = waiting.ticks + self.wait_ticks;
-        waiting.replies.insert(id, Waiter { reply, permit, until_tick, lost_in: None });
+        waiting.replies.insert(id, Waiter { reply, permit, until_tick, is_handed_in: false, lost_in: None });
         Ok(answer)
     }
 
@@ -134,12 +136,25 @@ impl Pending {
         }
     }
 
-    /// The leader of `term` leads no more: all proposals up to `last` but `unsent` went to him or to leaders before.
-    pub fn leader_lost(&self, term: Term, last: RequestId, unsent: &[RequestId]) {
+    /// The node has these proposals now. Their order says nothing: who got his id first can come last.
+    pub fn handed_in(&self, ids: &[RequestId]) {
+        if ids.is_empty() {
+            return;
+        }
+        let mut waiting = self.waiting.lock();
+        for id in ids {
+            if let Some(waiter) = waiting.replies.get_mut(id) {
+                waiter.is_handed_in = true;
+            }
+        }
+    }
+
+    /// The leader of `term` leads no more: all proposals that the node had by then, but `unsent`, went to him or to leaders before.
+    pub fn leader_lost(&self, term: Term, unsent: &[RequestId]) {
         let unsent: BTreeSet<&RequestId> = unsent.iter().collect();
         let mut waiting = self.waiting.lock();
         for (id, waiter) in &mut waiting.replies {
-            if *id <= last && !unsent.contains(id) {
+            if waiter.is_handed_in && !unsent.contains(id) {
                 waiter.lost_in.get_or_insert(term);
             }
         }
@@ -221,7 +236,10 @@ mod tests {
         let wait = |id| pending.wait(RequestId(id), admission.admit(1).expect("room")).expect("waits");
         let (mut kept, mut lost, mut unsent, mut later) = (wait(1), wait(2), wait(3), wait(4));
         pending.applied(Term(4));
-        pending.leader_lost(Term(4), RequestId(3), &[RequestId(3)]);
+        // The ids rise, but who has the lowest need not come first.
+        let mut late = pending.wait(RequestId(0), admission.admit(1).expect("room")).expect("waits");
+        pending.handed_in(&[RequestId(1), RequestId(3), RequestId(2)]);
+        pending.leader_lost(Term(4), &[RequestId(3)]);
         pending.applied(Term(4));
         assert!(lost.try_recv().is_err(), "the leader of term 4 may come back");
         pending.answer(vec![(RequestId(1), Err(EtcdError::Compacted))]);
@@ -229,12 +247,13 @@ mod tests {
         assert_eq!(lost.try_recv(), Ok(Err(EtcdError::TimeoutDueToLeaderFail)));
         assert_eq!(kept.try_recv(), Ok(Err(EtcdError::Compacted)), "what was logged has its answer");
         assert!(unsent.try_recv().is_err(), "nobody was told of it");
-        assert!(later.try_recv().is_err(), "it was not handed in yet");
-        pending.leader_lost(Term(6), RequestId(3), &[]);
+        assert!(later.try_recv().is_err() && late.try_recv().is_err(), "they were not handed in yet");
+        pending.leader_lost(Term(6), &[]);
         assert!(unsent.try_recv().is_err());
         pending.applied(Term(7));
         assert_eq!(unsent.try_recv(), Ok(Err(EtcdError::TimeoutDueToLeaderFail)));
-        pending.leader_lost(Term(6), RequestId(4), &[]);
+        pending.handed_in(&[RequestId(4)]);
+        pending.leader_lost(Term(6), &[]);
         assert_eq!(
             later.try_recv(),
             Ok(Err(EtcdError::TimeoutDueToLeaderFail)),

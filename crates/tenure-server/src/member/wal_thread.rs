@@ -32,39 +32,45 @@ pub enum WalJob {
 pub fn run(shared: &Arc<Shared>, mut wal: Wal, jobs: &Receiver<WalJob>) {
     halting(shared, "write-ahead log", || {
         while let Ok(first) = jobs.recv() {
-            let mut batch = Batch::default();
-            let mut checkpoints = Vec::new();
-            for job in std::iter::once(first).chain(jobs.try_iter()) {
-                match job {
-                    WalJob::Persist(persist) => batch.add(persist),
-                    WalJob::Install(persist, received) => {
-                        std::mem::take(&mut batch).write(shared, &mut wal)?;
-                        let applied = snapshots::install(shared, &mut wal, &persist, *received)?;
-                        batch.add(persist);
-                        std::mem::take(&mut batch).write(shared, &mut wal)?;
-                        shared.inbox.send(Event::Applied(applied));
-                        shared.wake_hub();
-                    }
-                    WalJob::Checkpointed { index, term, conf_state } => {
-                        checkpoints.push((index, term, conf_state));
-                    }
-                }
-            }
-            batch.write(shared, &mut wal)?;
-            for (index, term, conf_state) in checkpoints {
-                // Who reads the log believes only snapshots that it says are committed. The node writes a commit index that moved
-                // with its next batch or tick; what a checkpoint holds is committed in any case.
-                let state = wal.hard_state();
-                if state.commit < index {
-                    let state = HardState { commit: index, ..state };
-                    wal.save(Some(state), &[], false).map_err(stop)?;
-                }
-                wal.save_snapshot(index, term, &conf_state).map_err(stop)?;
-                wal.release_to(index).map_err(stop)?;
-            }
+            turn(shared, &mut wal, std::iter::once(first).chain(jobs.try_iter()))?;
         }
         Ok(())
     });
+}
+
+/// Does everything that waits.
+pub(super) fn turn(shared: &Shared, wal: &mut Wal, jobs: impl Iterator<Item = WalJob>) -> Result<(), Halt> {
+    let mut batch = Batch::default();
+    let mut checkpoints = Vec::new();
+    for job in jobs {
+        match job {
+            WalJob::Persist(persist) => batch.add(persist),
+            WalJob::Install(persist, received) => {
+                std::mem::take(&mut batch).write(shared, wal)?;
+                let applied = snapshots::install(shared, wal, &persist, *received)?;
+                batch.add(persist);
+                std::mem::take(&mut batch).write(shared, wal)?;
+                shared.inbox.send(Event::Applied(applied));
+                shared.wake_hub();
+            }
+            WalJob::Checkpointed { index, term, conf_state } => {
+                checkpoints.push((index, term, conf_state));
+            }
+        }
+    }
+    batch.write(shared, wal)?;
+    for (index, term, conf_state) in checkpoints {
+        // Who reads the log believes only snapshots that it says are committed. The node writes a commit index that moved with
+        // its next batch or tick; what a checkpoint holds is committed in any case.
+        let state = wal.hard_state();
+        if state.commit < index {
+            let state = HardState { commit: index, ..state };
+            wal.save(Some(state), &[], false).map_err(stop)?;
+        }
+        wal.save_snapshot(index, term, &conf_state).map_err(stop)?;
+        wal.release_to(index).map_err(stop)?;
+    }
+    Ok(())
 }
 
 #[derive(Default)]

@@ -241,6 +241,16 @@ pub struct StreamBody {
     batch: Vec<Message>,
 }
 
+#[cfg(test)]
+impl StreamBody {
+    /// The next message that waits, for a test that is the other member.
+    pub fn overhear(&mut self) -> Option<Message> {
+        let message = self.messages.try_recv().ok()?;
+        self.waiting_bytes.fetch_sub(entry_bytes(&message), Ordering::Relaxed);
+        Some(message)
+    }
+}
+
 /// Messages that are encoded at once at most.
 const BATCH_MESSAGES_MAX: usize = 64;
 

@@ -285,6 +285,17 @@ impl Peers {
         Some(peer.attach(kind))
     }
 
+    /// Takes the place of another member, which must be known. What is called then tells what has been said to it since, appends last.
+    /// Called in a runtime.
+    #[cfg(test)]
+    pub(crate) fn overhear(&self, id: MemberId) -> Box<dyn FnMut() -> Vec<Message>> {
+        let kinds = [StreamKind::Message, StreamKind::Append];
+        let mut streams = kinds.map(|kind| self.attach(id, kind).expect("it is known"));
+        Box::new(move || {
+            streams.iter_mut().flat_map(|stream| std::iter::from_fn(|| stream.overhear())).collect()
+        })
+    }
+
     /// What is counted of a member, if it is known.
     fn counts(&self, id: MemberId) -> Option<PeerCounts> {
         Some(self.shared.peers.read().get(&id)?.counts.clone())
