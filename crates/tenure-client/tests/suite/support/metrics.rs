@@ -1,9 +1,6 @@
 //! What a server counts.
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tenure_harness::http;
 
 /// How often a server has answered a method, refusals included.
 pub async fn calls_handled(endpoint: &str, method: &str) -> u64 {
@@ -31,10 +28,6 @@ pub async fn figures(endpoint: &str, part: &str) -> Vec<String> {
 }
 
 async fn metrics(endpoint: &str) -> String {
-    let mut socket = TcpStream::connect(endpoint).await.expect("the server listens");
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {endpoint}\r\nConnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).await.expect("it takes a request");
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).await.expect("it answers");
-    String::from_utf8_lossy(&answer).into_owned()
+    let answer = http::request(endpoint, "GET", "/metrics").await.expect("it answers");
+    String::from_utf8_lossy(&answer.body).into_owned()
 }
