@@ -5,7 +5,10 @@
 //! bytes the store already holds.
 
 use prost::Message;
-use std::{env, fs, io, path::PathBuf};
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
 
 const FILES: [&str; 13] = [
     "auth.proto",
@@ -90,5 +93,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     services.bytes(["."]);
     services.skip_debug(SECRET);
     stubs.compile_fds_with_config(descriptors, services)?;
+    use_own_codec(&out)?;
+    use_own_codec(&server)?;
+    Ok(())
+}
+
+/// The generator has no option for the codec of the stubs.
+fn use_own_codec(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            let stubs = fs::read_to_string(&path)?;
+            fs::write(&path, stubs.replace("tonic_prost::ProstCodec", "crate::codec::MessageCodec"))?;
+        }
+    }
     Ok(())
 }

@@ -3,9 +3,12 @@
 //! * One module a protobuf package, with its messages and client stubs: [`etcdserverpb`], [`mvccpb`],
 //!   [`raftpb`], ...
 //! * [`server`]: the server stubs, whose hot answers are the types of [`wire`].
+//! * `codec`: how messages are carried.
 //! * [`error`]: name, code and text of every error.
 //! * [`FILE_DESCRIPTOR_SET`]: all of it described, for server reflection.
 
+#[cfg(feature = "grpc")]
+pub mod codec;
 pub mod error;
 mod secret;
 pub mod wire;

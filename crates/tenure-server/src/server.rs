@@ -102,7 +102,7 @@ impl Server {
         prepare(&member, &config.name, advertised).await?;
         let routes = rpc::routes(&member).map_err(|error| StartError::Services(error.to_string()))?;
         let endpoints = Endpoints::new(Arc::new(member.clone()), metrics.clone(), &config);
-        let services = rpc::gate::Gate::new(member.clone(), routes.prepare());
+        let services = rpc::gate::Gate::new(member.clone(), routes);
         let serving = edge.serve(services, endpoints, metrics.clone(), &config);
         let auto_compaction =
             tokio::spawn(auto_compact::run(member.clone(), config.auto_compaction)).abort_handle();

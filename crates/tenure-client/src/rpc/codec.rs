@@ -4,6 +4,7 @@ use crate::{Error, Result};
 use bytes::{BufMut, Bytes};
 use prost::Message;
 use std::marker::PhantomData;
+use tenure_api::codec;
 use tonic::{
     Status,
     codec::{Codec, EncodeBuf, Encoder},
@@ -30,7 +31,7 @@ impl<R: Message + Default + Send + 'static> Codec for Encoded<R> {
     }
 
     fn decoder(&mut self) -> ProstDecoder<R> {
-        ProstDecoder::default()
+        codec::decoder()
     }
 }
 

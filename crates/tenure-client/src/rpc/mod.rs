@@ -30,6 +30,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
+use tenure_api::codec::MessageCodec;
 use token::Token;
 use tokio::time::{Instant, timeout};
 use tokio_stream::Stream;
@@ -38,7 +39,6 @@ use tonic::{
     client::Grpc,
     metadata::{Ascii, MetadataMap, MetadataValue},
 };
-use tonic_prost::ProstCodec;
 
 /// The version of etcd's client whose behaviour this one follows, as servers count it in their metrics.
 pub(crate) const CLIENT_API_VERSION: &str = "3.7.1";
@@ -297,7 +297,7 @@ impl Rpc {
         let token = self.token.current();
         let endpoint = connection.endpoint().clone();
         let message = with_metadata(requests, &token, options);
-        let opened = self.grpc(connection).streaming(message, method.path(), ProstCodec::default()).await;
+        let opened = self.grpc(connection).streaming(message, method.path(), MessageCodec::default()).await;
         match opened {
             Ok(answers) => Ok(Answers::new(answers.into_inner(), endpoint)),
             Err(status) => {

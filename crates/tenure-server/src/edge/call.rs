@@ -1,12 +1,13 @@
 //! One gRPC call: its counters, its deadline, and the messages that pass.
 
-use super::framing::Framing;
+use super::{Remote, framing::Framing};
 use crate::metrics::{METHODS, MethodMetrics, MethodType, Metrics, RequestType, methods};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::{Frame, Incoming, SizeHint};
 use std::{
     fmt,
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -35,6 +36,10 @@ impl Call {
     fn begin(metrics: &Arc<Metrics>, position: usize) -> Self {
         metrics.grpc.method(position).started.inc();
         Self { metrics: Arc::clone(metrics), position, begun: Instant::now(), has_ended: false }
+    }
+
+    fn kind(&self) -> MethodType {
+        METHODS[self.position].kind
     }
 
     fn counters(&self) -> &MethodMetrics {
@@ -186,57 +191,95 @@ pub struct CallPolicy {
     pub message_bytes_max: usize,
 }
 
-/// Carries out one call.
+/// A call as far as it gets without waiting.
+enum Begun<F> {
+    Refused(Box<Response<AnswerBody>>),
+    /// Of a service whose calls are not counted.
+    Uncounted(F),
+    Counted(Call, Option<tokio::time::Instant>, F),
+}
+
+/// Carries out one call. The request is handed on before anything waits: a future has room for all that it ever holds, and
+/// that of a call is moved to a task of its own.
 ///
 /// * `grpc`: the service; a clone of its own for this call.
 /// * `remote`: who calls, for the log.
-pub async fn call<G>(
+pub fn call<G>(
     mut grpc: G,
     metrics: &Arc<Metrics>,
     policy: CallPolicy,
-    remote: impl fmt::Display,
+    remote: Remote,
     request: Request<Incoming>,
-) -> Response<AnswerBody>
+) -> impl Future<Output = Response<AnswerBody>> + use<G>
 where
     G: tower::Service<Request<RequestBody>, Response = Response<Body>, Error = std::convert::Infallible>,
 {
-    let body = |incoming, counted| RequestBody {
-        incoming,
-        message_bytes_max: policy.message_bytes_max,
-        counted,
-        framing: Framing::default(),
-    };
+    let begun = begin(&mut grpc, metrics, policy, request);
+    async move {
+        match begun {
+            Begun::Refused(answer) => *answer,
+            Begun::Uncounted(answering) => answer(answering.await).map(AnswerBody::plain),
+            Begun::Counted(call, deadline, answering) => {
+                let answered = match deadline {
+                    None => answer(answering.await),
+                    Some(deadline) => match tokio::time::timeout_at(deadline, answering).await {
+                        Ok(answered) => answer(answered),
+                        Err(_) => Status::from(UnlistedError::ContextDeadlineExceeded).into_http(),
+                    },
+                };
+                finish(call, deadline, policy, remote, answered)
+            }
+        }
+    }
+}
+
+fn begin<G>(
+    grpc: &mut G,
+    metrics: &Arc<Metrics>,
+    policy: CallPolicy,
+    request: Request<Incoming>,
+) -> Begun<G::Future>
+where
+    G: tower::Service<Request<RequestBody>>,
+{
+    let message_bytes_max = policy.message_bytes_max;
+    let body =
+        |incoming, counted| RequestBody { incoming, message_bytes_max, counted, framing: Framing::default() };
+    let refused =
+        |status: Status| Begun::Refused(Box::new(status.into_http::<Body>().map(AnswerBody::plain)));
     let Some(position) = methods::position(request.uri().path()) else {
         return match unknown(request.uri().path()) {
-            Some(status) => status.into_http::<Body>().map(AnswerBody::plain),
-            None => {
-                answer(grpc.call(request.map(|incoming| body(incoming, None))).await).map(AnswerBody::plain)
-            }
+            Some(status) => refused(status),
+            None => Begun::Uncounted(grpc.call(request.map(|incoming| body(incoming, None)))),
         };
     };
-    let kind = METHODS[position].kind;
     let mut call = Call::begin(metrics, position);
-    if let Err(error) = count_client(metrics, kind, request.headers()) {
+    if let Err(error) = count_client(metrics, call.kind(), request.headers()) {
         call.end(error.code());
-        return Status::from(error).into_http::<Body>().map(AnswerBody::plain);
+        return refused(error.into());
     }
     let deadline = timeout_of(request.headers()).map(|timeout| tokio::time::Instant::now() + timeout);
-    let answering = grpc.call(request.map(|incoming| body(incoming, Some((Arc::clone(metrics), position)))));
-    let answered = match deadline {
-        None => answer(answering.await),
-        Some(deadline) => match tokio::time::timeout_at(deadline, answering).await {
-            Ok(answered) => answer(answered),
-            Err(_) => Status::from(UnlistedError::ContextDeadlineExceeded).into_http(),
-        },
-    };
-    if kind == MethodType::Unary && call.begun.elapsed() > policy.slow_after {
+    let counted = Some((Arc::clone(metrics), position));
+    Begun::Counted(call, deadline, grpc.call(request.map(|incoming| body(incoming, counted))))
+}
+
+/// What is left to do once there is an answer, or the beginning of one.
+fn finish(
+    mut call: Call,
+    deadline: Option<tokio::time::Instant>,
+    policy: CallPolicy,
+    remote: Remote,
+    answered: Response<Body>,
+) -> Response<AnswerBody> {
+    let is_unary = call.kind() == MethodType::Unary;
+    if is_unary && call.begun.elapsed() > policy.slow_after {
         warn_slow(&call, &remote);
     }
     if let Some(code) = code_of(answered.headers()) {
         call.end(code);
         return answered.map(AnswerBody::plain);
     }
-    let deadline = deadline.filter(|_| kind != MethodType::Unary).map(tokio::time::sleep_until).map(Box::pin);
+    let deadline = deadline.filter(|_| !is_unary).map(tokio::time::sleep_until).map(Box::pin);
     let counted = CountedAnswer { call, framing: Framing::default(), deadline };
     answered.map(|body| AnswerBody { body, counted: Some(counted) })
 }

@@ -13,6 +13,7 @@ use crate::{
     limits,
     metrics::Metrics,
 };
+use futures::future::{Either, FutureExt};
 use http::{HeaderMap, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -49,20 +50,32 @@ impl<G: GrpcService, H: HealthSource> Services<G, H> {
         Self { grpc, endpoints, metrics, policy }
     }
 
-    async fn answer(&self, guest: &Guest, mut request: Request<Incoming>) -> Response<AnswerBody> {
-        let Guest { role, remote, .. } = *guest;
+    /// Answers one request of a guest.
+    fn answer(
+        served: &Arc<(Arc<Self>, Guest)>,
+        mut request: Request<Incoming>,
+    ) -> impl Future<Output = Response<AnswerBody>> + use<G, H> {
+        let (services, guest) = &**served;
         if let Some(user) = &guest.user {
             request.extensions_mut().insert(user.clone());
         }
         let is_grpc = request.version() == Version::HTTP_2 && has_grpc_content(request.headers());
-        match role {
+        let scope = match guest.role {
             Role::Both | Role::Grpc if is_grpc => {
-                call(self.grpc.clone(), &self.metrics, self.policy, remote, request).await
+                let Services { grpc, metrics, policy, .. } = &**services;
+                return Either::Left(call(grpc.clone(), metrics, *policy, guest.remote, request));
             }
-            Role::Grpc => not_grpc(request.headers()),
-            Role::Both | Role::Http => self.plain(guest.scope(), request).await,
-            Role::Metrics => self.plain(Scope::Metrics, request).await,
-        }
+            Role::Grpc => None,
+            Role::Both | Role::Http => Some(guest.scope()),
+            Role::Metrics => Some(Scope::Metrics),
+        };
+        let services = Arc::clone(services);
+        Either::Right(Box::pin(async move {
+            match scope {
+                Some(scope) => services.plain(scope, request).await,
+                None => not_grpc(request.headers()),
+            }
+        }))
     }
 
     async fn plain(&self, scope: Scope, request: Request<Incoming>) -> Response<AnswerBody> {
@@ -184,10 +197,7 @@ async fn serve<G: GrpcService, H: HealthSource>(
     let remote = guest.remote;
     // One count of references for each request and not two.
     let served = Arc::new((Arc::clone(&shared.services), guest));
-    let service = service_fn(move |request| {
-        let served = Arc::clone(&served);
-        async move { Ok::<_, Infallible>(served.0.answer(&served.1, request).await) }
-    });
+    let service = service_fn(move |request| Services::answer(&served, request).map(Ok::<_, Infallible>));
     let io: TokioIo<NamedAuthority<Coalesced<Transport>>> =
         TokioIo::new(NamedAuthority::new(transport.coalesced()));
     let mut connection = pin!(shared.http.serve_connection(io, service));

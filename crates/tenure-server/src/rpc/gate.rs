@@ -3,7 +3,7 @@
 use crate::edge::RequestBody;
 use crate::member::Member;
 use bytes::Bytes;
-use futures::future::{BoxFuture, Either};
+use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use std::convert::Infallible;
@@ -58,12 +58,16 @@ fn is_stream(path: &str) -> bool {
 
 impl<S> Service<Request<RequestBody>> for Gate<S>
 where
-    S: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
+    S: Service<
+            Request<RequestBody>,
+            Response = Response<Body>,
+            Error = Infallible,
+            Future = BoxFuture<'static, Result<Response<Body>, Infallible>>,
+        >,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<S::Future, BoxFuture<'static, Result<Response<Body>, Infallible>>>;
+    type Future = S::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.services.poll_ready(cx)
@@ -74,15 +78,15 @@ where
         let path = request.uri().path();
         if let Err(error) = self.admit(path, wants_leader) {
             let refusal = Status::from(error).into_http();
-            return Either::Right(Box::pin(std::future::ready(Ok(refusal))));
+            return Box::pin(std::future::ready(Ok(refusal)));
         }
         let watched = (wants_leader && is_stream(path)).then(|| self.member.clone());
         let answering = self.services.call(request);
-        let Some(member) = watched else { return Either::Left(answering) };
-        Either::Right(Box::pin(async move {
+        let Some(member) = watched else { return answering };
+        Box::pin(async move {
             let response = answering.await?;
             Ok(response.map(|body| Body::new(WithLeader::new(body, member))))
-        }))
+        })
     }
 }
 
