@@ -68,6 +68,8 @@ pub struct Turn {
     was_removed: bool,
     had_renewals: bool,
     has_tick: bool,
+    /// Something has become durable: what was held back until then leaves, questions of earlier turns among it.
+    lets_go: bool,
     /// What must be answered in it: a majority has said so while this member led.
     answered: Option<ReadTicket>,
 }
@@ -110,6 +112,7 @@ impl Promises {
             was_removed: self.removed.is_some_and(|removed| removed <= status.applied),
             had_renewals: !self.renewals.is_empty(),
             has_tick: inputs.iter().any(|input| matches!(input, Input::Tick)),
+            lets_go: inputs.iter().any(|input| matches!(input, Input::Persisted(_))),
             answered: self.note_acknowledgements(status, inputs),
         };
         for input in inputs {
@@ -138,6 +141,7 @@ impl Promises {
             Input::Receive(message) => message.term > status.term,
             _ => false,
         };
+        let mut has_news = false;
         for input in inputs.iter().take_while(|input| !may_end_it(input)) {
             if let Input::Receive(message) = input
                 && (message.kind, message.term) == (MessageKind::HeartbeatResponse, status.term)
@@ -145,11 +149,12 @@ impl Promises {
                 && voters.contains(&message.from)
             {
                 asked.acknowledged.insert(message.from);
+                has_news = true;
             }
         }
-        // With himself, of the others and himself.
-        let is_majority = (asked.acknowledged.len() + 1) * 2 > voters.len() + 1;
-        is_majority.then_some(asked.ticket)
+        // With himself, of the others and himself. Who has left does not count, and nobody counts anew because he has.
+        let is_majority = (asked.acknowledged.intersection(&voters).count() + 1) * 2 > voters.len() + 1;
+        (has_news && is_majority).then_some(asked.ticket)
     }
 
     /// Compares what came out of a turn with what was promised. `applied` is what the node knows of then.
@@ -272,7 +277,11 @@ impl Promises {
             return;
         }
         let oldest = self.reads.first().copied().filter(|_| {
-            self.asked.is_none() && !self.is_doubtful && !turn.had_renewals && !self.unclear.contains(context)
+            self.asked.is_none()
+                && !self.is_doubtful
+                && !turn.had_renewals
+                && !turn.lets_go
+                && !self.unclear.contains(context)
         });
         match oldest {
             Some(ticket) => {
@@ -354,6 +363,13 @@ mod tests {
         let lost_answer = turn(&mut asked(), &[acknowledges(2)], &[lost]);
         assert!(lost_answer.is_err_and(|failure| failure.contains("the answer is lost")));
         turn(&mut asked(), &[acknowledges(2)], &[ready()]).expect("it is answered");
+        // Of four two are no majority, nor do they become one when the other of them leaves.
+        let mut of_four = asked();
+        let mut four = leads();
+        four.progress.push(Progress { member: MemberId(4), ..four.progress[0] });
+        let begun = of_four.begin(&four, &[acknowledges(4)]);
+        of_four.check(&begun, &four, &[]).expect("two of four");
+        turn(&mut of_four, &[acknowledges(4)], &[]).expect("he has left");
         // Nobody who votes has said anything, or the leadership can have gone before.
         turn(&mut asked(), &[acknowledges(7)], &[]).expect("no majority");
         turn(&mut asked(), &[Input::Tick, acknowledges(2)], &[]).expect("it may be too late");
