@@ -12,7 +12,7 @@ use tenure_core::command::{Command, Identity, LeaseRevoke, MemberAttributesSet, 
 use tenure_core::lease::LeaseClock;
 use tenure_core::node::{Input, LeaseRefusal, LeaseTicket, Message, MessageKind, Proposal};
 use tenure_core::state::{Outcome, WriteBatch};
-use tenure_core::types::{EntryKind, LeaseId, LogEntry, MemberId, Moment};
+use tenure_core::types::{ConfChange, ConfChangeKind, EntryKind, LeaseId, LogEntry, MemberId, Moment};
 
 impl Cluster {
     /// Lets a member do something, if it runs, and takes up what follows. A member whose disk fails it ends.
@@ -374,13 +374,16 @@ impl Cluster {
             self.story.note(&outcome);
         }
         let answer = outcome.clone();
+        let removed = is_change.then(|| ConfChange::decode(entry.data.clone()).ok()).flatten();
+        let removed = removed.filter(|change| change.kind == ConfChangeKind::Remove && answer.is_ok());
         let now = self.true_time();
         let news = self.agreed.applied(now, entry, request, outcome, batch);
         match news.map_err(|failure| format!("m{}: {failure}", at + 1))? {
             News::Nothing => {}
             News::Added(member) => self.added(member),
-            News::Removed(member) => self.removed(member),
+            News::Removed(_) => {}
         }
+        self.tell_removal(at, removed);
         self.story.changes += u64::from(is_change && is_first);
         let host = &mut self.hosts[at];
         host.since_checkpoint += 1;
@@ -392,6 +395,15 @@ impl Cluster {
             self.answered(op, &answer);
         }
         Ok(())
+    }
+
+    /// Who is removed goes once anybody can have been answered, which a learner does not do.
+    fn tell_removal(&mut self, at: HostAt, removed: Option<ConfChange>) {
+        let is_learner = self.hosts[at].member.as_ref().is_none_or(|member| member.status().is_learner);
+        let Some(change) = removed.filter(|_| !is_learner) else { return };
+        if self.host_of(change.member).is_some_and(|host| self.hosts[host].place == Place::Inside) {
+            self.removed(change.member);
+        }
     }
 
     /// Compares the state of a member with that of all who were at the same entry.
