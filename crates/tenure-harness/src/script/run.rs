@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::{LazyLock, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use tenure_api::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient};
@@ -310,6 +310,7 @@ impl<'a> Session<'a> {
             "interrupt" => self.interrupt(rest).await,
             "wait" => self.wait(rest).await,
             "http" => self.http(rest).await,
+            "settle" => self.settle().await,
             "metrics" => self.metrics(rest).await,
             "fill" => self.fill(rest).await,
             "restart" => self.restart(false).await,
@@ -643,6 +644,26 @@ impl<'a> Session<'a> {
         let body = String::from_utf8_lossy(&response.body).into_owned();
         lines.extend(body.lines().map(|line| self.volatile.line(line)));
         Ok(lines)
+    }
+
+    /// `settle`: waits until the storage has the version of the cluster. etcd 3.7 raises it in the first seconds after a start.
+    async fn settle(&mut self) -> Result<Vec<String>> {
+        let minor = |page: &str, part: &str| {
+            let (_, version) = page.split_once(&format!("\"{part}\":\""))?;
+            Some(version.split('.').take(2).map(str::to_owned).collect::<Vec<_>>())
+        };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let response = http::request(&self.server.address(), "GET", "/version").await?;
+            let page = String::from_utf8_lossy(&response.body);
+            // etcd before 3.6 has no version of its storage.
+            let storage = minor(&page, "storage");
+            if storage.is_none() || storage == minor(&page, "etcdcluster") {
+                return Ok(Vec::new());
+            }
+            ensure!(Instant::now() < deadline, "the storage keeps its version: {page}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// `metrics NAME...`: the samples with these names.
