@@ -243,14 +243,7 @@ impl Promises {
     /// believes anything who goes on in that term.
     fn check_message(&self, message: &Message) -> Result<(), Failure> {
         let (state, last) = &self.durable;
-        let is_about_next_term = matches!(
-            message.kind,
-            MessageKind::Propose
-                | MessageKind::ReadIndex
-                | MessageKind::PreVote
-                | MessageKind::PreVoteResponse
-        );
-        if is_about_next_term || message.term < state.term || message.term == Term(0) {
+        if message.kind.is_of_no_term() || message.term < state.term || message.term == Term(0) {
             return Ok(());
         }
         let is_durable = message.term == state.term

@@ -85,6 +85,13 @@ pub struct Snapshot {
 pub struct InvalidMessage(pub(super) String);
 
 impl MessageKind {
+    /// Whether a message says nothing for its sender's term: it is of none, or asks about the next one.
+    #[must_use]
+    pub fn is_of_no_term(self) -> bool {
+        use MessageKind::{PreVote, PreVoteResponse, Propose, ReadIndex};
+        matches!(self, Propose | ReadIndex | PreVote | PreVoteResponse)
+    }
+
     const ALL: [MessageKind; 14] = [
         MessageKind::Propose,
         MessageKind::Append,

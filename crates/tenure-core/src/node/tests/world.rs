@@ -195,14 +195,7 @@ impl World {
     /// disk, too, is believed by nobody who goes on in that term.
     fn check_durable(&self, id: u64, message: &Message) {
         let Host { hard_state, log, .. } = &self.hosts[&id];
-        let is_about_next_term = matches!(
-            message.kind,
-            MessageKind::Propose
-                | MessageKind::ReadIndex
-                | MessageKind::PreVote
-                | MessageKind::PreVoteResponse
-        );
-        if is_about_next_term || message.term < hard_state.term {
+        if message.kind.is_of_no_term() || message.term < hard_state.term {
             return;
         }
         let last = log.last().map_or(LogIndex(0), |entry| entry.index);
