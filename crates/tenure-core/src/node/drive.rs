@@ -17,6 +17,7 @@ impl Node {
         if self.is_leader() || self.may_campaign() {
             self.raw.tick();
         }
+        self.ask_for_votes_again();
         self.is_commit_due = true;
         self.log_witness();
         self.give_up(self.now - self.limits.request_timeout);
@@ -84,6 +85,15 @@ impl Node {
             && self.raw.raft.election_elapsed < QUESTION_TICKS
             && message.from < self.member
             && (message.log_term.0, message.index.0) <= (log.last_term(), log.last_index())
+    }
+
+    /// Asks again whether this member could win an election. Who had heard the leader a little later than this member did not answer, and
+    /// may by now; the next election timeout of this member is far away. Nothing but the asking is repeated: no term begins, and answers
+    /// to the question before count as well.
+    fn ask_for_votes_again(&mut self) {
+        if self.role() == Role::PreCandidate && self.raw.raft.election_elapsed > QUESTION_TICKS {
+            self.campaign();
+        }
     }
 
     /// Whether the engine can begin an election. It looks through the log behind what is applied, and while another member's state is on

@@ -66,6 +66,28 @@ fn two_who_miss_their_leader_at_once_do_not_split_the_votes() {
     assert_eq!(other_leader(&world, old), others.iter().max().copied(), "one of them gives way");
 }
 
+/// He waited for another election timeout before he asked again, and whoever had not answered could not win with a shorter log.
+#[test]
+fn who_was_not_answered_for_a_leader_heard_too_lately_asks_again_soon() {
+    let (mut world, old) = cluster(&[1, 2, 3]);
+    let (first, second) = (old % 3 + 1, (old + 1) % 3 + 1);
+    world.cut_off = [second].into();
+    world.propose(old, vec![put("k", "v", 0)]);
+    world.settle();
+    world.cut_off = [old].into();
+    (0..9).for_each(|_| world.tick(&[second]));
+    world.text.clear();
+    while !world.text.contains("PreVote") {
+        live_without(&mut world, &[first], 1);
+    }
+    assert!(!world.text.contains("PreVoteResponse"), "the leader was heard too lately: {}", world.text);
+    let ticks = (1..30).find(|_| {
+        live_without(&mut world, &[first, second], 1);
+        other_leader(&world, old).is_some()
+    });
+    assert_eq!((other_leader(&world, old), ticks), (Some(first), Some(3)), "{}", world.text);
+}
+
 #[test]
 fn a_leader_who_hears_a_majority_goes_on() {
     let (mut world, old) = cluster(&[1, 2, 3]);
