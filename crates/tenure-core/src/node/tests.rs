@@ -1,5 +1,6 @@
 mod alike;
 mod alone;
+mod elections;
 mod overtaken;
 mod removal;
 mod simulation;

@@ -1,6 +1,6 @@
 //! A leader whose time is over: he removed himself, or others went on without him.
 
-use super::world::{World, cluster, leader, live, live_without, put};
+use super::world::{World, cluster, leader, live, live_without, other_leader, put};
 use crate::command::{Command, LeaseGrant};
 use crate::node::*;
 use crate::types::*;
@@ -126,13 +126,6 @@ fn a_leader_that_was_held_up_renews_no_lease() {
     world.cut_off.clear();
     live(&mut world, 5);
     assert_eq!(world.renewals, [(LeaseTicket(1), Err(LeaseRefusal::NotPrimary))]);
-}
-
-fn other_leader(world: &World, old: u64) -> Option<u64> {
-    let leads = |id: &u64| {
-        *id != old && world.hosts[id].node.as_ref().is_some_and(|node| node.status().role == Role::Leader)
-    };
-    world.hosts.keys().copied().find(leads)
 }
 
 /// As in etcd: a read that comes to a leader before he has committed anything waits there, and need not be asked for again.

@@ -370,6 +370,14 @@ pub fn leader(world: &World) -> Option<u64> {
     world.hosts.keys().copied().find(leads)
 }
 
+/// A member other than `old`, of whom everybody may have lost sight, that believes that it leads.
+pub fn other_leader(world: &World, old: u64) -> Option<u64> {
+    let leads = |id: &u64| {
+        *id != old && world.hosts[id].node.as_ref().is_some_and(|node| node.status().role == Role::Leader)
+    };
+    world.hosts.keys().copied().find(leads)
+}
+
 /// A cluster of these members in which one leads, and who.
 pub fn cluster(members: &[u64]) -> (World, u64) {
     let mut world = World::default();
