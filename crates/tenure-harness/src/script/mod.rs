@@ -212,6 +212,11 @@ impl Block {
         }
     }
 
+    /// Whether it prints what a server has counted.
+    fn reads_figures(&self) -> bool {
+        self.command[0].starts_with("metrics ")
+    }
+
     /// The output that is expected where `facts` hold.
     fn expected(&self, facts: &[String]) -> &[String] {
         self.variants

@@ -40,6 +40,12 @@ use tonic::{
 /// How long a program may run that must end. A check of a cluster writes ten thousand values.
 const PROGRAM_PATIENCE: Duration = Duration::from_secs(120);
 
+/// The pause between two looks at a fact.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long an `etcdctl` waits for a server, unless the script says. Its own two and five seconds are too short where many work.
+const CTL_PATIENCE: [&str; 2] = ["--dial-timeout=60s", "--command-timeout=60s"];
+
 /// What a run is made with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -109,12 +115,18 @@ pub async fn run_file(path: &Path, options: &Options) -> Result<Outcome> {
     let mut session = Session::new(options, directory, servers).await?;
     let mut differences = String::new();
     for block in script.blocks_mut() {
-        let mut output = match session.run(block).await {
-            Ok(output) => output,
-            Err(error) => vec![format!("FAILED: {error:#}")],
-        };
-        output.iter_mut().for_each(|line| *line = line.trim_end().to_owned());
         let facts = session.facts(block);
+        let mut output = session.output(block).await;
+        // Figures are counted by other threads than those that answer: they may come a moment later.
+        let deadline = Instant::now() + PATIENCE;
+        while block.reads_figures()
+            && !options.update
+            && block.expected(&facts) != output
+            && Instant::now() < deadline
+        {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            output = session.output(block).await;
+        }
         if options.update {
             block.update(&facts, options.is_plain(), output);
         } else if block.expected(&facts) != output {
@@ -261,6 +273,16 @@ impl<'a> Session<'a> {
             facts.truncate(1);
         }
         facts
+    }
+
+    /// What a command prints, as scripts write it.
+    async fn output(&mut self, block: &Block) -> Vec<String> {
+        let mut output = match self.run(block).await {
+            Ok(output) => output,
+            Err(error) => vec![format!("FAILED: {error:#}")],
+        };
+        output.iter_mut().for_each(|line| *line = line.trim_end().to_owned());
+        output
     }
 
     async fn run(&mut self, block: &Block) -> Result<Vec<String>> {
@@ -461,8 +483,12 @@ impl<'a> Session<'a> {
         Ok(Vec::new())
     }
 
-    /// `recv NAME [COUNT]`: the next messages of a stream.
+    /// `recv NAME [COUNT]`: the next messages of a stream. `recv NAME after LINE`: the next one that is not this line alone, which
+    /// may come as often as time wants it.
     async fn receive(&mut self, rest: &str) -> Result<Vec<String>> {
+        if let Some((name, passed)) = rest.split_once(" after ") {
+            return self.receive_after(name, passed).await;
+        }
         let (name, count) = rest.split_once(' ').unwrap_or((rest, "1"));
         let count: usize = count.parse()?;
         let mut lines = Vec::new();
@@ -479,6 +505,24 @@ impl<'a> Session<'a> {
             }
         }
         Ok(lines)
+    }
+
+    async fn receive_after(&mut self, name: &str, passed: &str) -> Result<Vec<String>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let lines = self.receive_one(name).await?;
+            if lines != [passed] {
+                return Ok(lines);
+            }
+            ensure!(Instant::now() < deadline, "nothing comes after {passed}");
+        }
+    }
+
+    async fn receive_one(&mut self, name: &str) -> Result<Vec<String>> {
+        Ok(match self.stream(name)?.receive(PATIENCE).await? {
+            Received::Message(message) => self.show(&message),
+            Received::End(status) => vec![status_line(&status)],
+        })
     }
 
     fn command(&self, program: &str, arguments: &str) -> Result<Command> {
@@ -498,8 +542,12 @@ impl<'a> Session<'a> {
             command.env(name, value);
             arguments.remove(0);
         }
-        if program == "etcdctl" && !arguments.iter().any(|word| word.starts_with("--endpoints")) {
-            command.args(["--endpoints", &self.server.address()]);
+        if program == "etcdctl" {
+            // Of a flag that is given twice the last one counts.
+            command.args(CTL_PATIENCE);
+            if !arguments.iter().any(|word| word.starts_with("--endpoints")) {
+                command.args(["--endpoints", &self.server.address()]);
+            }
         }
         command
             .args(arguments)
@@ -662,7 +710,7 @@ impl<'a> Session<'a> {
                 return Ok(Vec::new());
             }
             ensure!(Instant::now() < deadline, "the storage keeps its version: {page}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
