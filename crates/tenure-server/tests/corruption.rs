@@ -300,6 +300,55 @@ async fn the_last_compactions_have_the_same_hash_everywhere_and_long_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_compaction_at_revision_0_leaves_all_members_well() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let checks = ["--corrupt-check-time=300ms", "--snapshot-count=20", "--snapshot-catchup-entries=5"];
+    let flags = [&COMPACT_HASH_CHECK[..], &checks[..]].concat();
+    let mut cluster = Cluster::start(tenured(), directory.path(), 3, &flags).await.expect("a cluster");
+    let leader = cluster.leader().await.expect("a leader");
+    compact(&cluster, leader, 0).await;
+    // As etcd has it, revision 0 is what that compaction found, until ten others have come or the member starts again.
+    let revision = put(&cluster, leader, "a", "1").await;
+    assert_eq!(hash_at(&cluster, leader, 0).await.expect("a hash"), (1_084_519_789, -1));
+    let newest = hash_at(&cluster, leader, revision).await.expect("a hash");
+    assert_eq!(newest.1, 0);
+    assert_ne!(newest.0, 1_084_519_789);
+
+    // Who was away gets a snapshot that tells of the compaction.
+    let away = (leader + 1) % 3;
+    cluster.members[away].kill().expect("it ran");
+    for number in 0..60 {
+        put(&cluster, leader, "b", &number.to_string()).await;
+    }
+    cluster.members[away].launch().expect("it starts again");
+    cluster.ready(away).await.expect("it is back");
+    let last = put(&cluster, away, "c", "1").await;
+    let is_installed = || async { Ok((logged(&cluster, away, "installed a snapshot") > 0).then_some(())) };
+    until("a snapshot brought it back", is_installed).await.expect("a snapshot");
+    let hash = hash_at(&cluster, away, last).await.expect("a hash");
+    assert_eq!(hash.1, 0);
+
+    let leader = cluster.leader().await.expect("a leader");
+    for check in ["finished peer corruption check", "finished compaction hash check"] {
+        let before = logged(&cluster, leader, check);
+        until("the leader compares", || async {
+            Ok((logged(&cluster, leader, check) > before + 1).then_some(()))
+        })
+        .await
+        .expect(check);
+    }
+    assert!(alarms(&cluster, leader, AlarmAction::Get, AlarmMember::default()).await.is_empty());
+    assert_eq!(logged(&cluster, leader, r#""number-of-hashes-checked":1"#), 0, "there is nothing to compare");
+    for at in 0..3 {
+        until("all hold the same", || async {
+            Ok((hash_at(&cluster, at, last).await.ok() == Some(hash)).then_some(()))
+        })
+        .await
+        .expect("the same");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_with_other_data_does_not_start() {
     let directory = tempfile::tempdir().expect("a directory");
     let flags = ["--feature-gates=InitialCorruptCheck=true"];

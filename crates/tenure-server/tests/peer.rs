@@ -87,7 +87,7 @@ async fn whoever_is_not_of_the_cluster_is_told_so() {
     assert_eq!((lease.status, lease.text.as_str()), (404, "lease not found"));
     let hashes = "/members/hashkv";
     let (mine, other) = (("x-etcd-cluster-id", cluster.as_str()), ("x-etcd-cluster-id", "1"));
-    let now = ask(&address, "GET", hashes, &[mine], br#"{"revision":0}"#).await;
+    let now = ask(&address, "GET", hashes, &[mine], br#"{"revision":1}"#).await;
     assert_eq!(now.status, 200, "{}", now.text);
     let said: serde_json::Value = serde_json::from_str(&now.text).expect("JSON");
     assert_eq!(said["hash"], 1_084_519_789_u32, "of nothing: {said}");
@@ -95,6 +95,14 @@ async fn whoever_is_not_of_the_cluster_is_told_so() {
     assert_eq!(said["header"]["revision"], 1);
     let unsaid = ask(&address, "GET", hashes, &[], br#"{}"#).await;
     assert_eq!((unsaid.status, &unsaid.text), (200, &now.text), "who names no cluster gets an answer");
+    let of_compaction = ask(&address, "GET", hashes, &[mine], br#"{"revision":0}"#).await;
+    let said: serde_json::Value = serde_json::from_str(&of_compaction.text).expect("JSON");
+    assert_eq!(
+        said["hash"], 1_084_519_789_u32,
+        "a member that asks for it has compacted at revision 0: {said}"
+    );
+    assert_eq!((&said["compact_revision"], &said["hash_revision"]), (&(-1).into(), &0.into()));
+    assert_eq!(said["header"]["revision"], 1);
     for (method, headers, body, status, text) in [
         ("GET", [other], r#"{"revision":0}"#, 412, "cluster ID mismatch"),
         ("GET", [mine], r#"{"revision":2}"#, 400, "mvcc: required revision is a future revision"),

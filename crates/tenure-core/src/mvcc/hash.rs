@@ -16,6 +16,16 @@ pub struct KvHash {
     pub revision: Revision,
 }
 
+impl KvHash {
+    /// What a compaction at revision 0 hashes, which a store takes that was never compacted: nothing, as there is no record up to
+    /// there.
+    #[must_use]
+    pub fn of_nothing() -> Self {
+        let (compacted, revision) = (Mvcc::NEVER_COMPACTED, Revision(0));
+        KvHasher { revision, compacted, kept: Vec::new(), crc: seed() }.finish()
+    }
+}
+
 /// Finds out which of the records that a compaction left are to be hashed, in bounded steps.
 ///
 /// [`HashScan::step`] until it is done, then feed every record of the store to the [`KvHasher`] of
@@ -115,12 +125,7 @@ impl HashScan {
     #[must_use]
     pub fn finish(self) -> KvHasher {
         debug_assert!(self.from.is_none(), "a scan is finished after its last step");
-        KvHasher {
-            revision: self.revision,
-            compacted: self.compacted,
-            kept: self.kept,
-            crc: crc32c::crc32c(b"key"),
-        }
+        KvHasher { revision: self.revision, compacted: self.compacted, kept: self.kept, crc: seed() }
     }
 }
 
@@ -188,6 +193,11 @@ impl CompactionHashes {
     pub fn after(&self, revision: Revision) -> impl Iterator<Item = KvHash> + '_ {
         self.hashes.iter().rev().take_while(move |kept| kept.revision > revision).copied()
     }
+}
+
+/// What a hash begins with: the name of the bucket.
+fn seed() -> u32 {
+    crc32c::crc32c(b"key")
 }
 
 /// The key under which etcd's backend has a record: main, `_`, sub, both big-endian, and `t` for a deletion.

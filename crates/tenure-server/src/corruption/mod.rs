@@ -22,9 +22,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tenure_api::error::EtcdError;
 use tenure_core::command::{AlarmAction, AlarmCommand, AlarmType, Command};
-use tenure_core::mvcc::Mvcc;
 use tenure_core::types::{MemberId, Revision};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+/// Up to here there is nothing to compare.
+const NOTHING: Revision = Revision(0);
 
 /// Makes the checks that compare members while they serve, those that the configuration asks for, until it is dropped.
 pub async fn watch(member: Member, config: Arc<ServerConfig>) {
@@ -55,7 +57,7 @@ async fn watch_present(member: &Member, interval: Duration) {
 
 async fn watch_compactions(member: &Member, interval: Duration) {
     let mut turns = Turns::new(member, interval);
-    let mut checked = Mvcc::NEVER_COMPACTED;
+    let mut checked = NOTHING;
     loop {
         turns.next().await;
         checked = check_compactions(member, checked).await;
@@ -89,10 +91,10 @@ impl<'a> Turns<'a> {
 /// Compares all members with this one, which leads. Between its own two hashes everything that the others can have applied when
 /// they answered has been applied here.
 async fn check_present(member: &Member) -> Result<(), EtcdError> {
-    let first = member.hash_kv(0).await?;
+    let first = member.hash_newest().await?;
     let peers = hashes_of_others(member, first.hash_revision).await;
     member.linearize().await?;
-    let second = member.hash_kv(0).await?;
+    let second = member.hash_newest().await?;
     let found = periodic::compare(member.id(), &first, &second, &peers);
     found.iter().for_each(periodic::Finding::tell);
     if let Some(finding) = found.first() {

@@ -423,7 +423,7 @@ fn check_data(shared: &Shared, network: &Network) -> Result<(), BootError> {
     let local_id = format!("{:x}", shared.id.0);
     let timeout = shared.config.request_timeout();
     tracing::info!("local-member-id" = local_id, ?timeout, "starting initial corruption check");
-    let own = whole::hash_kv(shared, 0).map_err(BootError::NotHashed)?;
+    let own = whole::hash_newest(shared).map_err(BootError::NotHashed)?;
     let members: Vec<MemberId> = shared.state.read().membership.members().map(|member| member.id).collect();
     let others = members.into_iter().filter(|id| *id != shared.id);
     let checking = corruption::check_initially(&shared.peers, others, &own, timeout);

@@ -458,15 +458,35 @@ impl Member {
         outcome.map(drop).map_err(|error| self.read_error(ReadError::Damaged(error.to_string())))
     }
 
-    /// Hash of all pairs up to `revision`, 0 for the current one (N3). At the revision of one of the last compactions it is the
-    /// hash that the compaction made.
+    /// Hash of all pairs up to `revision`, 0 for the current one (N3). At the revision of one of the last compactions, 0 included, it is
+    /// the hash that the compaction made.
     ///
     /// # Errors
     /// `FutureRev`, `Compacted`, `Stopped`.
     pub async fn hash_kv(&self, revision: i64) -> Result<HashKvAnswer, EtcdError> {
+        self.hash_by(move |shared| whole::hash_kv(shared, revision)).await
+    }
+
+    /// Hash of all pairs at the current revision, whatever was compacted.
+    ///
+    /// # Errors
+    /// `Stopped`; `Compacted` if a compaction comes in between.
+    pub(crate) async fn hash_newest(&self) -> Result<HashKvAnswer, EtcdError> {
+        self.hash_by(whole::hash_newest).await
+    }
+
+    /// What a compaction at revision 0 hashed, had there been one.
+    pub(crate) fn hash_of_nothing(&self) -> HashKvAnswer {
+        whole::hash_of_nothing(&self.shared)
+    }
+
+    async fn hash_by(
+        &self,
+        hash: impl FnOnce(&Shared) -> Result<HashKvAnswer, ReadError> + Send + 'static,
+    ) -> Result<HashKvAnswer, EtcdError> {
         let started = Instant::now();
         let shared = self.shared.clone();
-        let outcome = self.off_thread(move || whole::hash_kv(&shared, revision)).await?;
+        let outcome = self.off_thread(move || hash(&shared)).await?;
         self.shared.metrics.handles.mvcc_hash_rev.observe(started.elapsed().as_secs_f64());
         outcome.map_err(|error| self.read_error(error))
     }

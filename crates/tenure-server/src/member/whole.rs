@@ -7,20 +7,33 @@ use bytes::Bytes;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tenure_core::membership::conf_state_from_json;
-use tenure_core::mvcc::{HashScan, KvHash, ReadError};
+use tenure_core::mvcc::{HashScan, KvHash, Mvcc, ReadError};
 use tenure_core::node::Snapshot;
 use tenure_core::state::TableChange;
 use tenure_core::types::{LogPosition, RecordRevision, Revision};
 use tenure_storage::snapshot::{SnapshotError, SnapshotFile, SnapshotView, content_hash};
 use tenure_storage::store::{RecordScan, StoreError, StoredRecord};
 
-/// HashKV. The last compactions are answered with what they hashed themselves, whatever has been compacted since.
+/// HashKV. The last compactions are answered with what they hashed themselves, whatever has been compacted since. One at revision 0 is
+/// among them for as long as etcd has it: until then revision 0 is not the newest one.
 pub fn hash_kv(shared: &Shared, revision: i64) -> Result<HashKvAnswer, ReadError> {
-    // Revision 0 is the newest one, though an empty store can have been compacted at it.
-    let kept = (revision > 0).then(|| shared.compactions.hash_at(Revision(revision))).flatten();
-    if let Some(hash) = kept {
-        return Ok(answer(hash, shared.state.read().mvcc.revision()));
+    match shared.compactions.hash_at(Revision(revision)) {
+        Some(hash) => Ok(answer(hash, shared.state.read().mvcc.revision())),
+        None => hash_records(shared, revision),
     }
+}
+
+/// The hash of the newest revision.
+pub fn hash_newest(shared: &Shared) -> Result<HashKvAnswer, ReadError> {
+    hash_records(shared, 0)
+}
+
+/// The hash of what a compaction at revision 0 found.
+pub fn hash_of_nothing(shared: &Shared) -> HashKvAnswer {
+    answer(KvHash::of_nothing(), shared.state.read().mvcc.revision())
+}
+
+fn hash_records(shared: &Shared, revision: i64) -> Result<HashKvAnswer, ReadError> {
     let (mut scan, records, current) = {
         let state = shared.state.read();
         let current = state.mvcc.revision();
@@ -90,9 +103,13 @@ pub fn snapshot_for_member(shared: &Shared) -> Result<MemberSnapshot, SnapshotEr
 /// Everything at one index.
 fn view(shared: &Shared) -> (SnapshotView<RecordScan>, Revision) {
     let state = shared.state.read();
-    let finished = *shared.compacted.borrow();
+    // At revision 0 there is nothing to remove, and an etcd that takes up the snapshot would not go on with it.
+    let finished = match state.mvcc.compacted() {
+        Revision(0) => Revision(0),
+        _ => *shared.compacted.borrow(),
+    };
     let mut view = SnapshotView::capture(&state, &shared.store);
-    view.finished_compaction = (finished.0 > 0).then_some(finished);
+    view.finished_compaction = (finished > Mvcc::NEVER_COMPACTED).then_some(finished);
     (view, state.mvcc.revision())
 }
 

@@ -312,15 +312,20 @@ struct HashKvQuestion {
 
 async fn hash_kv(State(served): State<Served>, headers: HeaderMap, body: Bytes) -> Response {
     // Who does not say of which cluster it is gets an answer: so it is with etcd, whose older members do not say it.
-    if headers.contains_key(CLUSTER_ID)
-        && let Err(refusal) = served.peers.identity().check_cluster(&headers)
-    {
+    let is_of_member = headers.contains_key(CLUSTER_ID);
+    if is_of_member && let Err(refusal) = served.peers.identity().check_cluster(&headers) {
         return refusal.into_response();
     }
     let Ok(question) = serde_json::from_slice::<HashKvQuestion>(&body) else {
         return plain(StatusCode::BAD_REQUEST, "error unmarshalling request");
     };
-    match served.member.hash_kv(question.revision).await {
+    let answer = match question.revision {
+        // A leader that has the hash of a compaction at revision 0 compares that with ours, whether we still have it, or have come so
+        // far: another answer has it raise the CORRUPT alarm. No other member asks for revision 0.
+        0 if is_of_member => Ok(served.member.hash_of_nothing()),
+        revision => served.member.hash_kv(revision).await,
+    };
+    match answer {
         Ok(answer) => {
             let header = served.member.headers().at(answer.revision);
             let body = serde_json::json!({

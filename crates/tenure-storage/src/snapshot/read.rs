@@ -146,7 +146,7 @@ fn row(bucket: &str, key: &[u8], value: &[u8]) -> Result<Option<TableChange>, Un
         }
         ("meta", b"storageVersion") => TableChange::StorageVersion(text(value)?),
         ("meta", b"scheduledCompactRev") => TableChange::CompactRevision(
-            main_revision(value).filter(|main| *main > Revision(0)).ok_or(Unreadable)?,
+            main_revision(value).filter(|main| *main >= Revision(0)).ok_or(Unreadable)?,
         ),
         _ => return Ok(None),
     }))

@@ -474,11 +474,23 @@ fn the_database_of_a_real_etcd_is_read() {
 }
 
 #[test]
+fn a_compaction_at_revision_0_comes_back() {
+    let rows = || vec![TableChange::CompactRevision(Revision(0))];
+    let finished =
+        SnapshotView { finished_compaction: Some(Revision(0)), ..view(rows(), records(Vec::new())) };
+    let file = saved(&snapshot(finished));
+    assert!(dump(&file).iter().any(|(_, key, value)| key == b"finishedCompactRev" && value[..8] == [0; 8]));
+    let tables = SnapshotContent::open(&file[..file.len() - 32]).unwrap().tables().unwrap();
+    assert!(tables.contains(&rows()[0]), "{tables:?}");
+}
+
+#[test]
 fn what_etcd_does_not_write_is_refused() {
     for (table, bucket) in [
         (TableChange::MemberPut(MemberId(1), Bytes::from_static(b"{")), "members"),
         (TableChange::ConfState(Bytes::from_static(b"{")), "meta"),
         (TableChange::Downgrade(Bytes::from_static(b"1")), "cluster"),
+        (TableChange::CompactRevision(Revision(-1)), "meta"),
     ] {
         let file = saved(&snapshot(view(vec![table], records(Vec::new()))));
         let content = SnapshotContent::open(&file[..file.len() - 32]).unwrap();
