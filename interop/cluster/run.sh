@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Clusters of three in which Tenure's members and members of a real etcd 3.7.1 are one store: writes, reads, leases through each,
-# a member brought back by a snapshot, the leadership with each, equal hashes, of compactions too, found equal by whoever leads. Then
-# founders of both kinds that find each other through a registry, of either kind.
+# a member brought back by a snapshot, the leadership with each, equal hashes, of compactions too, found equal by whoever leads, and
+# one of them at revision 0. Then founders of both kinds that find each other through a registry, of either kind.
 #
 # run.sh TENURED [BIN]: BIN holds etcdctl (default /opt/etcd-3.5.1). Builds etcd from its Go modules.
 . "$(dirname "$(realpath "$0")")/../members.sh"
@@ -17,28 +17,68 @@ member() {
   pids[$1]=$!
 }
 
-# compacted: a compaction, after which all members tell the hash that theirs made, with the revision of the one before.
-compacted() {
-  local revision
-  ctl put compacted "$RANDOM" >/dev/null
-  revision=$(ctl_at "${clients[0]}" get compacted -w json | grep -o '"revision":[0-9]*' | cut -d: -f2)
-  ctl_at "${clients[0]}" put compacted after >/dev/null
-  ctl_at "${clients[0]}" compact "$revision" >/dev/null
-  for _ in $(seq 100); do
-    hashes=$(for client in "${clients[@]}"; do
-      ctl_at "$client" endpoint hashkv --rev "$revision" -w json | grep -o '"hash":[0-9]*,"compact_revision":[-0-9]*'
-    done | sort | uniq -c)
-    [ "$(awk '{print $1}' <<<"$hashes")" = 3 ] && ! grep -q "compact_revision\":$revision\b" <<<"$hashes" && return 0
-    sleep 0.3
-  done
-  fail "the hashes of the compaction at $revision differ: $hashes"
+# forgotten REVISION: what is before it; a compaction whose answer was lost is one.
+forgotten() {
+  local said
+  said=$(ctl_at "${clients[0]}" compact "$1" 2>&1) || grep -q 'required revision has been compacted' <<<"$said"
 }
 
-id_of() { printf %x "$(ctl_at "$1" endpoint status -w json | grep -o '"member_id":[0-9]*' | head -1 | cut -d: -f2)"; }
-lead() { for from in "${clients[@]}"; do ctl_at "$from" move-leader "$1" && return 0; done; return 1; }
+# have_same_hash REVISION: all members tell the hash that their compaction made, with the revision of the one before.
+have_same_hash() {
+  local hashes
+  hashes=$(for client in "${clients[@]}"; do
+    ctl_at "$client" endpoint hashkv --rev "$1" -w json | grep -o '"hash":[^}]*' || exit 1
+  done | sort | uniq -c) || return 1
+  [ "$(awk '{print $1}' <<<"$hashes")" = 3 ] && ! grep -q "compact_revision\":$1\b" <<<"$hashes"
+}
 
-checks() { grep -c 'successfully checked hash on whole cluster' "$work/$kinds/m$1.log" || true; }
-more_checks() { [ "$(checks "$1")" -gt "$2" ]; }
+# compacted: a compaction, of which all members have the same hash.
+compacted() {
+  until_done ctl put compacted "$RANDOM"
+  until_done newest
+  until_done ctl_at "${clients[0]}" put compacted after
+  until_done forgotten "$newest"
+  until_done have_same_hash "$newest"
+}
+
+id_of() {
+  local id
+  id=$(ctl_at "$1" endpoint status -w json | grep -o '"member_id":[0-9]*' | head -1 | cut -d: -f2) && printf %x "$id"
+}
+
+# lead AT: it leads now.
+lead() {
+  local id
+  id=$(id_of "${clients[$1]}") || return 1
+  for from in "${clients[@]}"; do ctl_at "$from" move-leader "$id" && return 0; done
+  return 1
+}
+
+# logged AT TEXT: how often it has.
+logged() { grep -c "$2" "$work/$kinds/m$1.log" || true; }
+
+# compares AT: whoever leads compares all members with himself, after a compaction and without one, and it is this one that leads.
+compares() {
+  local compactions presents deadline
+  lead "$1" && ctl_at "${clients[$1]}" put "led-by-$1" x || return 1
+  compactions=$(logged "$1" 'successfully checked hash on whole cluster') presents=$(logged "$1" 'finished peer corruption check')
+  compacted
+  deadline=$((SECONDS + 20))
+  until [ "$(logged "$1" 'successfully checked hash on whole cluster')" -gt "$compactions" ] &&
+    [ "$(logged "$1" 'finished peer corruption check')" -gt "$presents" ]; do
+    # Another one can have come to lead meanwhile.
+    [ "$SECONDS" -lt "$deadline" ] || return 1
+    sleep 0.3
+  done
+}
+
+# tells_alarms: those that are raised, for $alarms.
+tells_alarms() { alarms=$(ctl alarm list); }
+
+renewed() { ctl_at "$1" lease keep-alive --once "$lease" | grep 'TTL(600)'; }
+tells_lease() { ctl_at "$1" lease timetolive "$lease" | grep 'granted with TTL(600s)'; }
+tells_all() { [ "$(ctl_at "$1" get through- --prefix --print-value-only | grep -c x)" = 3 ]; }
+granted() { lease=$(ctl_at "${clients[0]}" lease grant 600 | awk '{print $2}') && [ -n "$lease" ]; }
 
 # A member of each kind last: it is the one that gets the snapshot.
 for kinds in ett tte eet; do
@@ -50,36 +90,26 @@ for kinds in ett tte eet; do
   done
   all=${clients[0]},${clients[1]},${clients[2]} others=(--initial-cluster "$cluster")
   for at in 0 1 2; do member "$at"; done
+  # It finds nothing, and its hash is what a leader of etcd's compares from now on, also with who has started again since.
+  until_done forgotten 0
   for client in "${clients[@]}"; do until_done ctl_at "$client" put "through-$client" x; done
+  for client in "${clients[@]}"; do until_done tells_all "$client"; done
+  until_done granted
   for client in "${clients[@]}"; do
-    [ "$(ctl_at "$client" get through- --prefix --print-value-only | grep -c x)" = 3 ] || fail "reads through $client"
-  done
-  lease=$(ctl_at "${clients[0]}" lease grant 600 | awk '{print $2}')
-  for client in "${clients[@]}"; do
-    ctl_at "$client" lease keep-alive --once "$lease" | grep -q 'TTL(600)' || fail "renewal through $client"
-    ctl_at "$client" lease timetolive "$lease" | grep -q 'granted with TTL(600s)' || fail "time to live through $client"
+    until_done renewed "$client"
+    until_done tells_lease "$client"
   done
   kill -9 "${pids[2]}"
   until_done ctl_at "${clients[0]}" put more 0
-  for key in $(seq 150); do ctl_at "${clients[0]}" put "more-$key" "$key" >/dev/null; done
+  for key in $(seq 150); do until_done ctl_at "${clients[0]}" put "more-$key" "$key"; done
   member 2
   until_done has_value "${clients[2]}" more-150 150
   grep -Eq 'installed a snapshot|applied snapshot' "$work/$kinds/m2.log" || fail "it was no snapshot that brought m2 back"
   equal
-  for at in 0 1 2; do
-    client=${clients[at]}
-    until_done lead "$(id_of "$client")"
-    until_done ctl_at "$client" put "led-by-$client" x
-    before=$(checks "$at")
-    compacted
-    # Whoever leads compares all members with himself.
-    until_done more_checks "$at" "$before"
-  done
+  for at in 0 1 2; do until_done compares "$at"; done
   equal
-  [ -z "$(ctl alarm list)" ] || fail "an alarm is raised"
-  for at in 0 1 2; do
-    grep -q 'finished peer corruption check' "$work/$kinds/m$at.log" || fail "m$at never compared the members"
-  done
+  until_done tells_alarms
+  [ -z "$alarms" ] || fail "an alarm is raised: $alarms"
   stop
   ok "$kinds"
 done
