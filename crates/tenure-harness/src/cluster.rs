@@ -1,5 +1,6 @@
 //! Several servers as one cluster of processes on loopback ports.
 
+pub use crate::PATIENCE;
 use crate::links::Links;
 use crate::process::Server;
 use anyhow::{Context, Result, bail, ensure};
@@ -11,9 +12,6 @@ use tenure_api::etcdserverpb::{
     HashKvRequest, StatusRequest, StatusResponse, maintenance_client::MaintenanceClient,
 };
 use tonic::{Request, transport::Channel};
-
-/// How long a fact that must come true may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pause between two looks at a fact.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -1,7 +1,7 @@
 //! One HTTP/1.1 request on a connection of its own.
 
+use crate::PATIENCE;
 use anyhow::{Context, Result, ensure};
-use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -29,17 +29,17 @@ impl Response {
 /// Sends one request without a body and reads the whole answer.
 ///
 /// # Errors
-/// Nobody listens, the answer is no HTTP, or takes more than ten seconds.
+/// Nobody listens, the answer is no HTTP, or takes longer than [`PATIENCE`].
 pub async fn request(address: &str, method: &str, target: &str) -> Result<Response> {
     let text = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let mut bytes = Vec::new();
-    tokio::time::timeout(Duration::from_secs(10), async {
+    tokio::time::timeout(PATIENCE, async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(text.as_bytes()).await?;
         stream.read_to_end(&mut bytes).await
     })
     .await
-    .with_context(|| format!("{method} {target}: no answer in ten seconds"))??;
+    .with_context(|| format!("{method} {target}: no answer in {PATIENCE:?}"))??;
     parse(&bytes)
 }
 

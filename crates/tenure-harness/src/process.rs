@@ -1,6 +1,6 @@
 //! A server as a process on free loopback ports.
 
-use crate::port::free_port;
+use crate::{PATIENCE, port::free_port};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
@@ -21,9 +21,6 @@ use tenure_api::{
     etcdserverpb::{RangeRequest, kv_client::KvClient},
 };
 use tonic::transport::{Channel, Endpoint};
-
-/// How long a server may take from its start to its first linearizable read, or from SIGTERM to its end.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which server a script or a bench speaks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,7 +122,7 @@ impl Server {
     /// is not its own state. `flags` come after the usual ones. What it logs is in `data` with `.log` appended.
     ///
     /// # Errors
-    /// The process cannot be started, ends, or does not answer within a minute.
+    /// The process cannot be started, ends, or does not answer within [`PATIENCE`].
     pub async fn start(program: &Path, data: &Path, flags: &[String]) -> Result<Self> {
         let mut server = Self::new(program, data, flags)?;
         server.start_again().await?;
@@ -447,7 +444,7 @@ impl Server {
     /// SIGTERM, and waits for the end. Returns how it ended: an etcd that was asked to stop ends by the signal itself.
     ///
     /// # Errors
-    /// The server does not run, or has not ended after a minute.
+    /// The server does not run, or has not ended after [`PATIENCE`].
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
         self.request_stop()?;
         self.wait_end().await
@@ -468,7 +465,7 @@ impl Server {
     /// Waits until the process has ended by itself.
     ///
     /// # Errors
-    /// The server does not run, or has not ended after a minute.
+    /// The server does not run, or has not ended after [`PATIENCE`].
     pub async fn wait_end(&mut self) -> Result<ExitStatus> {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -2,6 +2,7 @@
 //!
 //! The text is protobuf's text format, so that every field, unknown enum numbers included, can be sent.
 
+pub use crate::PATIENCE;
 use anyhow::{Context, Result, ensure};
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
@@ -260,9 +261,6 @@ impl Drop for Stream {
         }
     }
 }
-
-/// How long a script waits for an answer that must come.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who answers: the header's fields that differ from server to server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

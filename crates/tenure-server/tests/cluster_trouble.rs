@@ -1,8 +1,10 @@
 //! What clients are told, and what is counted, when a cluster has lost its leader, its majority or a member. The errors are
 //! compared with those of a real etcd.
 
+use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tenure_api::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberPromoteRequest,
@@ -13,7 +15,6 @@ use tenure_api::etcdserverpb::{
 use tenure_harness::cluster::{Cluster, until};
 use tenure_harness::http;
 use tenure_harness::process::Target;
-use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 
 fn programs() -> Vec<(Target, PathBuf)> {
@@ -30,11 +31,37 @@ async fn kv(cluster: &Cluster, at: usize) -> KvClient<tonic::transport::Channel>
     KvClient::new(cluster.channel(at).await.expect("a connection"))
 }
 
-async fn fill(cluster: &Cluster, at: usize, prefix: &str, keys: usize) {
-    let mut kv = kv(cluster, at).await;
-    for key in 0..keys {
-        kv.put(put_request(&format!("{prefix}-{key:05}"))).await.expect("put");
-    }
+/// Puts as many keys, several at once, each until it is acknowledged. How often one was refused.
+async fn fill(cluster: &Cluster, at: usize, prefix: &str, keys: usize) -> u32 {
+    let (kv, refused) = (kv(cluster, at).await, AtomicU32::new(0));
+    let (kv, refused) = (&kv, &refused);
+    let puts = (0..keys).map(|key| async move {
+        let put = put_request(&format!("{prefix}-{key:05}"));
+        let put = until("put", || async {
+            let answer = kv.clone().put(put.clone()).await;
+            if answer.is_err() {
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(answer.ok())
+        });
+        put.await.expect("put");
+    });
+    futures::stream::iter(puts).buffer_unordered(16).collect::<()>().await;
+    refused.load(Ordering::Relaxed)
+}
+
+/// The lines of a member's log that hold all of these.
+fn lines(cluster: &Cluster, at: usize, words: &[&str]) -> Vec<String> {
+    let log = std::fs::read_to_string(cluster.members[at].log()).expect("a log");
+    let is_meant = |line: &&str| words.iter().all(|word| line.contains(word));
+    log.lines().filter(is_meant).map(str::to_owned).collect()
+}
+
+/// Who has led, as a member's log has it: ids, and `0` where nobody did.
+fn leaders(cluster: &Cluster, at: usize) -> Vec<String> {
+    let lines = lines(cluster, at, &["\"msg\":\"leader changed\""]).into_iter();
+    let lines = lines.map(|line| serde_json::from_str::<serde_json::Value>(&line).expect("JSON"));
+    lines.map(|line| line["leader"].as_str().expect("an id").to_owned()).collect()
 }
 
 /// All samples of a member, by name and labels.
@@ -83,38 +110,51 @@ async fn a_cluster_counts_what_its_members_say() {
     let flags = ["--snapshot-count=50", "--snapshot-catchup-entries=20"];
     let program = Path::new(env!("CARGO_BIN_EXE_tenured"));
     let mut cluster = Cluster::start(program, directory.path(), 3, &flags).await.expect("a cluster");
-    fill(&cluster, 0, "early", 50).await;
+    let refused = fill(&cluster, 0, "early", 50).await;
     let ids = ids(&cluster).await;
-    let leader = cluster.leader().await.expect("a leader");
     for at in 0..3 {
         until_counted(&cluster, at, "every member reaches every other", |found| {
             (0..3).filter(|other| *other != at).all(|other| {
                 let (own, id) = (&ids[at], &ids[other]);
                 let pair = format!("Local=\"{own}\",Remote=\"{id}\"");
+                let losses = lines(&cluster, at, &["peer became inactive", id]).len();
+                let probes = sum(found, "etcd_network_peer_round_trip_time_seconds_count", id);
                 sum(found, "etcd_network_active_peers", &pair) == 1.0
-                    && sum(found, "etcd_network_disconnected_peers_total", &pair) == 0.0
+                    && sum(found, "etcd_network_disconnected_peers_total", &pair) == losses as f64
                     && sum(found, "etcd_network_peer_sent_bytes_total", &format!("To=\"{id}\"")) > 0.0
                     && sum(found, "etcd_network_peer_received_bytes_total", &format!("From=\"{id}\"")) > 0.0
-                    && sum(found, "etcd_network_peer_round_trip_time_seconds_count", id) >= 1.0
-                    && sum(found, "etcd_network_peer_round_trip_time_seconds_sum", id) < 5.0
+                    && probes >= 1.0
+                    // None takes longer than a connection may be silent.
+                    && sum(found, "etcd_network_peer_round_trip_time_seconds_sum", id) < 5.0 * probes
             })
+        })
+        .await;
+        until_counted(&cluster, at, "what is counted is what the log tells", |found| {
+            let leaders = leaders(&cluster, at);
+            let is_new = |pair: &[String]| pair[1] != "0" && pair[0] != pair[1];
+            let seen =
+                [&["0".to_owned()], &leaders[..]].concat().windows(2).filter(|pair| is_new(pair)).count();
+            let last = leaders.last().expect("somebody has led");
+            let unpublished = lines(&cluster, at, &["still publishing"]).len() as f64;
+            let failed = unpublished + if at == 0 { f64::from(refused) } else { 0.0 };
+            sum(found, "etcd_server_has_leader", "") == f64::from(u8::from(last != "0"))
+                && sum(found, "etcd_server_is_leader", "") == f64::from(u8::from(last == &ids[at]))
+                && sum(found, "etcd_server_leader_changes_seen_total", "") == seen as f64
+                && sum(found, "etcd_server_proposals_committed_total", "") >= 50.0
+                && sum(found, "etcd_server_proposals_applied_total", "") >= 50.0
+                && sum(found, "etcd_server_proposals_pending", "") == 0.0
+                && sum(found, "etcd_server_proposals_failed_total", "") == failed
         })
         .await;
         let found = samples(&cluster, at).await;
         for id in &ids {
             assert_eq!(sum(&found, "etcd_network_known_peers", &format!("Remote=\"{id}\"")), 1.0);
         }
-        assert_eq!(sum(&found, "etcd_server_has_leader", ""), 1.0);
-        assert_eq!(sum(&found, "etcd_server_is_leader", ""), f64::from(u8::from(at == leader)));
-        assert_eq!(sum(&found, "etcd_server_leader_changes_seen_total", ""), 1.0);
-        assert!(sum(&found, "etcd_server_proposals_committed_total", "") >= 50.0);
-        assert!(sum(&found, "etcd_server_proposals_applied_total", "") >= 50.0);
-        assert_eq!(sum(&found, "etcd_server_proposals_pending", ""), 0.0);
-        assert_eq!(sum(&found, "etcd_server_proposals_failed_total", ""), 0.0);
     }
 
     // One goes, is missed, and comes back by a snapshot.
-    let away = (leader + 1) % 3;
+    let leader = cluster.leader().await.expect("a leader");
+    let (away, others) = ((leader + 1) % 3, [leader, (leader + 2) % 3]);
     cluster.members[away].kill().expect("it ran");
     fill(&cluster, leader, "meanwhile", 300).await;
     until_counted(&cluster, leader, "the other one is missed", |found| {
@@ -127,25 +167,43 @@ async fn a_cluster_counts_what_its_members_say() {
     cluster.members[away].launch().expect("it starts again");
     cluster.ready(away).await.expect("it is back");
     cluster.equal().await.expect("all equal");
-    until_counted(&cluster, leader, "a snapshot was sent", |found| {
-        sum(found, "etcd_network_snapshot_send_success", &ids[away]) == 1.0
-            && sum(found, "etcd_network_snapshot_send_total_duration_seconds_count", &ids[away]) == 1.0
-            && sum(found, "etcd_network_snapshot_send_inflights_total", &ids[away]) == 0.0
-    })
-    .await;
-    until_counted(&cluster, away, "a snapshot was received", |found| {
-        sum(found, "etcd_network_snapshot_receive_success", &ids[leader]) == 1.0
-            && sum(found, "etcd_network_snapshot_receive_total_duration_seconds_count", &ids[leader]) == 1.0
-            && sum(found, "etcd_network_snapshot_receive_failures", "") == 0.0
-            && sum(found, "etcd_server_snapshot_apply_in_progress_total", "") == 0.0
+    let sent = until("a snapshot was sent and received", || async {
+        let (received, mut sent) = (samples(&cluster, away).await, BTreeMap::new());
+        for at in others {
+            // Whoever led sent it.
+            let of_one = samples(&cluster, at).await.into_iter();
+            sent.extend(of_one.map(|(name, value)| (format!("{name} of m{at}"), value)));
+        }
+        let sent = |name: &str| sum(&sent, &format!("etcd_network_snapshot_send_{name}"), &ids[away]);
+        let received = |name: &str| {
+            let from =
+                |at: &usize| sum(&received, &format!("etcd_network_snapshot_receive_{name}"), &ids[*at]);
+            others.iter().map(from).sum::<f64>()
+        };
+        let is_sent = sent("success") >= 1.0
+            && sent("total_duration_seconds_count") == sent("success")
+            && sent("inflights_total") == 0.0;
+        let is_received = received("success") >= sent("success")
+            && received("total_duration_seconds_count") == received("success")
+            && received("failures") <= sent("failures");
+        Ok((is_sent && is_received).then_some(()))
+    });
+    sent.await.expect("a snapshot");
+    until_counted(&cluster, away, "no snapshot is taken up any more", |found| {
+        sum(found, "etcd_server_snapshot_apply_in_progress_total", "") == 0.0
     })
     .await;
 
     let mut members = ClusterClient::new(cluster.channel(leader).await.expect("a connection"));
     let refused = members.member_promote(MemberPromoteRequest { id: 1234 }).await.expect_err("nobody");
     assert_eq!(refused.message(), "etcdserver: member not found");
-    let found = samples(&cluster, leader).await;
-    assert_eq!(sum(&found, "etcd_server_learner_promote_failures", "member not found"), 1.0);
+    // Whoever led counted it.
+    let mut failures = 0.0;
+    for at in 0..3 {
+        failures +=
+            sum(&samples(&cluster, at).await, "etcd_server_learner_promote_failures", "member not found");
+    }
+    assert!(failures >= 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,6 +215,11 @@ async fn what_went_to_a_leader_that_hangs_is_answered_when_another_leads() {
         let follower = (leader + 1) % 3;
         let mut kv = kv(&cluster, follower).await;
         kv.put(put_request("before")).await.expect("put");
+        let failed = async |cluster: &Cluster| {
+            sum(&samples(cluster, follower).await, "etcd_server_proposals_failed_total", "")
+        };
+        let failed_before = failed(&cluster).await;
+        let old = cluster.status(leader).await.expect("a status").header.expect("a header").member_id;
         cluster.members[leader].freeze().expect("it stands still");
         let asked = Instant::now();
         let mut reader = kv.clone();
@@ -165,7 +228,19 @@ async fn what_went_to_a_leader_that_hangs_is_answered_when_another_leads() {
             (lost, asked.elapsed())
         };
         let range = RangeRequest { key: "before".into(), ..RangeRequest::default() };
-        let ((lost, took), read) = tokio::join!(lost, reader.range(range));
+        let elected = async {
+            let elected = until("another leads", || async {
+                let leader = cluster.status(follower).await?.leader;
+                Ok((leader != 0 && leader != old).then(|| asked.elapsed()))
+            });
+            elected.await.expect("an election")
+        };
+        let ((lost, took), read, elected) = tokio::join!(lost, reader.range(range), elected);
+        if elected > Duration::from_secs(5) {
+            println!("skipped: an election took {elected:?}, and all that is asked ends after 7 s");
+            cluster.members[leader].thaw().expect("it goes on");
+            continue;
+        }
         match read {
             Ok(read) => assert_eq!(read.into_inner().count, 1, "{target}"),
             // A member of Tenure asks the next leader by itself.
@@ -179,8 +254,7 @@ async fn what_went_to_a_leader_that_hangs_is_answered_when_another_leads() {
         if target == Target::Tenured {
             assert_eq!(lost.message(), format!("{late}, possibly due to previous leader failure"));
             assert!(took < Duration::from_millis(6_500), "{took:?}: etcd waits for 7 s");
-            let found = samples(&cluster, follower).await;
-            assert_eq!(sum(&found, "etcd_server_proposals_failed_total", ""), 1.0);
+            assert_eq!(failed(&cluster).await, failed_before + 1.0);
         }
         kv.put(put_request("after")).await.expect("another one leads");
         cluster.members[leader].thaw().expect("it goes on");
@@ -306,11 +380,15 @@ async fn renewals_go_on_while_the_leadership_moves() {
         }));
     }
     for _ in 0..10 {
-        let leader = cluster.leader().await.expect("a leader");
-        let heir = cluster.status((leader + 1) % 3).await.expect("a status").header.expect("a header");
-        let mut maintenance = MaintenanceClient::new(cluster.channel(leader).await.expect("a connection"));
-        let request = MoveLeaderRequest { target_id: heir.member_id };
-        maintenance.move_leader(request).await.expect("moved");
+        // An heir with a slow disk may take longer to catch up than he is given.
+        let moved = until("the leadership moves", || async {
+            let leader = cluster.leader().await?;
+            let heir = cluster.status((leader + 1) % 3).await?.header.expect("a header");
+            let mut maintenance = MaintenanceClient::new(cluster.channel(leader).await?);
+            let request = MoveLeaderRequest { target_id: heir.member_id };
+            Ok(maintenance.move_leader(request).await.ok())
+        });
+        moved.await.expect("moved");
         assert!(renewing.iter().all(|task| !task.is_finished()), "a stream has ended");
     }
     stop.cancel();

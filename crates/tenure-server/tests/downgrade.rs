@@ -55,16 +55,20 @@ async fn speaks(cluster: &Cluster, version: &str, target: &str) {
     });
     speaks.await.expect("the version");
     let short = version.trim_end_matches(".0");
+    let versions = format!(r#"{{"etcdserver":"3.7.1","etcdcluster":"{version}","storage":"{version}"}}"#);
+    let sample = format!("etcd_cluster_version{{cluster_version=\"{short}\"}} 1");
     for member in &cluster.members {
-        let versions = format!(r#"{{"etcdserver":"3.7.1","etcdcluster":"{version}","storage":"{version}"}}"#);
-        assert_eq!(body(&member.address(), "/version").await, versions);
-        assert_eq!(body(&member.peer_address(), "/version").await, versions);
-        let metrics = body(&member.address(), "/metrics").await;
-        let lines: Vec<&str> = metrics
-            .lines()
-            .filter(|line| line.starts_with("etcd_cluster_version{") && line.ends_with(" 1"))
-            .collect();
-        assert_eq!(lines, [format!("etcd_cluster_version{{cluster_version=\"{short}\"}} 1")]);
+        // What is applied is told in one place after the other.
+        until(&what, || async {
+            let pages =
+                [body(&member.address(), "/version").await, body(&member.peer_address(), "/version").await];
+            let metrics = body(&member.address(), "/metrics").await;
+            let is_spoken = |line: &&str| line.starts_with("etcd_cluster_version{") && line.ends_with(" 1");
+            let spoken: Vec<&str> = metrics.lines().filter(is_spoken).collect();
+            Ok((pages == [&versions[..]; 2] && spoken == [&sample[..]]).then_some(()))
+        })
+        .await
+        .expect("everywhere");
     }
 }
 
@@ -153,13 +157,19 @@ async fn a_downgrade_is_checked_begun_survives_restarts_and_is_taken_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_downgrade_ends_by_itself_once_all_members_have_its_version() {
-    let config =
-        ServerConfig { downgrade_check_time: Duration::from_millis(50), ..ServerConfig::in_memory() };
-    let server = Server::start(config).await.expect("a member in memory starts");
+    let directory = tempfile::tempdir().expect("a directory");
+    let start = async |downgrade_check_time| {
+        let config = ServerConfig::in_directory(directory.path()).without_listeners();
+        Server::start(ServerConfig { downgrade_check_time, ..config }).await.expect("a member starts")
+    };
+    // Nobody looks.
+    let server = start(Duration::ZERO).await;
     // As a cluster of a newer version leaves it to its last member, which is of this one.
     let set = DowngradeInfoSet { enabled: true, version: "3.7.0".to_owned() };
     server.member().propose(&Caller::Member, Command::DowngradeInfoSet(set)).await.expect("it is applied");
     assert_eq!(server.member().downgrade_target().as_deref(), Some("3.7.0"));
+    server.shutdown().await.expect("it stops");
+    let server = start(Duration::from_millis(50)).await;
     until("the downgrade ends", || async { Ok(server.member().downgrade_target().is_none().then_some(())) })
         .await
         .expect("its end");

@@ -1,6 +1,5 @@
 //! The Lock and Election services over a member in memory.
 
-use std::time::Duration;
 use tenure_api::{
     etcdserverpb::{
         DeleteRangeRequest, LeaseGrantRequest, LeaseLeasesRequest, LeaseRevokeRequest,
@@ -12,12 +11,10 @@ use tenure_api::{
     },
     v3lockpb::{LockRequest, UnlockRequest, lock_client::LockClient},
 };
+use tenure_harness::PATIENCE;
 use tenure_server::{Server, config::ServerConfig};
 use tokio::task::JoinHandle;
 use tonic::{Code, Status, Streaming, transport::Channel};
-
-/// How long a fact that must come true may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Fixture {
     server: Server,

@@ -7,7 +7,7 @@
 mod client;
 mod model;
 
-use crate::process::Server;
+use crate::{PATIENCE, process::Server};
 use anyhow::{Context, Result, ensure};
 use client::Client;
 use model::{Change, Model};
@@ -279,7 +279,7 @@ async fn history(channel: Channel, from: i64) -> Result<BTreeMap<i64, Vec<Change
     let requests = futures::StreamExt::chain(requests, tokio_stream::pending());
     let mut answers = watch.watch(requests).await?.into_inner();
     while history.last_key_value().is_none_or(|(&revision, _)| revision < current) {
-        let answer = tokio::time::timeout(Duration::from_secs(30), answers.message()).await;
+        let answer = tokio::time::timeout(PATIENCE, answers.message()).await;
         let answer = answer.context("the history stops")??.context("the history ends")?;
         ensure!(!answer.canceled, "the history from {from} is refused: {answer:?}");
         for event in answer.events {

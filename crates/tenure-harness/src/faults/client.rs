@@ -12,6 +12,8 @@ use tonic::{Request, Response, Status};
 
 /// How long a client waits for an answer before it asks somebody else.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a connection may take.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -72,7 +74,7 @@ impl Client {
     }
 
     async fn open(&self, url: &str) -> Result<Wire, Status> {
-        let channel = session::connect(url).await?;
+        let channel = session::connect(url, CONNECT_PATIENCE).await?;
         let token = match self.has_auth {
             true => session::log_in(channel.clone(), LOAD).await?,
             false => Token::default(),

@@ -6,6 +6,7 @@ use super::operator::Operator;
 use super::record::Record;
 use super::session::Wire;
 use super::watches::{History, change_of};
+use crate::PATIENCE;
 use crate::cluster::until;
 use anyhow::{Context, Result, bail, ensure};
 use prost::Message;
@@ -20,7 +21,6 @@ use tokio::time::timeout;
 const BOUNDS: Bounds = Bounds { early: Duration::from_millis(150), late: Duration::from_secs(6) };
 /// Revisions at which the members' hashes are compared.
 const HASHES: i64 = 40;
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until every lease that nobody renews has ended in time.
 pub(super) async fn outlive_leases(operator: &Operator, record: &Record) -> Result<()> {
@@ -43,11 +43,11 @@ pub(super) async fn outlive_leases(operator: &Operator, record: &Record) -> Resu
     }
 }
 
-/// The revision that everything has come to: nobody writes any more.
-pub(super) async fn last_revision(operator: &Operator) -> Result<i64> {
+/// The revision that everything has come to: nobody writes any more. The member at a place has come to it, too.
+pub(super) async fn last_revision(operator: &Operator, at: usize) -> Result<i64> {
     let range = pb::RangeRequest { key: "\0".into(), ..Default::default() };
     until("a linearizable read is answered", || async {
-        let Ok(wire) = operator.wire(0).await else { return Ok(None) };
+        let Ok(wire) = operator.wire(at).await else { return Ok(None) };
         let answer = timeout(PATIENCE, pb::kv_client::KvClient::new(wire).range(range.clone())).await?;
         Ok(answer.ok().and_then(|answer| answer.into_inner().header).map(|header| header.revision))
     })
@@ -56,6 +56,9 @@ pub(super) async fn last_revision(operator: &Operator) -> Result<i64> {
 
 /// All members have the same hash at every revision that all of them still have, and the same history.
 pub(super) async fn equal(operator: &Operator, history: &History, compacted: i64, last: i64) -> Result<()> {
+    for at in 0..operator.members() {
+        ensure!(last_revision(operator, at).await? == last, "somebody writes after {last}");
+    }
     let first = compacted.max(1);
     let step = ((last - first) / HASHES).max(1);
     let revisions: Vec<i64> = (first..last).step_by(usize::try_from(step)?).chain([last]).collect();

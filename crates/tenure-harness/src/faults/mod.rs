@@ -27,6 +27,7 @@ pub use fault::{Fault, Victim, minority};
 pub use scene::Together;
 pub use settings::{PeerTls, Tokens};
 
+use crate::PATIENCE;
 use crate::cluster::Cluster;
 use crate::disk::SmallDisk;
 use anyhow::{Context, Result, ensure};
@@ -174,13 +175,12 @@ async fn finish(stage: &Stage, load: Load, report: &mut Report) -> Result<()> {
     }
     operator.log_out();
     judge::outlive_leases(operator, record).await?;
-    let last = judge::last_revision(operator).await?;
+    let last = judge::last_revision(operator, 0).await?;
     load.end.send_replace(Some(last));
-    let patience = Duration::from_secs(60);
-    let recorder = tokio::time::timeout(patience, load.recorder).await;
+    let recorder = tokio::time::timeout(PATIENCE, load.recorder).await;
     let history = recorder.with_context(|| format!("a watcher of everything does not come to {last}"))??;
     for watcher in load.watchers {
-        let watched = tokio::time::timeout(patience, watcher).await;
+        let watched = tokio::time::timeout(PATIENCE, watcher).await;
         watched.with_context(|| format!("a watcher does not come to revision {last}"))??;
     }
     judge::equal(operator, &history, stage.compacted.load(Ordering::Relaxed), last).await?;

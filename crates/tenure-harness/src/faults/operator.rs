@@ -1,6 +1,7 @@
 //! What an operator asks of a cluster.
 
 use super::session::{self, ROOT, Token, Wire};
+use crate::PATIENCE;
 use crate::cluster::{Cluster, until};
 use anyhow::{Context, Result, ensure};
 use std::future::Future;
@@ -11,8 +12,8 @@ use tenure_api::etcdserverpb as pb;
 use tokio::time::timeout;
 use tonic::{Response, Status};
 
-/// The longest that one question may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest that a question may take which is asked again.
+const ONE_ATTEMPT: Duration = Duration::from_secs(20);
 /// The longest that somebody may take of whom it is not known whether all is well there.
 const GLANCE: Duration = Duration::from_secs(2);
 
@@ -72,7 +73,7 @@ impl Operator {
         // A learner lets nobody in.
         for at in [at].into_iter().chain((0..self.members()).filter(|other| *other != at)) {
             let logging_in =
-                async { session::log_in(session::connect(&self.sites[at].url).await?, ROOT).await };
+                async { session::log_in(session::connect(&self.sites[at].url, GLANCE).await?, ROOT).await };
             match timeout(GLANCE, logging_in).await {
                 Ok(Ok(token)) => {
                     self.set_token(Some(token.clone()));
@@ -88,7 +89,7 @@ impl Operator {
     /// A new connection to a member.
     pub async fn wire(&self, at: usize) -> Result<Wire, Status> {
         let token = self.token(at).await?;
-        Ok(Wire::new(session::connect(&self.sites[at].url).await?, token))
+        Ok(Wire::new(session::connect(&self.sites[at].url, PATIENCE).await?, token))
     }
 
     /// One question to one member.
@@ -117,7 +118,7 @@ impl Operator {
         call: impl Fn(Wire) -> F,
     ) -> Result<()> {
         until(what, || async {
-            let outcome = self.ask(whom(), PATIENCE, &call).await;
+            let outcome = self.ask(whom(), ONE_ATTEMPT, &call).await;
             let is_done = match outcome {
                 Ok(_) => true,
                 Err(status) => EtcdError::from_status(&status).is_some_and(&is_done),
@@ -152,7 +153,7 @@ impl Operator {
         until("members are listed", || async {
             let request = pb::MemberListRequest { linearizable: true };
             let list = |wire| async { Members::new(wire).member_list(request).await };
-            Ok(self.ask(whom(), PATIENCE, list).await.ok().map(|list| list.members))
+            Ok(self.ask(whom(), ONE_ATTEMPT, list).await.ok().map(|list| list.members))
         })
         .await
     }

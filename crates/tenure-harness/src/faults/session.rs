@@ -9,8 +9,6 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-/// How long a connection may take.
-pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 /// The role of those who write, and what it may: everything but administer.
 const ROLE: &str = "load";
 
@@ -43,10 +41,12 @@ pub(super) const ROOT: User = User { name: "root", password: "root's password" }
 pub(super) const LOAD: User = User { name: "load", password: "load's password" };
 
 /// A connection to a member, or why there is none.
-pub(super) async fn connect(url: &str) -> Result<Channel, Status> {
+///
+/// * `patience`: how long it may take.
+pub(super) async fn connect(url: &str, patience: Duration) -> Result<Channel, Status> {
     let endpoint = Endpoint::from_shared(url.to_owned()).expect("a member's URL is one");
-    let endpoint = endpoint.tcp_nodelay(true).connect_timeout(CONNECT_PATIENCE);
-    match tokio::time::timeout(CONNECT_PATIENCE, endpoint.connect()).await {
+    let endpoint = endpoint.tcp_nodelay(true).connect_timeout(patience);
+    match tokio::time::timeout(patience, endpoint.connect()).await {
         Ok(Ok(channel)) => Ok(channel),
         Ok(Err(error)) => Err(Status::unavailable(error.to_string())),
         Err(_) => Err(Status::deadline_exceeded("no connection")),

@@ -3,7 +3,8 @@
 use super::fault::Victim;
 use super::operator::Operator;
 use super::record::{Endpoints, Record};
-use crate::cluster::{Cluster, PATIENCE};
+use crate::PATIENCE;
+use crate::cluster::Cluster;
 use crate::disk::SmallDisk;
 use crate::links::Links;
 use crate::process::Server;

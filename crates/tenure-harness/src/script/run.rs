@@ -6,9 +6,9 @@ use super::{
     servers::{Other, Servers},
 };
 use crate::{
-    http,
+    PATIENCE, http,
     process::{Server, Target, exit_code},
-    rpc::{self, Method, PATIENCE, Received, Stream, message_type},
+    rpc::{self, Method, Received, Stream, message_type},
     text,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -36,9 +36,6 @@ use tonic::{
     metadata::{MetadataKey, MetadataMap},
     transport::Channel,
 };
-
-/// How long a program may run that must end. A check of a cluster writes ten thousand values.
-const PROGRAM_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The pause between two looks at a fact.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -569,9 +566,8 @@ impl<'a> Session<'a> {
         }
         stdin.write_all(self.expand(&text, true).as_bytes()).await?;
         drop(stdin);
-        let output = tokio::time::timeout(PROGRAM_PATIENCE, child.wait_with_output())
-            .await
-            .context("it does not end")??;
+        let output =
+            tokio::time::timeout(PATIENCE, child.wait_with_output()).await.context("it does not end")??;
         let mut lines = match decode {
             Some(kind) => {
                 let message = DynamicMessage::decode(message_type(kind)?, output.stdout.as_slice())?;
@@ -731,17 +727,25 @@ impl<'a> Session<'a> {
         Ok(lines)
     }
 
-    /// `fill PREFIX COUNT BYTES`: puts until one is refused.
+    /// `fill PREFIX COUNT BYTES [AT-ONCE]`: puts until one is refused, one after the other or as many at once.
     async fn fill(&mut self, rest: &str) -> Result<Vec<String>> {
         let words: Vec<&str> = rest.split_whitespace().collect();
-        let [prefix, count, bytes] = words[..] else { bail!("fill PREFIX COUNT BYTES") };
+        let (prefix, count, bytes, at_once) = match words[..] {
+            [prefix, count, bytes] => (prefix, count, bytes, 1),
+            [prefix, count, bytes, at_once] => (prefix, count, bytes, at_once.parse()?),
+            _ => bail!("fill PREFIX COUNT BYTES [AT-ONCE]"),
+        };
         let method = Method::find("KV/Put")?;
         let value = "v".repeat(bytes.parse()?);
-        for number in 0..count.parse()? {
+        let (session, method, value) = (&*self, &method, value.as_str());
+        let puts = (0..count.parse()?).map(|number: u32| async move {
             let request = method.encode(&format!("key: \"{prefix}{number:06}\" value: \"{value}\""))?;
-            if let Err(status) =
-                rpc::unary(self.channel.clone(), method.path(), self.request(request), PATIENCE).await?
-            {
+            let request = session.request(request);
+            rpc::unary(session.channel.clone(), method.path(), request, PATIENCE).await
+        });
+        let mut puts = futures::stream::iter(puts).buffered(at_once);
+        while let Some(put) = puts.next().await {
+            if let Err(status) = put? {
                 return Ok(vec![status_line(&status)]);
             }
         }

@@ -1,6 +1,8 @@
 //! Who is turned away, and what the log says then.
 
-use crate::support::{Member, World, both, curl, etcdctl, failure, flag, foreign, s_client, success, text};
+use crate::support::{
+    Member, World, both, curl, etcdctl, failure, flag, foreign, hurried, s_client, success, text,
+};
 use std::{fs, process::Stdio};
 use tenure_harness::{
     pki::{Authority, Identity, Owner},
@@ -60,7 +62,7 @@ fn strangers_are_turned_away_with_the_reason_in_the_log() {
         }
         for target in [Target::Etcd34, Target::Etcd35] {
             if let Some(mut ctl) = etcdctl(target, &world, &member, stranger.identity.as_ref()) {
-                said.push(failure(ctl.args(["get", "a"])));
+                said.push(failure(hurried(&mut ctl).args(["get", "a"])));
             }
         }
         if let Some(told) = shake(&member, stranger.identity.as_ref()) {
@@ -122,7 +124,7 @@ fn a_server_that_cannot_be_trusted_is_left_and_hears_why() {
         let said = s_client(&member, &["-CAfile", &ca, "-verify_return_error"]).unwrap();
         assert!(said.contains(reason), "{reason}: {said}");
         if let Some(mut ctl) = etcdctl(Target::Etcd35, &world, &member, None) {
-            failure(ctl.args(["get", "a"]));
+            failure(hurried(&mut ctl).args(["get", "a"]));
             // Go says the same of every certificate.
             member.rejection("remote error: tls: bad certificate");
         }
@@ -135,7 +137,7 @@ fn a_server_by_another_name_is_left_by_its_clients_and_the_log_says_so() {
     world.server = world.authority.issue("elsewhere", &Owner::named("x").at(&["elsewhere.invalid"])).unwrap();
     let member = Member::start(&world, &world.server_flags());
     let Some(mut ctl) = etcdctl(Target::Etcd35, &world, &member, None) else { return };
-    let said = failure(ctl.args(["get", "a"]));
+    let said = failure(hurried(&mut ctl).args(["get", "a"]));
     assert!(said.contains("deadline exceeded") || said.contains("x509"), "{said}");
     member.rejection("remote error: tls: bad certificate");
     let Some(mut curl) = curl(&world, None) else { return };
@@ -157,7 +159,7 @@ fn a15_revoked_certificates_are_refused_on_every_listener() {
     assert_eq!(member.line(|line| line["traffic"] == "grpc")["address"], member.address.as_str());
     for target in [Target::Etcd34, Target::Etcd35] {
         let Some(mut ctl) = etcdctl(target, &world, &member, Some(&mallory)) else { continue };
-        failure(ctl.args(["put", "a", "stolen"]));
+        failure(hurried(&mut ctl).args(["put", "a", "stolen"]));
         let line = member.rejection("transport: certificate serial ");
         assert!(text(&line, "error").ends_with(" revoked"), "{line}");
         let mut ctl = etcdctl(target, &world, &member, Some(&world.alice)).unwrap();

@@ -4,8 +4,9 @@ use crate::support::{Member, World, curl, exchange, soon, success, text};
 use std::{
     io::{ErrorKind, Read},
     net::TcpStream,
-    time::{Duration, Instant},
+    time::Instant,
 };
+use tenure_harness::PATIENCE;
 use tenure_server::limits::TLS_HANDSHAKE_TIMEOUT;
 
 /// Whether the other side has closed, in order.
@@ -28,6 +29,7 @@ fn a15_clients_that_do_not_shake_hands_keep_nobody_out_and_are_closed_at_the_dea
     let member = Member::start(&world, &world.strict_flags());
     let begun = Instant::now();
     let mut idle: Vec<TcpStream> = (0..IDLE).map(|_| TcpStream::connect(&member.address).unwrap()).collect();
+    let all_there = Instant::now();
     for stream in &mut idle {
         stream.set_nonblocking(true).unwrap();
     }
@@ -35,9 +37,12 @@ fn a15_clients_that_do_not_shake_hands_keep_nobody_out_and_are_closed_at_the_dea
     std::io::Write::write_all(&mut idle[0], &[0x16, 0x03, 0x01, 0x02]).unwrap();
     if let Some(mut curl) = curl(&world, Some(&world.alice)) {
         success(curl.arg(member.url() + "/health"));
-        assert!(begun.elapsed() < TLS_HANDSHAKE_TIMEOUT, "served while the others wait");
     }
-    assert!(!is_closed(&mut idle[IDLE - 1]), "nobody is closed before the deadline");
+    // Served while the others wait, unless this machine was held up for longer than they may.
+    assert!(
+        !is_closed(&mut idle[IDLE - 1]) || all_there.elapsed() >= TLS_HANDSHAKE_TIMEOUT,
+        "nobody is closed before the deadline"
+    );
     let all_closed = soon(|| {
         idle.retain_mut(|stream| !is_closed(stream));
         idle.is_empty()
@@ -53,11 +58,13 @@ fn when_too_many_wait_the_oldest_gives_way() {
     let world = World::new();
     let member = Member::start(&world, &world.server_flags());
     let mut idle: Vec<TcpStream> = (0..IDLE).map(|_| TcpStream::connect(&member.address).unwrap()).collect();
-    idle[0].set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let begun = Instant::now();
+    let oldest = idle[0].local_addr().unwrap().to_string();
+    idle[0].set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(is_closed(&mut idle[0]), "the oldest is closed");
-    assert!(begun.elapsed() < TLS_HANDSHAKE_TIMEOUT);
-    member.rejection("tls: too many handshakes wait");
+    // And not because it was silent for too long.
+    member.line(|line| {
+        text(line, "error").contains("tls: too many handshakes wait") && text(line, "remote-addr") == oldest
+    });
     let Some(mut curl) = curl(&world, None) else { return };
     success(curl.arg(member.url() + "/health"));
 }

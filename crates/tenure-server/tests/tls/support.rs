@@ -11,13 +11,11 @@ use std::{
 };
 use tempfile::TempDir;
 use tenure_harness::{
+    PATIENCE,
     pki::{Authority, Identity, Owner},
     port::free_port,
     process::Target,
 };
-
-/// How long a test waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An authority, a server's certificate and a client's, as files.
 pub struct World {
@@ -179,7 +177,8 @@ pub fn foreign(program: &str) -> Option<Command> {
     Some(Command::new(program))
 }
 
-/// An etcdctl that trusts the authority and shows a certificate, if it is on this machine.
+/// An etcdctl that trusts the authority and shows a certificate, if it is on this machine. One that is turned away tries again until its
+/// time is over: [`hurried`] has less.
 pub fn etcdctl(
     target: Target,
     world: &World,
@@ -191,7 +190,7 @@ pub fn etcdctl(
         return None;
     };
     let mut command = Command::new(directory.join("etcdctl"));
-    command.env("ETCDCTL_API", "3").arg("--command-timeout=3s").arg("--dial-timeout=2s");
+    command.env("ETCDCTL_API", "3").arg("--command-timeout=60s").arg("--dial-timeout=60s");
     command.arg("--endpoints").arg(member.url()).arg("--cacert").arg(world.authority.certificate());
     if let Some(identity) = identity {
         command.arg("--cert").arg(&identity.certificate).arg("--key").arg(&identity.key);
@@ -199,11 +198,16 @@ pub fn etcdctl(
     Some(command)
 }
 
+/// For an etcdctl that is to be turned away.
+pub fn hurried(command: &mut Command) -> &mut Command {
+    command.arg("--command-timeout=10s").arg("--dial-timeout=5s")
+}
+
 /// curl that trusts the authority and shows a certificate.
 pub fn curl(world: &World, identity: Option<&Identity>) -> Option<Command> {
     let mut command = foreign("curl")?;
     command
-        .args(["--silent", "--show-error", "--max-time", "20"])
+        .args(["--silent", "--show-error", "--max-time", "60"])
         .arg("--cacert")
         .arg(world.authority.certificate());
     if let Some(identity) = identity {
