@@ -23,7 +23,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use support::{Proxy, TestServer, config, eventually, target};
+use support::{Progress, Proxy, TestServer, config, eventually, target};
 use tenure_client::{
     Client, EventKind, Op, Revision, Ttl,
     concurrency::{Mutex, MutexGuard, Session},
@@ -37,7 +37,7 @@ const HOLDERS_PER_SESSION: u64 = 2;
 /// Two servers' wires can be spoiled, two cannot.
 const WIRES: usize = 4;
 const SPOILT_WIRES: usize = 2;
-/// How long the end may take, when nothing is spoiled any more.
+/// How long nobody may get the lock, when nothing is spoiled any more.
 const END: Duration = Duration::from_secs(90);
 
 /// What has happened, for the report.
@@ -95,6 +95,7 @@ struct Holder {
     random: SmallRng,
     counts: Arc<Counts>,
     held: Vec<Held>,
+    progress: Progress,
     /// Those who do not know that they are dead.
     ghosts: JoinSet<()>,
 }
@@ -139,6 +140,7 @@ impl Holder {
         };
         let from = Instant::now();
         Counts::count(&self.counts.locked);
+        self.progress.step();
         let first = write(&self.client, &guard, &self.counts).await;
         tokio::time::sleep(Duration::from_millis(self.random.random_range(0..10))).await;
         let is_written = [first, write(&self.client, &guard, &self.counts).await] == [Written::Yes; 2];
@@ -295,7 +297,7 @@ async fn contend(target: Target) {
         clients.push(Client::connect(config(proxy.endpoint())).await.unwrap());
         proxies.push(proxy);
     }
-    let is_over = Arc::new(AtomicBool::new(false));
+    let (is_over, progress) = (Arc::new(AtomicBool::new(false)), Progress::with_patience(END));
     let mut holders = JoinSet::new();
     let mut session = open(&clients[0], 4, &counts).await;
     for number in 0..HOLDERS {
@@ -305,7 +307,8 @@ async fn contend(target: Target) {
         }
         let random = SmallRng::seed_from_u64(random.next_u64());
         let (client, session, counts) = (client.clone(), session.clone(), counts.clone());
-        let holder = Holder { client, session, random, counts, held: Vec::new(), ghosts: JoinSet::new() };
+        let (progress, held, ghosts) = (progress.clone(), Vec::new(), JoinSet::new());
+        let holder = Holder { client, session, random, counts, held, progress, ghosts };
         holders.spawn(holder.run(is_over.clone()));
     }
     let until = Instant::now() + Duration::from_secs(seconds);
@@ -315,10 +318,10 @@ async fn contend(target: Target) {
         proxies[..SPOILT_WIRES].iter().map(|proxy| spoil(proxy, next_random(), until, &counts)).collect();
     tokio::join!(killing, futures::future::join_all(spoiling));
     is_over.store(true, Ordering::Relaxed);
-    let ended = timeout(END, holders.join_all()).await;
-    println!("{}", counts.report(seconds, seed, target));
-    let ended = ended.expect("everybody gets the lock once more when nothing is spoiled any more");
+    // Everybody gets the lock once more.
     let direct = server.client().await;
+    let ended = progress.of(&direct, holders.join_all()).await;
+    println!("{}", counts.report(seconds, seed, target));
     // All sessions live, and nobody holds or waits.
     eventually("the end of the line", async || {
         (direct.get("lock/").prefix().count_only().await.unwrap().count == 0).then_some(())

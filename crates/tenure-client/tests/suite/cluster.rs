@@ -2,11 +2,8 @@
 
 mod faults;
 
-use crate::support::{PATIENCE, TestCluster, TestServer, config, eventually, soon};
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use crate::support::{PATIENCE, Progress, TestCluster, TestServer, config, eventually, soon};
+use std::{collections::HashSet, time::Duration};
 use tenure_client::{Client, ClientConfig, Error, EtcdError, MemberId};
 
 #[tokio::test]
@@ -99,7 +96,7 @@ async fn members_share_the_work_and_one_becomes_the_leader_when_told_so() {
     let mut members = HashSet::new();
     eventually("answers of all members", async || {
         client.put("k", "v").await.unwrap();
-        members.insert(client.get("k").await.unwrap().header.member_id);
+        members.insert(client.get("k").await.ok()?.header.member_id);
         (members.len() == 3).then_some(())
     })
     .await;
@@ -132,9 +129,10 @@ async fn work_goes_on_when_the_leader_is_killed() {
     let Some(mut cluster) = TestCluster::start(3).await else { return };
     let client = cluster.client().await;
     let leader = cluster.leader().await;
-    let writer = tokio::spawn(write_numbers(client.clone()));
+    let progress = Progress::default();
+    let writer = tokio::spawn(write_numbers(client.clone(), progress.clone()));
     cluster.member(leader).kill().unwrap();
-    let (acknowledged, unknown) = soon(writer).await.unwrap();
+    let (acknowledged, unknown) = progress.of(&client, writer).await.unwrap();
     // What was acknowledged is there; what was not was written once or never.
     let got = client.get("n/").prefix().await.unwrap();
     let mut found = 0;
@@ -147,15 +145,18 @@ async fn work_goes_on_when_the_leader_is_killed() {
     cluster.member(leader).start_again().await.unwrap();
 }
 
-/// Writes 200 keys, each once. Returns those that were acknowledged, and how many ended in an error of which it is not known.
-async fn write_numbers(client: Client) -> (HashSet<String>, usize) {
+/// Writes 100 keys, each once. Returns those that were acknowledged, and how many ended in an error of which it is not known.
+async fn write_numbers(client: Client, progress: Progress) -> (HashSet<String>, usize) {
     let (mut acknowledged, mut unknown) = (HashSet::new(), 0);
     let mut number = 0;
-    while acknowledged.len() < 200 {
+    while acknowledged.len() < 100 {
         let key = format!("n/{number}");
         number += 1;
         match client.put(&key, "v").await {
-            Ok(_) => drop(acknowledged.insert(key)),
+            Ok(_) => {
+                acknowledged.insert(key);
+                progress.step();
+            }
             Err(error) if error.may_have_taken_effect() => unknown += 1,
             Err(_) => {}
         }
@@ -175,7 +176,7 @@ async fn a_frozen_member_is_left_and_found_again() {
     }
     cluster.member(frozen).thaw().unwrap();
     eventually("an answer of the member", async || {
-        (client.get("k").await.unwrap().header.member_id == frozen_id).then_some(())
+        (client.get("k").await.ok()?.header.member_id == frozen_id).then_some(())
     })
     .await;
 }
@@ -186,10 +187,9 @@ async fn a_learner_is_passed_over_until_it_is_promoted() {
     cluster.client().await.put("k", "v").await.unwrap();
     let learner = cluster.add_learner().await;
     let alone = cluster.client_of(learner).await;
-    let started = Instant::now();
-    let error = alone.get("k").await.unwrap_err();
+    // There is nobody else to ask.
+    let error = soon(alone.get("k")).await.unwrap_err();
     assert!(error.is(EtcdError::NotSupportedForLearner), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(20), "there is nobody else to ask");
     eventually("the learner", async || {
         let got = alone.get("k").serializable().await.unwrap();
         (got.count == 1).then_some(())

@@ -1,6 +1,6 @@
 //! Upkeep: alarms, status, hashes, backups.
 
-use crate::support::{Proxy, TestServer, config, eventually, real_etcd, soon};
+use crate::support::{Proxy, TestServer, config, eventually, impatient, real_etcd, soon};
 use futures::StreamExt;
 use std::path::Path;
 use tenure_client::{AlarmKind, AlarmMember, Client, Code, DowngradeAction, Error, EtcdError, MemberId};
@@ -23,8 +23,7 @@ async fn the_status_of_a_member() {
     }
     let error = client.maintenance().status("ftp://x").await.unwrap_err();
     assert!(matches!(error, Error::Invalid(_)), "{error}");
-    let quick = config(server.endpoint()).dial_timeout(std::time::Duration::from_secs(2));
-    let quick = Client::connect(quick).await.unwrap();
+    let quick = impatient(config(server.endpoint()).dial_timeout(std::time::Duration::from_secs(2))).await;
     let error = quick.maintenance().status("127.0.0.1:1").await.unwrap_err();
     assert!(matches!(&error, Error::Unreachable { reason, .. } if reason.contains("127.0.0.1:1")), "{error}");
 }
@@ -34,11 +33,13 @@ async fn the_metrics_of_a_member() {
     let server = TestServer::start().await;
     let elsewhere = TestServer::start().await;
     for maintenance in [server.client().await.maintenance(), elsewhere.client().await.maintenance()] {
-        let metrics = maintenance.metrics(server.endpoint()).await.unwrap();
-        assert!(metrics.lines().any(|line| line == "etcd_server_has_leader 1"), "{metrics}");
+        eventually("the figure of a leader", async || {
+            let metrics = maintenance.metrics(server.endpoint()).await.unwrap();
+            metrics.lines().any(|line| line == "etcd_server_has_leader 1").then_some(())
+        })
+        .await;
     }
-    let quick = config(server.endpoint()).dial_timeout(std::time::Duration::from_secs(2));
-    let quick = Client::connect(quick).await.unwrap();
+    let quick = impatient(config(server.endpoint()).dial_timeout(std::time::Duration::from_secs(2))).await;
     let error = quick.maintenance().metrics("127.0.0.1:1").await.unwrap_err();
     assert!(matches!(&error, Error::Unreachable { reason, .. } if reason.contains("127.0.0.1:1")), "{error}");
 }

@@ -286,19 +286,24 @@ async fn progress_never_runs_ahead_of_events() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let writer = server.client().await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
     let writing = tokio::spawn(async move {
-        for number in 0..500 {
+        for number in 0.. {
+            if *stopped.borrow() {
+                return;
+            }
             writer.put("k", format!("{number}")).await.unwrap();
         }
     });
     let mut watch = client.watch("k").await.unwrap();
-    let (mut told, mut answers) = (0, 0);
-    while !writing.is_finished() || answers < 3 {
+    let (mut told, mut changes, mut answers) = (0, 0, 0);
+    while changes < 100 || answers < 20 {
         watch.request_progress().await;
         let response = next(&mut watch).await;
         for event in &response.events {
             assert!(event.kv.mod_revision > told, "an event of {} after {told}", event.kv.mod_revision);
             told = event.kv.mod_revision;
+            changes += 1;
         }
         if response.is_progress_notify() {
             assert!(response.header.revision >= told);
@@ -306,6 +311,7 @@ async fn progress_never_runs_ahead_of_events() {
             answers += 1;
         }
     }
+    stop.send_replace(true);
     writing.await.unwrap();
 }
 

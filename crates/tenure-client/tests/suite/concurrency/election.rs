@@ -210,7 +210,7 @@ async fn a_session_that_ends_ends_the_candidacy() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let leadership = Election::new(&session(&server).await, "e").campaign("one").await.unwrap();
-    let waiter = Session::builder(&client).ttl(Duration::from_secs(3)).open().await.unwrap();
+    let waiter = Session::builder(&client).ttl(Duration::from_secs(12)).open().await.unwrap();
     let waiting = tokio::spawn({
         let election = Election::new(&waiter, "e");
         async move { election.campaign("other").await }

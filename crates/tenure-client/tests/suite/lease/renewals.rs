@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tenure_client::{Client, ClientConfig, Code, Error, EtcdError, LeaseId, LeaseKeeper};
 
 /// How long leases live, in seconds.
-const TTL: i64 = 3;
+const TTL: i64 = 6;
 
 /// Leases are to live until then at least: for that, they are renewed several times.
-const A_WHILE: Duration = Duration::from_secs(7);
+const A_WHILE: Duration = Duration::from_secs(13);
 
 async fn client(members: &[&FakeMember]) -> Client {
     let endpoints = members.iter().map(|member| member.endpoint());
@@ -143,7 +143,8 @@ async fn what_is_in_flight_is_bounded() {
     // Nothing is answered on the first stream.
     let member = FakeMember::start(|asked| match asked.stream {
         1 => Vec::new(),
-        _ => vec![Reply::Alive(asked.id, 10)],
+        // None is due again before all are renewed.
+        _ => vec![Reply::Alive(asked.id, 600)],
     })
     .await;
     let client = client(&[&member]).await;
@@ -160,8 +161,9 @@ async fn what_is_in_flight_is_bounded() {
 #[tokio::test]
 async fn a_server_that_says_nothing_is_an_error_in_bounded_time() {
     let member = FakeMember::start(|_| Vec::new()).await;
-    let impatient = config(member.endpoint()).dial_timeout(Duration::from_millis(500));
-    let client = Client::connect(impatient).await.unwrap();
+    // The dial timeout and a second are what an answer may take.
+    let client =
+        Client::connect(config(member.endpoint()).dial_timeout(Duration::from_secs(3))).await.unwrap();
     let started = Instant::now();
     let error = soon(client.lease().keep_alive(LeaseId(1))).await.unwrap_err();
     assert!(matches!(error, Error::ConnectionLost { .. }), "{error}");
@@ -169,5 +171,5 @@ async fn a_server_that_says_nothing_is_an_error_in_bounded_time() {
         error.to_string().contains(&format!("{} does not answer renewals", member.endpoint())),
         "{error}"
     );
-    assert!(started.elapsed() >= Duration::from_millis(1_500), "the dial timeout and a second");
+    assert!(started.elapsed() >= Duration::from_secs(4));
 }

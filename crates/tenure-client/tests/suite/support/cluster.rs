@@ -17,8 +17,8 @@ pub struct TestCluster {
     _directory: TempDir,
 }
 
-/// Makes elections quick.
-const TIMING: [&str; 4] = ["--heartbeat-interval", "50", "--election-timeout", "500"];
+/// How soon a leader is missed: late enough for one that a busy machine holds up.
+const TIMING: [&str; 4] = ["--heartbeat-interval", "100", "--election-timeout", "1500"];
 
 /// The kind of server that clusters are made of: that of the suite, as a process. Beside an embedded server tenured, or a real
 /// etcd if that is not built. Nothing if there is none on this machine: then a line says so.
@@ -79,7 +79,9 @@ impl TestCluster {
 
     /// A client of all members.
     pub async fn client(&self) -> Client {
-        Client::connect(ClientConfig::new(self.endpoints())).await.expect("a member answers")
+        Client::connect(ClientConfig::new(self.endpoints()).dial_timeout(super::PATIENCE))
+            .await
+            .expect("a member answers")
     }
 
     /// A client of one member.

@@ -13,7 +13,7 @@ pub use proxy::Proxy;
 pub use server::{AUTH_TOKEN_TTL, TestServer, answers_in_order, real_etcd, target};
 
 use std::{future::IntoFuture, time::Duration};
-use tenure_client::ClientConfig;
+use tenure_client::{Client, ClientConfig};
 
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,7 +35,14 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
     }
 }
 
-/// The configuration of a client that gives up soon.
+/// The configuration of a client that waits for its server: one that is being started, or has much to do.
 pub fn config(endpoint: impl Into<String>) -> ClientConfig {
-    ClientConfig::new([endpoint]).dial_timeout(Duration::from_secs(5))
+    ClientConfig::new([endpoint]).dial_timeout(PATIENCE)
+}
+
+/// A client that gives up soon, as its configuration says, once it has a connection: to get that takes as long as it takes.
+pub async fn impatient(config: ClientConfig) -> Client {
+    let client = Client::connect_lazy(config).expect("the configuration can be used");
+    eventually("a connection", async || client.get("any").await.ok()).await;
+    client
 }

@@ -33,6 +33,11 @@ impl Progress {
         Progress { steps: watch::Sender::new(0), patience }
     }
 
+    /// How often somebody got on.
+    pub fn steps(&self) -> u64 {
+        *self.steps.borrow()
+    }
+
     /// Somebody got on.
     pub fn step(&self) {
         self.steps.send_modify(|steps| *steps += 1);

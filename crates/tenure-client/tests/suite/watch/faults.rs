@@ -1,7 +1,7 @@
 //! Watches and what happens to connections, servers, tokens and users that do not read.
 
 use super::{end, events, events_until, next, text, watchers};
-use crate::support::{AUTH_TOKEN_TTL, Proxy, TestServer, config, eventually, soon};
+use crate::support::{AUTH_TOKEN_TTL, Proxy, TestServer, config, eventually, impatient, soon};
 use futures::future::join_all;
 use std::time::Duration;
 use tenure_client::{Client, ClientConfig, Error, EtcdError, KeyRange, Permission, WatchStream};
@@ -28,8 +28,7 @@ async fn what_happens_while_nobody_is_connected_is_told_after() {
     let server = TestServer::start().await;
     let writer = server.client().await;
     let proxy = Proxy::to(server.endpoint()).await;
-    let client =
-        Client::connect(config(proxy.endpoint()).dial_timeout(Duration::from_secs(2))).await.unwrap();
+    let client = impatient(config(proxy.endpoint()).connection_wait(Duration::from_secs(2))).await;
     let mut watch = client.watch("k").await.unwrap();
     proxy.down();
     writer.put("k", "1").await.unwrap();
