@@ -45,8 +45,8 @@ ctl_at() { local all=$1; shift; ctl "$@"; }
 # until_done WORDS: again and again until it is done: a leader can change meanwhile.
 until_done() {
   local deadline=$((SECONDS + patience))
-  until "$@" >/dev/null 2>&1; do
-    [ "$SECONDS" -lt "$deadline" ] || fail "$*"
+  until "$@" >"$work/said" 2>&1; do
+    [ "$SECONDS" -lt "$deadline" ] || fail "$*: $(tail -n 3 "$work/said")"
     sleep 0.3
   done
 }

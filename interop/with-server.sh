@@ -12,7 +12,7 @@ client=$(free_port) peer=$(free_port)
   --initial-advertise-peer-urls "http://127.0.0.1:$peer" --initial-cluster "default=http://127.0.0.1:$peer" \
   >"$work/log" 2>&1 &
 pid=$!
-for _ in $(seq 600); do
+for _ in $(seq 2400); do
   grep -q 'ready to serve client requests' "$work/log" 2>/dev/null && break
   kill -0 "$pid" 2>/dev/null || { echo "the server ended:"; tail -20 "$work/log"; pid=; exit 1; }
   sleep 0.05

@@ -23,14 +23,24 @@ start() {
 
 id_of() { ctl member list | sed -n "s/, [a-z]*, m$1, .*//p"; }
 speaks() { curl -s "http://${clients[$1]}/version" | grep -q "\"etcdcluster\":\"$2\".*\"storage\":\"$2\""; }
-removed() { ctl member remove "$(id_of "$1")" || [ -z "$(id_of "$1")" ]; }
+# enabled VERSION AT, cancelled AT, removed AT, added AT: it may be so already, if the answer was lost.
+enabled() { "$work/etcd" enable "${clients[$2]}" "$1" || speaks "$2" "$1.0"; }
+cancelled() {
+  local said
+  said=$("$work/etcd" cancel "${clients[$1]}" "" 2>&1) || grep -q 'no inflight downgrade' <<<"$said"
+}
+removed() { local id; id=$(id_of "$1") && { [ -z "$id" ] || ctl member remove "$id"; }; }
+added() { ctl member add "m$1" --peer-urls "http://${peers[$1]}" || ctl member list | grep "http://${peers[$1]}"; }
 has_ended() { ! kill -0 "${pids[$1]}"; }
+
+# has_written COUNT: what was written meanwhile is there.
+has_written() { [ "$(ctl get with- --prefix --keys-only | grep -c with-)" = "$1" ]; }
 
 # replace AT PROGRAM: by a member with other data, which gets those of the cluster.
 replace() {
   until_done removed "$1"
   until_done has_ended "$1"
-  until_done ctl member add "m$1" --peer-urls "http://${peers[$1]}"
+  until_done added "$1"
   start "$1" "$2" existing
   until_done has_value "${clients[$1]}" before 1
   until_done ctl put "with-$1-$(basename "$2")" x
@@ -39,20 +49,20 @@ replace() {
 for at in 0 1 2; do start "$at" "$tenured" new; done
 until_done ctl put before 1
 until_done speaks 0 3.7.0
-"$work/etcd" enable "${clients[0]}" 3.6
+until_done enabled 3.6 0
 for at in 0 1 2; do until_done speaks "$at" 3.6.0; done
 replace 0 "$work/etcd"
 # From now on it is the oldest member that keeps the cluster at 3.6. etcd's members let nobody join during a downgrade.
-"$work/etcd" cancel "${clients[1]}" ""
+until_done cancelled 1
 replace 1 "$work/etcd"
-speaks 1 3.6.0 || fail "the cluster came back from 3.6"
+until_done speaks 1 3.6.0
 replace 2 "$work/etcd"
-[ "$(ctl get with- --prefix --keys-only | grep -c with-)" = 3 ] || fail "what was written meanwhile is not there"
+until_done has_written 3
 equal
 ok "from Tenure to etcd 3.6"
 for at in 0 1 2; do replace "$at" "$tenured"; done
 for at in 0 1 2; do until_done speaks "$at" 3.7.0; done
-[ "$(ctl get with- --prefix --keys-only | grep -c with-)" = 6 ] || fail "what was written meanwhile is not there"
+until_done has_written 6
 equal
 ok "and back"
 ended

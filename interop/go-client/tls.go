@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -144,18 +145,32 @@ func (t *tester) temp() string {
 	return dir
 }
 
-func freePort() int {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0
+// freePort is none of those that the kernel gives to outgoing connections, which take any of theirs at any moment.
+func (t *tester) freePort() int {
+	first, last := 32768, 60999
+	if ports, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		fmt.Sscan(string(ports), &first, &last)
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	if first <= 10000 && last >= 32000 {
+		first, last = 0, 0
+	}
+	for range 1000 {
+		port := 10000 + mathrand.IntN(22000)
+		if first <= port && port <= last {
+			continue
+		}
+		if listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			listener.Close()
+			return port
+		}
+	}
+	t.failf("no port is free")
+	return 0
 }
 
 func (t *tester) serve(shown identity, flags ...string) *secured {
-	peer := fmt.Sprintf("http://127.0.0.1:%d", freePort())
-	s := &secured{endpoint: fmt.Sprintf("https://127.0.0.1:%d", freePort())}
+	peer := fmt.Sprintf("http://127.0.0.1:%d", t.freePort())
+	s := &secured{endpoint: fmt.Sprintf("https://127.0.0.1:%d", t.freePort())}
 	words := append([]string{
 		"--name=m1", "--data-dir=" + filepath.Join(t.temp(), "data"), "--bcrypt-cost=4",
 		"--listen-client-urls=" + s.endpoint, "--advertise-client-urls=" + s.endpoint,
@@ -182,7 +197,7 @@ func (t *tester) serve(shown identity, flags ...string) *secured {
 
 // logged waits for a line of the server's log that has all these parts.
 func (t *tester) logged(s *secured, parts ...string) {
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		s.mutex.Lock()
 		for _, line := range s.log {
 			has := true
@@ -204,7 +219,7 @@ func (t *tester) logged(s *secured, parts ...string) {
 func (t *tester) over(s *secured, config *tls.Config, change ...func(*clientv3.Config)) (*clientv3.Client, error) {
 	all := clientv3.Config{
 		Endpoints:   []string{s.endpoint},
-		DialTimeout: 3 * time.Second,
+		DialTimeout: patience,
 		TLS:         config,
 		Logger:      zap.NewNop(),
 	}
@@ -247,12 +262,12 @@ func (t *tester) refused(s *secured, config *tls.Config, reasons ...string) {
 func shake(address string, config *tls.Config) error {
 	config = config.Clone()
 	config.NextProtos = []string{"h2"}
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", address, config)
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", address, config)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	_, err = conn.Read(make([]byte, 1))
 	return err
 }
@@ -391,7 +406,7 @@ func tlsCommonName(t *tester) {
 
 func tlsPassword(t *tester) {
 	a := t.authority(t.temp(), "authority")
-	s := t.serve(t.issue(a, &a.identity, here("server")), "--auth-token-ttl=1")
+	s := t.serve(t.issue(a, &a.identity, here("server")), "--auth-token-ttl=4")
 	cli := t.must(t.over(s, trusting(a, nil)))
 	t.guarded(cli)
 	_, err := cli.Get(t.ctx, "a")
@@ -407,7 +422,7 @@ func tlsPassword(t *tester) {
 	_, err = bearer.Put(t.ctx, "a", "2")
 	t.ok(err)
 	// A token lives from use to use, so to see it end is to leave it alone, and longer if that was not enough.
-	for pause := 1500 * time.Millisecond; err == nil && pause < 20*time.Second; pause *= 2 {
+	for pause := 5 * time.Second; err == nil && pause < 40*time.Second; pause *= 2 {
 		time.Sleep(pause)
 		_, err = bearer.Put(t.ctx, "a", "3")
 	}

@@ -35,10 +35,11 @@ serve() {
     --listen-peer-urls "$peer" --initial-advertise-peer-urls http://127.0.0.1:1 --initial-cluster m0=http://127.0.0.1:1 \
     >"$work/etcd.log" 2>&1 &
   server=$!
-  ctl() { ETCDCTL_API=3 "$bin/etcdctl" --endpoints "$client" "$@"; }
+  ctl() { ETCDCTL_API=3 "$bin/etcdctl" --endpoints "$client" --command-timeout 30s "$@"; }
   bin=$2
-  for _ in $(seq 300); do
-    ctl --command-timeout 1s get nothing >/dev/null 2>&1 && return 0
+  local deadline=$((SECONDS + 120))
+  while [ $SECONDS -lt $deadline ]; do
+    ctl get nothing >/dev/null 2>&1 && return 0
     kill -0 "$server" 2>/dev/null || { server=; tail -3 "$work/etcd.log"; return 1; }
     sleep 0.1
   done
@@ -59,7 +60,7 @@ revision() { ctl endpoint status -w json | python3 -c 'import json, sys; print(j
 prints() { local expected=$1 got; shift; got=$("$@" 2>&1); [ "$got" = "$expected" ] || { echo "got: $got"; echo "expected: $expected"; false; }; }
 says() { local expected=$1 got; shift; got=$("$@" 2>&1); grep -F -- "$expected" <<<"$got" || { echo "got: $got"; false; }; }
 # refused COMMAND...: a server that must not start.
-refused() { timeout 30 "$@" 2>&1 && { echo "exit code 0"; false; }; }
+refused() { timeout 120 "$@" 2>&1 && { echo "exit code 0"; false; }; }
 restore() { "$@" --name m0 --initial-cluster m0=http://127.0.0.1:1 --initial-advertise-peer-urls http://127.0.0.1:1; }
 
 leases_as_written() {

@@ -90,6 +90,15 @@ for seed in 1 2 3; do
   rm -rf ours* theirs* torn* released
 done
 
+# until_put JSON: again and again until it is acknowledged, for two minutes.
+until_put() {
+  local deadline=$((SECONDS + 120))
+  until curl -s $client/v3/kv/put -d "$1" | grep -q '"revision"'; do
+    [ $SECONDS -lt $deadline ] && kill -0 "$server" || return 1
+    sleep 0.1
+  done
+}
+
 # What a real etcd leaves: 3.4 and 3.5 write every scalar, also zeros.
 for etcd in ${ETCDS:-etcd /opt/etcd-3.5.1/etcd}; do
   command -v "$etcd" >/dev/null || { echo "skipped: there is no $etcd"; continue; }
@@ -98,9 +107,9 @@ for etcd in ${ETCDS:-etcd /opt/etcd-3.5.1/etcd}; do
   "$etcd" --data-dir data --snapshot-count 50 --listen-client-urls $client --advertise-client-urls $client \
     --listen-peer-urls $peer --initial-advertise-peer-urls $peer --initial-cluster default=$peer >etcd.log 2>&1 &
   server=$!
-  for _ in $(seq 100); do curl -s -o up $client/health && break; sleep 0.1; done
+  # The first one waits until it serves.
   for n in $(seq 120); do
-    curl -s -o put $client/v3/kv/put -d "{\"key\":\"$(printf 'k%03d' $((n % 40)) | base64)\",\"value\":\"$(head -c 500 /dev/urandom | base64 -w0)\"}"
+    until_put "{\"key\":\"$(printf 'k%03d' $((n % 40)) | base64)\",\"value\":\"$(head -c 500 /dev/urandom | base64 -w0)\"}" || break
   done
   kill $server; wait $server 2>/dev/null; server=
   check "$name: Tenure reads its log as etcd's package does" same data/member/wal

@@ -12,6 +12,9 @@ use std::{env, error, fmt::Debug, future::Future, process::ExitCode, time::Durat
 
 type Result<T = ()> = std::result::Result<T, Box<dyn error::Error>>;
 
+/// How long a check may take: the machine can be slow.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 fn equal<T: PartialEq<U> + Debug, U: Debug>(what: &str, got: T, want: U) -> Result {
     if got == want { Ok(()) } else { Err(format!("{what}: got {got:?}, want {want:?}").into()) }
 }
@@ -228,9 +231,9 @@ struct Tally {
 impl Tally {
     async fn run<F: Future<Output = Result>>(&mut self, name: &str, check: impl FnOnce(Client) -> F) {
         let all = async { check(Client::connect([&self.endpoint], None).await?).await };
-        let result = match tokio::time::timeout(Duration::from_secs(30), all).await {
+        let result = match tokio::time::timeout(PATIENCE, all).await {
             Ok(result) => result,
-            Err(_) => Err("no answer in thirty seconds".into()),
+            Err(_) => Err(format!("it is not over within {PATIENCE:?}").into()),
         };
         match result {
             Ok(()) => {
