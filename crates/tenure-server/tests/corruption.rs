@@ -77,9 +77,12 @@ async fn id_of(cluster: &Cluster, at: usize) -> u64 {
 }
 
 async fn alarms(cluster: &Cluster, at: usize, action: AlarmAction, alarm: AlarmMember) -> Vec<AlarmMember> {
-    let mut maintenance = MaintenanceClient::new(cluster.channel(at).await.expect("a connection"));
+    let maintenance = MaintenanceClient::new(cluster.channel(at).await.expect("a connection"));
     let request = AlarmRequest { action: action.into(), member_id: alarm.member_id, alarm: alarm.alarm };
-    maintenance.alarm(request).await.expect("an answer about alarms").into_inner().alarms
+    // A leader may be lost meanwhile.
+    let answer =
+        until("an answer about alarms", || async { Ok(maintenance.clone().alarm(request).await.ok()) });
+    answer.await.expect("alarms").into_inner().alarms
 }
 
 fn corrupt(member_id: u64) -> AlarmMember {
@@ -175,8 +178,18 @@ async fn the_periodic_check_raises_the_alarm_of_a_member_with_other_data() {
 }
 
 async fn compact(cluster: &Cluster, at: usize, revision: i64) {
-    let mut kv = KvClient::new(cluster.channel(at).await.expect("a connection"));
-    kv.compact(CompactionRequest { revision, physical: true }).await.expect("a compaction");
+    let kv = KvClient::new(cluster.channel(at).await.expect("a connection"));
+    let compacted = until("a compaction", || async {
+        match kv.clone().compact(CompactionRequest { revision, physical: true }).await {
+            // Of two that were asked for because nobody answered the first, the second comes too late.
+            Err(status) if !status.message().ends_with("has been compacted") => {
+                assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+                Ok(None)
+            }
+            _ => Ok(Some(())),
+        }
+    });
+    compacted.await.expect("a compaction");
 }
 
 /// A member's hash at a revision.

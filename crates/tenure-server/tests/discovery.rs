@@ -42,8 +42,9 @@ async fn refused(server: &mut Server) -> String {
 async fn write(server: &Server, key: &str, value: &str) {
     let put =
         PutRequest { key: key.to_owned().into(), value: value.to_owned().into(), ..PutRequest::default() };
-    let mut kv = KvClient::new(server.channel().await.expect("a connection"));
-    kv.put(put).await.expect("put");
+    let kv = KvClient::new(server.channel().await.expect("a connection"));
+    let written = until("a put is acknowledged", || async { Ok(kv.clone().put(put.clone()).await.ok()) });
+    written.await.expect("put");
 }
 
 async fn registered(registry: &Server) -> Vec<String> {

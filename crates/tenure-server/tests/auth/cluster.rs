@@ -58,7 +58,13 @@ impl Guarded {
     }
 
     async fn run(&self, at: usize, token: &str, method: &str, request: &str) {
-        assert_eq!(text(&self.channel(at).await, token, method, request).await, OK, "{method} {request}");
+        let done = until(method, || async {
+            let told = text(&self.channel(at).await, token, method, request).await;
+            // There may be no leader for a moment.
+            assert!(told == OK || told.starts_with("Unavailable: "), "{method} {request}: {told}");
+            Ok((told == OK).then_some(()))
+        });
+        done.await.expect("an answer");
     }
 
     async fn log_in(&self, at: usize, name: &str, password: &str) -> String {

@@ -193,9 +193,11 @@ fn only_allowed_names_are_served() {
     let file = world.path("tenure.yaml");
     let yaml = format!(
         "name: m1\ndata-dir: {data}\nlisten-client-urls: https://127.0.0.1:0\nadvertise-client-urls: https://127.0.0.1:1\n\
+         listen-peer-urls: {peer}\ninitial-advertise-peer-urls: {peer}\ninitial-cluster: m1={peer}\n\
          client-transport-security:\n  cert-file: {cert}\n  key-file: {key}\n  trusted-ca-file: {ca}\n  \
          client-cert-auth: true\n  allowed-cn: [bob, alice]\n",
         data = path(&world.path("data")),
+        peer = format_args!("http://127.0.0.1:{}", free_port().unwrap()),
         cert = path(&world.server.certificate),
         key = path(&world.server.key),
         ca = path(world.authority.certificate()),
