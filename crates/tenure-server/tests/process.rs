@@ -128,8 +128,16 @@ fn a_flag_that_cannot_be_read_ends_with_2_and_a_wrong_one_with_1() {
 fn what_cannot_be_joined_or_bound_ends_with_1() {
     let directory = tempfile::tempdir().unwrap();
     let data = format!("--data-dir={}", directory.path().join("m1.tenure").display());
-    let joining =
-        output(&[&data, "--listen-peer-urls=http://127.0.0.1:0", "--initial-cluster-state=existing"]);
+    // Nobody is at port 1; at the ports that are etcd's own there may be anybody.
+    let joining = output(&[
+        &data,
+        "--listen-client-urls=http://127.0.0.1:0",
+        "--advertise-client-urls=http://127.0.0.1:1",
+        "--listen-peer-urls=http://127.0.0.1:0",
+        "--initial-advertise-peer-urls=http://127.0.0.1:1",
+        "--initial-cluster=default=http://127.0.0.1:1",
+        "--initial-cluster-state=existing",
+    ]);
     assert_eq!(joining.status.code(), Some(1));
     assert!(text(&joining.stderr).contains("cannot fetch cluster info from peer urls"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
