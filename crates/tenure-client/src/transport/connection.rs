@@ -16,7 +16,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -34,18 +34,45 @@ const USER_AGENT_VALUE: &str = concat!("tenure-client/", env!("CARGO_PKG_VERSION
 
 /// A request did not come back with an answer.
 #[derive(Debug, thiserror::Error)]
-#[error("{error}")]
+#[error("{}", error.as_ref().map_or(OVER.to_owned(), ToString::to_string))]
 pub(crate) struct TransportError {
     /// The request may have reached the server.
     pub was_sent: bool,
+    /// Nothing if the connection was over before.
     #[source]
-    error: hyper::Error,
+    error: Option<hyper::Error>,
+}
+
+const OVER: &str = "the connection has ended";
+
+/// What sends requests; nothing once the connection is over.
+///
+/// hyper leaves a request unanswered that is handed in just when it stops to take any, as long as somebody could send another one. So
+/// nobody can after that: the last sender is dropped when the connection ends, and what it had taken is given back.
+type Sender = Mutex<Option<SendRequest<RequestBody>>>;
+
+/// Closes the way in. Those who wait for answers keep it: it does not keep them.
+struct Door(Weak<Sender>);
+
+impl Door {
+    fn close(&self) {
+        if let Some(sender) = self.0.upgrade() {
+            let last = sender.lock().take();
+            drop(last);
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 /// An HTTP/2 connection. Cheap to clone; requests run side by side.
 #[derive(Clone)]
 pub(crate) struct Connection {
-    requests: SendRequest<RequestBody>,
+    requests: Arc<Sender>,
     endpoint: Arc<str>,
     origin: Uri,
 }
@@ -54,6 +81,8 @@ pub(crate) struct Connection {
 pub(super) struct Driver {
     /// Passes requests on; nothing once it has ended.
     dispatch: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Dropped after what it leads to.
+    door: Door,
     connection: Option<AbortOnDropHandle<()>>,
     seen: Arc<Seen>,
 }
@@ -65,6 +94,7 @@ impl Driver {
         if let Some(dispatch) = &mut self.dispatch {
             dispatch.await;
             self.dispatch = None;
+            self.door.close();
         }
     }
 
@@ -119,7 +149,8 @@ impl Connection {
         let connection = tasks.connection.lock().take().map(AbortOnDropHandle::new);
         // hyper does not say why a connection has ended.
         let dispatch = Some(Box::pin(async move { drop(dispatch.await) }) as Pin<Box<_>>);
-        let driver = Driver { dispatch, connection, seen };
+        let requests = Arc::new(Mutex::new(Some(requests)));
+        let driver = Driver { dispatch, door: Door(Arc::downgrade(&requests)), connection, seen };
         Ok((Connection { requests, endpoint, origin }, driver))
     }
 
@@ -133,7 +164,7 @@ impl Connection {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        !self.requests.is_closed()
+        self.requests.lock().as_ref().is_some_and(|requests| !requests.is_closed())
     }
 }
 
@@ -166,12 +197,13 @@ impl Connection {
         mut request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<Incoming>, TransportError>> + Send + use<> {
         request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
-        let answer = self.requests.try_send_request(request);
+        let answer = self.requests.lock().as_mut().map(|requests| requests.try_send_request(request));
         async move {
+            let Some(answer) = answer else { return Err(TransportError { was_sent: false, error: None }) };
             answer.await.map_err(|mut failed| {
                 let given_back = failed.take_message().is_some();
                 let error = failed.into_error();
-                TransportError { was_sent: !given_back && !was_refused(&error), error }
+                TransportError { was_sent: !given_back && !was_refused(&error), error: Some(error) }
             })
         }
     }
@@ -206,4 +238,57 @@ fn was_refused(error: &hyper::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    /// What each server says first: its settings, which are none.
+    const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+
+    /// Hands in requests one after the other, and waits for what becomes of them.
+    async fn send_many(mut connection: Connection) {
+        let request = || {
+            let mut request = Request::new(RequestBody::whole(Bytes::from_static(b"\0\0\0\0\0")));
+            *request.uri_mut() = Uri::from_static("http://test/a/b");
+            request
+        };
+        let answers: Vec<_> = (0..100).map(|_| connection.dispatch(request())).collect();
+        for answer in answers {
+            assert!(answer.await.is_err(), "nobody answers");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_request_that_meets_the_end_of_its_connection_is_not_left_unanswered() {
+        for round in 0..1_000 {
+            let (client, mut server) = tokio::io::duplex(64 * 1024);
+            let seen = Arc::new(Seen::default());
+            let stream = Stream::new(Box::new(client), seen.clone());
+            let origin = Uri::from_static("http://test");
+            let started = Connection::start(stream, seen, "test".into(), origin, None).await;
+            let (connection, mut driver) = started.unwrap();
+            server.write_all(SETTINGS).await.unwrap();
+            let driving = tokio::spawn(async move { drop(driver.ended().await) });
+            let begin = Arc::new(tokio::sync::Barrier::new(4));
+            let senders: Vec<_> = (0..3)
+                .map(|_| {
+                    let (connection, begin) = (connection.clone(), begin.clone());
+                    tokio::spawn(async move {
+                        begin.wait().await;
+                        send_many(connection).await;
+                    })
+                })
+                .collect();
+            begin.wait().await;
+            drop(server);
+            for sender in senders {
+                let ended = tokio::time::timeout(Duration::from_secs(60), sender).await;
+                ended.unwrap_or_else(|_| panic!("a request is left unanswered in round {round}")).unwrap();
+            }
+            driving.await.unwrap();
+        }
+    }
 }
