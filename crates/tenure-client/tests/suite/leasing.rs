@@ -1,6 +1,8 @@
 //! Keys that a client owns and reads from its memory.
 
-use crate::support::{Progress, Proxy, TestServer, calls_handled, config, eventually, soon};
+use crate::support::{
+    Progress, Proxy, TestServer, calls_handled, config, eventually, soon, survives_cut_reads,
+};
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -363,6 +365,8 @@ struct Worker {
     ledger: Arc<Mutex<Ledger>>,
     random: StdRng,
     name: u64,
+    /// Transactions that only read are among what it does.
+    may_read_in_txn: bool,
     doing: String,
 }
 
@@ -417,7 +421,7 @@ impl Worker {
                     self.wrote(&pair.key_text(), deleted.header.revision);
                 }
             }
-            15..18 => {
+            15..18 if self.may_read_in_txn => {
                 let keys = [key, other];
                 let floors = self.floors(&keys);
                 let gets = keys.iter().map(Op::get);
@@ -494,7 +498,8 @@ async fn check(clients: usize, seed: u64, steps: usize, is_cut: bool) {
         for half in 0..2 {
             let random = StdRng::seed_from_u64(seed ^ (name * 2 + half));
             let (kv, ledger, progress) = (kv.clone(), ledger.clone(), progress.clone());
-            let mut worker = Worker { kv, ledger, random, name: name * 2 + half, doing: String::new() };
+            let (name, may_read_in_txn) = (name * 2 + half, !is_cut || survives_cut_reads());
+            let mut worker = Worker { kv, ledger, random, name, may_read_in_txn, doing: String::new() };
             let successes = successes.clone();
             workers.spawn(async move {
                 for number in 0..steps {

@@ -10,7 +10,7 @@ pub use cluster::TestCluster;
 pub use metrics::{calls_handled, figure};
 pub use progress::Progress;
 pub use proxy::Proxy;
-pub use server::{AUTH_TOKEN_TTL, TestServer, answers_in_order, real_etcd, target};
+pub use server::{AUTH_TOKEN_TTL, TestServer, answers_in_order, real_etcd, survives_cut_reads, target};
 
 use std::{future::IntoFuture, time::Duration};
 use tenure_client::{Client, ClientConfig};
