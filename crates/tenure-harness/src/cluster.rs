@@ -1,8 +1,8 @@
 //! Several servers as one cluster of processes on loopback ports.
 
-pub use crate::PATIENCE;
 use crate::links::Links;
 use crate::process::Server;
+use crate::{LOOK_AGAIN, PATIENCE};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::future::Future;
@@ -12,9 +12,6 @@ use tenure_api::etcdserverpb::{
     HashKvRequest, StatusRequest, StatusResponse, maintenance_client::MaintenanceClient,
 };
 use tonic::{Request, transport::Channel};
-
-/// The pause between two looks at a fact.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What is between the members of a cluster.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -28,3 +28,6 @@ pub mod text;
 /// How long a test waits for what must come true in the end. Only a test that fails waits so long, so it is far more than anything takes
 /// on a machine with few processors, a slow disk and much else to do.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// The pause between two looks at a fact.
+pub(crate) const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);

@@ -2,7 +2,6 @@
 //!
 //! The text is protobuf's text format, so that every field, unknown enum numbers included, can be sent.
 
-pub use crate::PATIENCE;
 use anyhow::{Context, Result, ensure};
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message;

@@ -622,8 +622,7 @@ async fn w16_a_watch_goes_on_through_a_snapshot() {
         }
         seen
     };
-    let seen =
-        tokio::time::timeout(tenure_harness::cluster::PATIENCE, seeing).await.expect("all events come");
+    let seen = tokio::time::timeout(tenure_harness::PATIENCE, seeing).await.expect("all events come");
     let end = *seen.last().expect("events");
     assert_eq!(seen, (2..=end).collect::<Vec<i64>>(), "every event once, in order");
     assert!(

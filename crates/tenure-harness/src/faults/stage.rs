@@ -3,11 +3,11 @@
 use super::fault::Victim;
 use super::operator::Operator;
 use super::record::{Endpoints, Record};
-use crate::PATIENCE;
 use crate::cluster::Cluster;
 use crate::disk::SmallDisk;
 use crate::links::Links;
 use crate::process::Server;
+use crate::{LOOK_AGAIN, PATIENCE};
 use anyhow::{Context, Result, ensure};
 use rand::{RngExt, rngs::SmallRng, seq::IteratorRandom};
 use std::collections::BTreeSet;
@@ -15,9 +15,6 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-
-/// The pause between two looks at a process.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The pause before a member that could not join is started again.
 const JOIN_AGAIN: Duration = Duration::from_millis(500);

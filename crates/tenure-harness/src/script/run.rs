@@ -6,7 +6,7 @@ use super::{
     servers::{Other, Servers},
 };
 use crate::{
-    PATIENCE, http,
+    LOOK_AGAIN, PATIENCE, http,
     process::{Server, Target, exit_code},
     rpc::{self, Method, Received, Stream, message_type},
     text,
@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::{LazyLock, OnceLock},
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tempfile::TempDir;
 use tenure_api::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient};
@@ -36,9 +36,6 @@ use tonic::{
     metadata::{MetadataKey, MetadataMap},
     transport::Channel,
 };
-
-/// The pause between two looks at a fact.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long an `etcdctl` waits for a server, unless the script says. Its own two and five seconds are too short where many work.
 const CTL_PATIENCE: [&str; 2] = ["--dial-timeout=60s", "--command-timeout=60s"];
@@ -493,12 +490,10 @@ impl<'a> Session<'a> {
             if count > 1 {
                 lines.push(format!("message {number}"));
             }
-            match self.stream(name)?.receive(PATIENCE).await? {
-                Received::Message(message) => lines.extend(self.show(&message)),
-                Received::End(status) => {
-                    lines.push(status_line(&status));
-                    break;
-                }
+            let received = self.stream(name)?.receive(PATIENCE).await?;
+            lines.extend(self.show_received(&received));
+            if matches!(received, Received::End(_)) {
+                break;
             }
         }
         Ok(lines)
@@ -507,7 +502,8 @@ impl<'a> Session<'a> {
     async fn receive_after(&mut self, name: &str, passed: &str) -> Result<Vec<String>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let lines = self.receive_one(name).await?;
+            let received = self.stream(name)?.receive(PATIENCE).await?;
+            let lines = self.show_received(&received);
             if lines != [passed] {
                 return Ok(lines);
             }
@@ -515,11 +511,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn receive_one(&mut self, name: &str) -> Result<Vec<String>> {
-        Ok(match self.stream(name)?.receive(PATIENCE).await? {
-            Received::Message(message) => self.show(&message),
-            Received::End(status) => vec![status_line(&status)],
-        })
+    fn show_received(&mut self, received: &Received) -> Vec<String> {
+        match received {
+            Received::Message(message) => self.show(message),
+            Received::End(status) => vec![status_line(status)],
+        }
     }
 
     fn command(&self, program: &str, arguments: &str) -> Result<Command> {

@@ -5,7 +5,10 @@ use tenure_api::etcdserverpb::{
     AuthEnableRequest, AuthRoleAddRequest, AuthRoleGrantPermissionRequest, AuthUserAddRequest,
     AuthUserGrantRoleRequest, AuthenticateRequest, auth_client::AuthClient,
 };
-use tenure_harness::rpc::{self, Method, PATIENCE, Received, Stream};
+use tenure_harness::{
+    PATIENCE,
+    rpc::{self, Method, Received, Stream},
+};
 use tenure_server::{Server, config::ServerConfig};
 use tonic::{Code, Request, Status, metadata::MetadataMap, transport::Channel};
 
