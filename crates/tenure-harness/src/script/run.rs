@@ -18,9 +18,9 @@ use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 use regex::{Captures, Regex};
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
     sync::{LazyLock, OnceLock},
     time::Instant,
 };
@@ -554,16 +554,12 @@ impl<'a> Session<'a> {
 
     async fn tool(&mut self, program: &str, rest: &str, input: &[String]) -> Result<Vec<String>> {
         let (arguments, decode) = rest.split_once(" | decode ").map_or((rest, None), |(a, b)| (a, Some(b)));
-        let mut child = self.command(program, arguments)?.spawn()?;
-        let mut stdin = child.stdin.take().context("standard input is piped")?;
         let mut text = input.join("\n");
         if !input.is_empty() {
             text.push('\n');
         }
-        stdin.write_all(self.expand(&text, true).as_bytes()).await?;
-        drop(stdin);
-        let output =
-            tokio::time::timeout(PATIENCE, child.wait_with_output()).await.context("it does not end")??;
+        let child = self.command(program, arguments)?.spawn()?;
+        let output = output_of(child, self.expand(&text, true).as_bytes()).await?;
         let mut lines = match decode {
             Some(kind) => {
                 let message = DynamicMessage::decode(message_type(kind)?, output.stdout.as_slice())?;
@@ -828,6 +824,22 @@ fn status_line(status: &tonic::Status) -> String {
     }
 }
 
+/// Runs a command to its end, with `input` to read. One that ends without reading it has done nothing wrong: a command under a
+/// lock does not get it, and who refuses its flags does not look.
+async fn output_of(mut child: Child, input: &[u8]) -> Result<Output> {
+    let mut stdin = child.stdin.take().context("standard input is piped")?;
+    let feed = async move {
+        match stdin.write_all(input).await {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
+        }
+    };
+    // At once: a command that prints while it reads would wait for a reader, and its writer for it.
+    let both = async { tokio::try_join!(feed, child.wait_with_output()) };
+    let ((), output) = tokio::time::timeout(PATIENCE, both).await.context("it does not end")??;
+    Ok(output)
+}
+
 /// Splits a command line as a shell would: blanks, single and double quotes, backslashes.
 fn words(line: &str) -> Result<Vec<String>> {
     let mut words = Vec::new();
@@ -860,5 +872,18 @@ mod tests {
     fn words_are_split_as_a_shell_splits_them() {
         assert_eq!(words(r#"put "a b" '' c\ d 'e"f'"#).unwrap(), ["put", "a b", "", "c d", "e\"f"]);
         assert!(words("put 'a").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_command_need_not_read_its_input_and_may_answer_while_it_does() {
+        let piped = |program: &str| {
+            let mut command = Command::new(program);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        // More than a pipe holds.
+        let input = vec![b'x'; 1 << 20];
+        assert_eq!(output_of(piped("false"), &input).await.unwrap().status.code(), Some(1));
+        assert_eq!(output_of(piped("cat"), &input).await.unwrap().stdout, input);
     }
 }
