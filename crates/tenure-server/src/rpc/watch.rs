@@ -100,6 +100,8 @@ struct Watcher {
     behind: Option<Revision>,
     /// It answers to no progress request before this revision is reached (W4, W12).
     start: Revision,
+    /// What it was sent goes up to here, which may be ahead of the hub: it has read history by itself.
+    told: Revision,
     /// Whether it was sent something since the last progress tick.
     busy: bool,
 }
@@ -198,6 +200,7 @@ impl Session {
             progress_notify: create.progress_notify,
             behind: (standing == Standing::Behind).then_some(start),
             start: Revision(create.start_revision),
+            told: Revision(0),
             busy: false,
         };
         self.watchers.insert(watch_id, watcher);
@@ -311,6 +314,7 @@ impl Session {
     ) -> Result<(), Over> {
         let Some(watcher) = self.watchers.get_mut(&watch_id) else { return Ok(()) };
         watcher.busy = true;
+        watcher.told = revision.revision;
         let prev_kv = watcher.prev_kv;
         let events = picked
             .iter()
@@ -323,15 +327,16 @@ impl Session {
     }
 
     async fn send_progress(&mut self, watch_id: i64, revision: Revision) -> Result<(), Over> {
-        let one_left = |watcher: &Watcher| watcher.behind.is_none();
-        let still_true = match watch_id {
-            NO_WATCHER => self.watchers.values().all(one_left),
-            _ => self.watchers.get(&watch_id).is_some_and(one_left),
-        };
-        if !still_true {
-            return Ok(());
+        match vouch(&self.watchers, watch_id, revision) {
+            Vouch::True => self.send(WatchResponse { watch_id, ..self.empty(revision) }).await,
+            Vouch::Late(told) => {
+                self.hub.progress(&self.mailbox, watch_id, told);
+                self.member.wake_hub();
+                Ok(())
+            }
+            // The client asks again (W12).
+            Vouch::Untrue => Ok(()),
         }
-        self.send(WatchResponse { watch_id, ..self.empty(revision) }).await
     }
 
     /// Sends events of one watcher, split by size if the watcher asked for it (W10).
@@ -408,6 +413,7 @@ impl Session {
                 Found::Events { events, next } => {
                     // Revisions that the hub has not handed out yet come after these in the mailbox.
                     watcher.behind = Some(next);
+                    watcher.told = Revision(next.0 - 1);
                     if self.hub.rejoin(watcher.slot, next) == Standing::Live {
                         watcher.behind = None;
                     }
@@ -455,6 +461,26 @@ impl Session {
     }
 }
 
+/// Whether a progress still holds when it is to be sent.
+#[derive(Debug, PartialEq, Eq)]
+enum Vouch {
+    /// All that it speaks of has been sent, and nothing else.
+    True,
+    /// More has been sent, up to here: the hub will come to that, too.
+    Late(Revision),
+    /// Something has not been sent.
+    Untrue,
+}
+
+fn vouch(watchers: &BTreeMap<i64, Watcher>, watch_id: i64, revision: Revision) -> Vouch {
+    let concerned = || watchers.iter().filter(|(id, _)| watch_id == NO_WATCHER || **id == watch_id);
+    let Some(told) = concerned().map(|(_, watcher)| watcher.told).max() else { return Vouch::Untrue };
+    if concerned().any(|(_, watcher)| watcher.behind.is_some()) {
+        return Vouch::Untrue;
+    }
+    if told > revision { Vouch::Late(told) } else { Vouch::True }
+}
+
 async fn finished(reading: &mut Option<JoinHandle<Result<Step, Halt>>>) -> Result<Step, Halt> {
     match reading {
         Some(handle) => match handle.await {
@@ -468,4 +494,38 @@ async fn finished(reading: &mut Option<JoinHandle<Result<Step, Halt>>>) -> Resul
 fn filters(wire: &[i32]) -> Filters {
     let has = |filter: FilterType| wire.contains(&(filter as i32));
     Filters { no_put: has(FilterType::Noput), no_delete: has(FilterType::Nodelete) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watcher(told: i64, behind: Option<i64>) -> Watcher {
+        Watcher {
+            serial: 0,
+            slot: 0,
+            range: KeyRange::everything(),
+            filters: Filters::default(),
+            prev_kv: false,
+            fragment: false,
+            progress_notify: false,
+            behind: behind.map(Revision),
+            start: Revision(0),
+            told: Revision(told),
+            busy: false,
+        }
+    }
+
+    #[test]
+    fn w12_no_progress_is_told_to_who_has_seen_more_or_less() {
+        let mut watchers = BTreeMap::from([(1, watcher(5, None)), (2, watcher(9, None))]);
+        assert_eq!(vouch(&watchers, NO_WATCHER, Revision(9)), Vouch::True);
+        assert_eq!(vouch(&watchers, NO_WATCHER, Revision(7)), Vouch::Late(Revision(9)), "2 has seen 9");
+        assert_eq!(vouch(&watchers, 1, Revision(7)), Vouch::True);
+        assert_eq!(vouch(&watchers, 3, Revision(9)), Vouch::Untrue, "it was cancelled");
+        watchers.insert(2, watcher(9, Some(10)));
+        assert_eq!(vouch(&watchers, NO_WATCHER, Revision(12)), Vouch::Untrue, "2 has not seen 10");
+        assert_eq!(vouch(&watchers, 1, Revision(12)), Vouch::True);
+        assert_eq!(vouch(&BTreeMap::new(), NO_WATCHER, Revision(12)), Vouch::Untrue);
+    }
 }

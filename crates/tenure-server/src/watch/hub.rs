@@ -60,8 +60,8 @@ struct Watcher {
 
 struct PendingProgress {
     mailbox: Arc<Mailbox>,
+    watch_id: i64,
     target: Revision,
-    delivery: Delivery,
 }
 
 impl Hub {
@@ -125,18 +125,18 @@ impl Hub {
         }
     }
 
-    /// Puts `delivery` into the mailbox behind everything up to `target`, with the revision reached then.
+    /// Puts a progress into the mailbox once everything up to `target` has been handed out. It tells the revision that is reached then:
+    /// what is behind `target` may have been handed out with it, and who has seen that must not be told less.
     pub fn progress(&self, mailbox: &Arc<Mailbox>, watch_id: i64, target: Revision) {
         let mut desk = self.desk.lock();
-        let delivery = Delivery::Progress { watch_id, revision: target };
-        desk.progress.push(PendingProgress { mailbox: mailbox.clone(), target, delivery });
+        desk.progress.push(PendingProgress { mailbox: mailbox.clone(), watch_id, target });
         desk.answer_progress();
     }
 
     /// Everything up to here has been handed out.
     #[must_use]
     pub fn reached(&self) -> Revision {
-        Revision(self.desk.lock().next.0 - 1)
+        self.desk.lock().reached()
     }
 
     /// Hands out all of history up to the visible revision.
@@ -255,14 +255,18 @@ impl Desk {
         self.next = visible.next();
     }
 
+    fn reached(&self) -> Revision {
+        Revision(self.next.0 - 1)
+    }
+
     fn answer_progress(&mut self) {
-        let next = self.next;
+        let revision = self.reached();
         self.progress.retain(|pending| {
-            if pending.target >= next {
+            if pending.target > revision {
                 return true;
             }
             // A full mailbox means that the stream is not up to date: no answer, the client asks again (W12).
-            pending.mailbox.offer(pending.delivery.clone());
+            pending.mailbox.offer(Delivery::Progress { watch_id: pending.watch_id, revision });
             false
         });
     }

@@ -54,16 +54,17 @@ struct Filling {
 }
 
 impl Mailbox {
-    /// Puts a delivery in. `false` if it does not fit.
+    /// Puts a delivery in. `false` if it does not fit: a progress fits only while nobody is noted as behind, since it would come before
+    /// the events that did not.
     pub fn offer(&self, delivery: Delivery) -> bool {
         let mut inner = self.contents.lock();
-        let bytes = match &delivery {
-            Delivery::Events { revision, .. } => revision.bytes,
-            Delivery::Progress { .. } => 0,
+        let (bytes, vouches) = match &delivery {
+            Delivery::Events { revision, .. } => (revision.bytes, false),
+            Delivery::Progress { .. } => (0, true),
         };
         let full = inner.contents.deliveries.len() >= limits::MAILBOX_DELIVERIES_MAX
             || inner.bytes + bytes > limits::MAILBOX_BYTES_MAX && !inner.contents.deliveries.is_empty();
-        if full {
+        if full || vouches && !inner.contents.behind.is_empty() {
             return false;
         }
         inner.bytes += bytes;

@@ -271,9 +271,32 @@ fn w12_progress_is_answered_behind_what_it_vouches_for() {
     source.write(vec![(Bytes::from_static(b"a"), false)]);
     hub.progress(&reader.mailbox, -1, Revision(2));
     assert!(reader.mailbox.take().deliveries.is_empty(), "revision 2 is not delivered yet");
+    // More is written before the hub comes to what was asked for: it is handed out with it.
+    source.write(vec![(Bytes::from_static(b"a"), false)]);
     hub.follow(&source, BOUNDS).expect("history");
-    let kinds: Vec<bool> = (reader.mailbox.take().deliveries.iter())
-        .map(|delivery| matches!(delivery, Delivery::Progress { revision: Revision(2), .. }))
-        .collect();
-    assert_eq!(kinds, [false, true], "the event, then the progress");
+    assert_eq!(told(&reader), ["events of 2", "events of 3", "progress 3"]);
+}
+
+#[test]
+fn w12_no_progress_comes_before_events_that_did_not_fit() {
+    let source = Past::default();
+    let hub = Hub::new(Revision(1));
+    let reader =
+        Reader::new(&hub, KeyRange::everything(), Filters::default(), Revision(2), source.revision());
+    let big = Bytes::from(vec![b'a'; limits::MAILBOX_BYTES_MAX * 2 / 3]);
+    source.write(vec![(big.clone(), false)]);
+    source.write(vec![(big, false)]);
+    hub.progress(&reader.mailbox, -1, Revision(3));
+    hub.follow(&source, BOUNDS).expect("history");
+    assert_eq!(told(&reader), ["events of 2", "behind from 3"]);
+}
+
+/// What waits in a reader's mailbox.
+fn told(reader: &Reader) -> Vec<String> {
+    let Contents { deliveries, behind, .. } = reader.mailbox.take();
+    let deliveries = deliveries.iter().map(|delivery| match delivery {
+        Delivery::Events { revision, .. } => format!("events of {}", revision.revision.0),
+        Delivery::Progress { revision, .. } => format!("progress {}", revision.0),
+    });
+    deliveries.chain(behind.iter().map(|(_, from)| format!("behind from {}", from.0))).collect()
 }
