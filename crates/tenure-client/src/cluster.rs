@@ -234,7 +234,9 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Error::Invalid`] if a URL is malformed: nothing is sent. Among others [`PeerURLExist`](crate::EtcdError::PeerURLExist),
-    /// [`Unhealthy`](crate::EtcdError::Unhealthy), [`MemberNotEnoughStarted`](crate::EtcdError::MemberNotEnoughStarted).
+    /// [`MemberNotEnoughStarted`](crate::EtcdError::MemberNotEnoughStarted), and [`Unhealthy`](crate::EtcdError::Unhealthy) while the
+    /// member that is asked has not been connected for five seconds to a majority of the voters, counted with one more (older servers:
+    /// to all of them): try again a little later.
     pub async fn member_add<U: Into<String>>(
         &self,
         peer_urls: impl IntoIterator<Item = U>,

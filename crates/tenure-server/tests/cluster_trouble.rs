@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tenure_api::etcdserverpb::{
-    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberPromoteRequest,
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberAddRequest, MemberPromoteRequest,
     MoveLeaderRequest, PutRequest, RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse,
     cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
     maintenance_client::MaintenanceClient, watch_client::WatchClient, watch_request,
@@ -394,5 +394,46 @@ async fn renewals_go_on_while_the_leadership_moves() {
     stop.cancel();
     for task in renewing {
         assert!(task.await.expect("no stream ended") > 0);
+    }
+}
+
+/// Kills a member, and waits until another one knows it.
+async fn kill(cluster: &mut Cluster, at: usize, ids: &[String], observer: usize) {
+    cluster.members[at].kill().expect("it ran");
+    let pair = format!("Local=\"{}\",Remote=\"{}\"", ids[observer], ids[at]);
+    until_counted(cluster, observer, "a loss is noticed", |found| {
+        sum(found, "etcd_network_active_peers", &pair) == 0.0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m1_a_cluster_that_lacks_one_of_five_may_grow_and_one_that_lacks_two_may_not() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = Path::new(env!("CARGO_BIN_EXE_tenured"));
+    let mut cluster = Cluster::start(program, directory.path(), 5, &[]).await.expect("a cluster");
+    let ids = ids(&cluster).await;
+    let mut members = ClusterClient::new(cluster.channel(0).await.expect("a connection"));
+    let learner = |port: u16| MemberAddRequest {
+        peer_ur_ls: vec![format!("http://127.0.0.1:{port}")],
+        is_learner: true,
+    };
+
+    kill(&mut cluster, 4, &ids, 0).await;
+    let added = until("the others have been connected for long enough", || async {
+        match members.clone().member_add(learner(9)).await {
+            Ok(added) => Ok(Some(added.into_inner())),
+            Err(refused) if refused.message() == "etcdserver: unhealthy cluster" => Ok(None),
+            Err(other) => Err(other.into()),
+        }
+    });
+    let added = added.await.expect("a learner");
+    assert_eq!((added.members.len(), added.member.map(|member| member.is_learner)), (6, Some(true)));
+
+    kill(&mut cluster, 3, &ids, 0).await;
+    for is_learner in [true, false] {
+        let refused = members.member_add(MemberAddRequest { is_learner, ..learner(19) }).await;
+        let refused = refused.expect_err("three of five are no quorum of six");
+        assert_eq!((refused.code(), refused.message()), (Code::Unavailable, "etcdserver: unhealthy cluster"));
     }
 }

@@ -41,7 +41,7 @@ impl Member {
             return Err(EtcdError::MemberNotEnoughStarted);
         }
         let voters = voters(&members);
-        if self.connected(&voters) < voters.len() {
+        if !keeps_quorum(voters.len(), self.connected(&voters)) {
             return Err(EtcdError::Unhealthy);
         }
         Ok(())
@@ -299,6 +299,13 @@ fn may_grow(members: &[membership::Member]) -> bool {
     (started == 1 && grown == 2) || started > grown / 2
 }
 
+/// Whether so many connected ones of the voters are still a quorum if one more joins and never starts. (A learner counts alike: it is to
+/// vote one day.) A lone member may always take a second.
+fn keeps_quorum(voters: usize, connected: usize) -> bool {
+    let grown = voters + 1;
+    voters == 1 || connected > grown / 2
+}
+
 /// Whether enough voters have started for a learner to become one: it has.
 fn may_promote(members: &[membership::Member]) -> bool {
     let voters = voters(members);
@@ -342,6 +349,16 @@ mod tests {
         }
         assert!(may_promote(&members(1, 0, 1)) && may_promote(&members(2, 1, 1)));
         assert!(!may_promote(&members(1, 2, 1)));
+    }
+
+    #[test]
+    fn a_cluster_grows_only_if_who_is_connected_stays_a_quorum() {
+        for (voters, connected_min) in [(1, 0), (2, 2), (3, 3), (4, 3), (5, 4), (6, 4), (7, 5)] {
+            for connected in 0..=voters {
+                let may = connected >= connected_min;
+                assert_eq!(keeps_quorum(voters, connected), may, "{connected} of {voters}");
+            }
+        }
     }
 
     #[test]
