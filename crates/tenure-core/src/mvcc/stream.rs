@@ -12,6 +12,9 @@ const FIRST_PAGE_PAIRS: i64 = 10;
 ///
 /// Read [`RangeStream::next_page`], give the outcome to [`RangeStream::take`], send what it says, until it was
 /// [`StreamPage::Last`].
+///
+/// In the order of keys it reads as much as it sends. In any other order the first pair may be anywhere: then it reads the range at once,
+/// as a Range does and with the memory of one, and cuts the answer into pages.
 #[derive(Debug)]
 pub struct RangeStream {
     query: RangeQuery,
@@ -33,11 +36,15 @@ pub enum StreamPage {
 }
 
 impl RangeStream {
-    /// Whether a stream may have the query's order: only that of the keys. (Otherwise etcd answers `Unimplemented`,
-    /// `RangeStream does not support custom sort orders`.)
+    /// Whether a stream may have the query's order: that of the keys, or a target for which it names no order, which is ascending.
+    /// (Otherwise etcd answers `Unimplemented`, `RangeStream does not support custom sort orders`.)
     #[must_use]
     pub fn allows_order_of(query: &RangeQuery) -> bool {
-        query.sort_target == SortTarget::Key && query.sort_order != SortOrder::Descend
+        match query.sort_order {
+            SortOrder::None => true,
+            SortOrder::Ascend => query.sort_target == SortTarget::Key,
+            SortOrder::Descend => false,
+        }
     }
 
     /// Whether a stream may have the query's filters: none. (Otherwise etcd answers `Unimplemented`,
@@ -60,6 +67,9 @@ impl RangeStream {
     /// between refuses it ([`Compacted`](tenure_api::error::EtcdError::Compacted)).
     #[must_use]
     pub fn next_page(&self) -> RangeQuery {
+        if !self.is_in_key_order() {
+            return self.query.clone();
+        }
         let limit = match self.pairs_left() {
             Some(left) => left.min(self.page_pairs),
             None => self.page_pairs,
@@ -67,15 +77,36 @@ impl RangeStream {
         RangeQuery { limit, ..self.query.clone() }
     }
 
+    fn is_in_key_order(&self) -> bool {
+        self.query.sort_target == SortTarget::Key
+    }
+
     fn pairs_left(&self) -> Option<i64> {
         (self.query.limit > 0).then(|| self.query.limit - self.sent)
     }
 
-    /// Takes the outcome of [`RangeStream::next_page`].
+    /// Takes the outcome of [`RangeStream::next_page`]: what to send of it, one after the other; at least one page.
     ///
     /// # Errors
     /// [`MalformedKv`] if a pair is none: the member must stop.
-    pub fn take(&mut self, outcome: RangeOutcome) -> Result<StreamPage, MalformedKv> {
+    pub fn take(&mut self, outcome: RangeOutcome) -> Result<Vec<StreamPage>, MalformedKv> {
+        if self.is_in_key_order() { Ok(vec![self.take_page(outcome)?]) } else { Ok(self.cut(outcome)) }
+    }
+
+    /// The pages of a whole answer.
+    fn cut(&mut self, outcome: RangeOutcome) -> Vec<StreamPage> {
+        let mut pages = Vec::new();
+        let mut kvs = outcome.kvs.into_iter();
+        while kvs.len() as i64 > self.page_pairs {
+            let page: Vec<_> = kvs.by_ref().take(self.page_pairs as usize).collect();
+            self.adapt(bytes_of(&page));
+            pages.push(StreamPage::Part(page));
+        }
+        pages.push(StreamPage::Last(RangeOutcome { kvs: kvs.collect(), ..outcome }));
+        pages
+    }
+
+    fn take_page(&mut self, outcome: RangeOutcome) -> Result<StreamPage, MalformedKv> {
         let revision = *self.revision.get_or_insert(outcome.revision);
         if self.query.revision <= 0 {
             self.query.revision = revision.0;
@@ -94,7 +125,7 @@ impl RangeStream {
             }
         };
         self.query.range.start = key_after(&last_pair.view()?.key);
-        self.adapt(outcome.kvs.iter().map(|kv| kv.0.len()).sum());
+        self.adapt(bytes_of(&outcome.kvs));
         Ok(StreamPage::Part(outcome.kvs))
     }
 
@@ -106,6 +137,10 @@ impl RangeStream {
             self.page_pairs = (self.page_pairs / 2).max(1);
         }
     }
+}
+
+fn bytes_of(kvs: &[KvBytes]) -> usize {
+    kvs.iter().map(|kv| kv.0.len()).sum()
 }
 
 /// The smallest key above `key`.

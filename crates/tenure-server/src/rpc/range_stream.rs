@@ -53,17 +53,18 @@ async fn stream(
     loop {
         let outcome = member.read_range(&stream.next_page()).await?;
         member.still_permitted(permit)?;
-        let page = stream.take(outcome).map_err(|error| Status::internal(error.to_string()))?;
-        let (response, last) = match page {
-            StreamPage::Part(kvs) => {
-                let kvs = kvs.into_iter().map(|KvBytes(bytes)| bytes).collect();
-                (wire::RangeResponse { kvs, ..wire::RangeResponse::default() }, false)
+        for page in stream.take(outcome).map_err(|error| Status::internal(error.to_string()))? {
+            let (response, last) = match page {
+                StreamPage::Part(kvs) => {
+                    let kvs = kvs.into_iter().map(|KvBytes(bytes)| bytes).collect();
+                    (wire::RangeResponse { kvs, ..wire::RangeResponse::default() }, false)
+                }
+                StreamPage::Last(outcome) => (encode::range(member.headers(), outcome), true),
+            };
+            let chunk = wire::RangeStreamResponse { range_response: Some(response) };
+            if out.send(Ok(chunk)).await.is_err() || last {
+                return Ok(());
             }
-            StreamPage::Last(outcome) => (encode::range(member.headers(), outcome), true),
-        };
-        let chunk = wire::RangeStreamResponse { range_response: Some(response) };
-        if out.send(Ok(chunk)).await.is_err() || last {
-            return Ok(());
         }
     }
 }

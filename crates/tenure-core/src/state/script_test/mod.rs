@@ -236,11 +236,13 @@ impl Script {
         let mut output = String::new();
         loop {
             let page = crate::mvcc::range(&self.state.mvcc, &self.store, &stream.next_page())?;
-            match stream.take(page)? {
-                StreamPage::Part(kvs) => writeln!(output, "part of {}: {}", kvs.len(), keys_of(&kvs))?,
-                StreamPage::Last(last) => {
-                    writeln!(output, "last of {}: {}", last.kvs.len(), keys_of(&last.kvs))?;
-                    return Ok(output + &show_range(&RangeOutcome { kvs: Vec::new(), ..last }));
+            for page in stream.take(page)? {
+                match page {
+                    StreamPage::Part(kvs) => writeln!(output, "part of {}: {}", kvs.len(), keys_of(&kvs))?,
+                    StreamPage::Last(last) => {
+                        writeln!(output, "last of {}: {}", last.kvs.len(), keys_of(&last.kvs))?;
+                        return Ok(output + &show_range(&RangeOutcome { kvs: Vec::new(), ..last }));
+                    }
                 }
             }
         }
