@@ -2,12 +2,13 @@
 
 use crate::{Error, Result, error::causes};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use std::{fmt, path::PathBuf, sync::Arc};
+use tenure_trust::Trusted;
 
 /// Certificates or keys in PEM: a file, which is read again for every new connection, or the text itself.
 ///
@@ -125,8 +126,8 @@ pub struct TlsConfig {
 }
 
 impl TlsConfig {
-    /// Trusts servers whose certificate one of these vouches for, and no longer the roots of the system. May be called more
-    /// than once.
+    /// Trusts servers whose certificate one of these vouches for or is, and no longer the roots of the system. May be called
+    /// more than once.
     ///
     /// ```
     /// use tenure_client::{Pem, TlsConfig};
@@ -201,10 +202,9 @@ impl TlsConfig {
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::invalid(causes(&error)))?;
-        let builder = match self.is_verification_off {
-            true => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
-            false => builder.with_root_certificates(self.root_store()?),
-        };
+        let trusted = if self.is_verification_off { None } else { Some(self.trusted()?) };
+        let builder =
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Servers { trusted, provider }));
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((certificates, key)) => {
@@ -223,21 +223,20 @@ impl TlsConfig {
         Ok(Arc::new(config))
     }
 
-    fn root_store(&self) -> Result<RootCertStore> {
-        let mut store = RootCertStore::empty();
+    fn trusted(&self) -> Result<Trusted> {
+        let mut trusted = Trusted::default();
         if self.roots.is_empty() {
-            let found = rustls_native_certs::load_native_certs();
-            store.add_parsable_certificates(found.certs);
-            return Ok(store);
+            trusted.add_parsable(rustls_native_certs::load_native_certs().certs);
+            return Ok(trusted);
         }
         for pem in &self.roots {
             for certificate in certificates_of(pem, "CA certificate")? {
-                store.add(certificate).map_err(|error| {
+                trusted.add(&certificate).map_err(|error| {
                     Error::invalid(format!("CA certificate {}: {}", pem.name(), causes(&error)))
                 })?;
             }
         }
-        Ok(store)
+        Ok(trusted)
     }
 }
 
@@ -251,19 +250,26 @@ fn certificates_of(pem: &Pem, what: &str) -> Result<Vec<CertificateDer<'static>>
     }
 }
 
-/// Takes any certificate, but still checks that the server has its key.
+/// Which servers are talked to. All have to show that they have the key of their certificate.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+struct Servers {
+    /// Nothing if any certificate will do.
+    trusted: Option<Trusted>,
+    provider: Arc<CryptoProvider>,
+}
 
-impl ServerCertVerifier for AnyCertificate {
+impl ServerCertVerifier for Servers {
     fn verify_server_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
         _ocsp_response: &[u8],
-        _now: UnixTime,
+        now: UnixTime,
     ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        if let Some(trusted) = &self.trusted {
+            trusted.check_server(certificate, chain, name, now, &self.provider)?;
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -273,7 +279,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -282,11 +293,16 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

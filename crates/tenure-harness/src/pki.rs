@@ -13,6 +13,8 @@ use std::{
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
+const KEY_USAGES_OF_AUTHORITY: [KeyUsagePurpose; 3] =
+    [KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
 
 /// Somebody who vouches for others.
 #[derive(Debug)]
@@ -38,6 +40,7 @@ pub struct Owner {
     common_name: String,
     names: Vec<String>,
     has_expired: bool,
+    is_authority: bool,
     purposes: Vec<ExtendedKeyUsagePurpose>,
 }
 
@@ -49,6 +52,7 @@ impl Owner {
             common_name: common_name.to_owned(),
             names: Vec::new(),
             has_expired: false,
+            is_authority: false,
             purposes: Vec::new(),
         }
     }
@@ -87,6 +91,13 @@ impl Owner {
         self
     }
 
+    /// The certificate says that its owner may issue others, as those do that `openssl req -x509` makes.
+    #[must_use]
+    pub fn with_the_right_to_issue(mut self) -> Self {
+        self.is_authority = true;
+        self
+    }
+
     fn params(&self) -> Result<CertificateParams> {
         let mut params = CertificateParams::new(self.names.clone())?;
         params.distinguished_name = distinguished(&self.common_name);
@@ -95,6 +106,10 @@ impl Owner {
         params.not_after = if self.has_expired { until } else { until + 100 * DAY }.into();
         params.extended_key_usages.clone_from(&self.purposes);
         params.is_ca = IsCa::ExplicitNoCa;
+        if self.is_authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.key_usages = KEY_USAGES_OF_AUTHORITY.to_vec();
+        }
         params.serial_number = Some(SerialNumber::from(rand::random::<[u8; 12]>().to_vec()));
         Ok(params)
     }
@@ -118,11 +133,24 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name = distinguished(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages =
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        params.key_usages = KEY_USAGES_OF_AUTHORITY.to_vec();
         let certificate = directory.join(format!("{name}.crt"));
         fs::write(&certificate, params.self_signed(&key)?.pem())?;
         Ok(Self { issuer: Issuer::new(params, key), certificate, directory: directory.to_owned() })
+    }
+
+    /// Somebody who issues certificates with his own, which he shows as well: that and its key are `NAME.crt` and `NAME.key`. Whether he
+    /// may is said by the owner.
+    ///
+    /// # Errors
+    /// As [`Authority::new`].
+    pub fn of(directory: &Path, name: &str, owner: &Owner) -> Result<(Self, Identity)> {
+        let key = KeyPair::generate()?;
+        let params = owner.params()?;
+        let certificate = params.self_signed(&key)?;
+        let identity = Identity::write(directory, name, &params, &certificate.pem(), &key)?;
+        let (certificate, directory) = (identity.certificate.clone(), directory.to_owned());
+        Ok((Self { issuer: Issuer::new(params, key), certificate, directory }, identity))
     }
 
     /// The authority's own certificate.

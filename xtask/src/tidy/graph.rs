@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use std::{path::Path, process::Command};
 
 /// What must not be found below a crate, each crate looked at by itself (features that another crate turns on do not count).
-const ABSENT: [(&str, &[&str]); 10] = [
+const ABSENT: [(&str, &[&str]); 11] = [
     ("tenure-api", &["tenure-core", "tenure-storage", "tenure-server", "tenure-harness"]),
     (
         "tenure-core",
@@ -12,6 +12,7 @@ const ABSENT: [(&str, &[&str]); 10] = [
     ),
     ("tenure-storage", &["tokio", "tonic", "hyper", "h2", "tenure-server"]),
     ("tenure-check", &["tokio", "tonic", "tenure-api", "tenure-core", "tenure-storage", "tenure-server"]),
+    ("tenure-trust", &["tokio", "tonic", "tenure-api", "tenure-core", "tenure-storage", "tenure-server"]),
     ("tenure-sim", &["tokio", "tonic", "tenure-server"]),
     ("tenure-server", &["tenure-cli", "tenure-sim", "tenure-harness"]),
     ("tenure-client", &["tenure-core", "tenure-storage", "tenure-server", "tenure-harness", "axum", "tower"]),

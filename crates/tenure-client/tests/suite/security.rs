@@ -22,7 +22,20 @@ struct Authority {
 
 impl Authority {
     fn new() -> Self {
-        let mut params = CertificateParams::default();
+        Self::with(CertificateParams::default())
+    }
+
+    /// What `openssl req -x509` makes: one certificate, which is the authority's, the server's and the client's.
+    fn alone(hosts: &[&str]) -> Self {
+        let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+        let authority = Self::with(CertificateParams::new(hosts).expect("hosts"));
+        for name in ["server", "client"] {
+            authority.write(name, &authority.issuer.pem(), authority.issuer.key());
+        }
+        authority
+    }
+
+    fn with(mut params: CertificateParams) -> Self {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "test authority");
         let key = KeyPair::generate().expect("a key");
@@ -51,7 +64,11 @@ impl Authority {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        std::fs::write(self.path(&format!("{name}.crt")), certificate.pem()).expect("a file");
+        self.write(name, &certificate.pem(), &key);
+    }
+
+    fn write(&self, name: &str, certificate: &str, key: &KeyPair) {
+        std::fs::write(self.path(&format!("{name}.crt")), certificate).expect("a file");
         std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).expect("a file");
     }
 
@@ -82,8 +99,13 @@ enum Kind {
 impl Secured {
     /// Every server that there is: an embedded one, and a real etcd. `hosts` are in their certificates.
     async fn each(hosts: &[&str], asks_for_certificate: bool) -> Vec<Self> {
-        let mut all = vec![Self::embedded(hosts, asks_for_certificate).await];
-        all.extend(Self::real_etcd(hosts, asks_for_certificate).await);
+        Self::each_of(|| Self::authority(hosts), asks_for_certificate).await
+    }
+
+    /// The same, each with an authority of its own.
+    async fn each_of(authority: impl Fn() -> Authority, asks_for_certificate: bool) -> Vec<Self> {
+        let mut all = vec![Self::embedded(authority(), asks_for_certificate).await];
+        all.extend(Self::real_etcd(authority(), asks_for_certificate).await);
         all
     }
 
@@ -94,8 +116,7 @@ impl Secured {
         authority
     }
 
-    async fn embedded(hosts: &[&str], asks_for_certificate: bool) -> Self {
-        let authority = Self::authority(hosts);
+    async fn embedded(authority: Authority, asks_for_certificate: bool) -> Self {
         let files = CertificateFiles::new(authority.path("server.crt"), authority.path("server.key"));
         let mut tls = tenure_server::tls::TlsConfig::new(files);
         if asks_for_certificate {
@@ -110,9 +131,8 @@ impl Secured {
         Secured { _server: Kind::Embedded { _server: server }, host_and_port, authority }
     }
 
-    async fn real_etcd(hosts: &[&str], asks_for_certificate: bool) -> Option<Self> {
+    async fn real_etcd(authority: Authority, asks_for_certificate: bool) -> Option<Self> {
         real_etcd()?;
-        let authority = Self::authority(hosts);
         let port = tenure_harness::port::free_port().expect("a port");
         let path = |file: &str| authority.path(file).display().to_string();
         let (certificate, key, ca) = (path("server.crt"), path("server.key"), path("ca.crt"));
@@ -176,6 +196,19 @@ async fn a_server_is_trusted_by_its_authority_and_its_name() {
         let error = refusal(secured.config(TlsConfig::default())).await;
         assert!(error.contains("UnknownIssuer") && error.contains("TlsConfig::trust"), "{error}");
         secured.works(secured.config(TlsConfig::default().danger_skip_verification())).await;
+    }
+}
+
+#[tokio::test]
+async fn what_openssl_makes_is_taken_by_a_client_that_trusts_it() {
+    for secured in Secured::each_of(|| Authority::alone(&["127.0.0.1", "db.example"]), true).await {
+        let tls = || secured.authority.trusted_as("client");
+        secured.works(secured.config(tls())).await;
+        secured.works(secured.config(tls().server_name("db.example"))).await;
+        let error = refusal(secured.config(tls().server_name("elsewhere.example"))).await;
+        assert!(error.contains("not valid for name"), "{error}");
+        let error = refusal(secured.config(Authority::alone(&["127.0.0.1"]).trusted())).await;
+        assert!(error.contains("invalid peer certificate"), "{error}");
     }
 }
 

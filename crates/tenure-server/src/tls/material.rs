@@ -2,7 +2,6 @@
 
 use super::certificate::without_zeros;
 use super::{CertificateFiles, CipherSuite, TlsConfig, TlsError, cause};
-use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -11,6 +10,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tenure_trust::Trusted;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
@@ -75,15 +75,15 @@ pub(super) fn certified_key(
         .map_err(|error| TlsError::content("private key", &files.key, cause::text(&error)))
 }
 
-/// Those who vouch for others.
-pub(super) fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
-    let mut store = RootCertStore::empty();
+/// Those who are trusted, and vouch for others if they are authorities.
+pub(super) fn roots(path: &Path) -> Result<Trusted, TlsError> {
+    let mut trusted = Trusted::default();
     for certificate in certificates(path)? {
-        store
-            .add(certificate)
+        trusted
+            .add(&certificate)
             .map_err(|error| TlsError::content("trusted CA certificate", path, cause::text(&error)))?;
     }
-    Ok(store)
+    Ok(trusted)
 }
 
 /// The serial numbers of revoked certificates. As with etcd the number alone counts: neither who issued the list nor until when it is

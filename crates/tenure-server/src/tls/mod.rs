@@ -71,7 +71,7 @@ pub struct TlsConfig {
     pub dial_identity: Option<CertificateFiles>,
     /// `identity` is made by [`generate`] and nobody vouches for it, so nobody can be verified.
     pub is_generated: bool,
-    /// Those who vouch for others. Given, everybody has to show a certificate.
+    /// Those who are trusted: authorities vouch for others, whoever else for himself. Given, everybody has to show a certificate.
     pub trusted_ca: Option<PathBuf>,
     /// The common name of a client's certificate is its user while authentication is on (A6). Needs `trusted_ca`.
     pub client_cert_auth: bool,

@@ -1,20 +1,17 @@
-//! Whose certificates are taken: what rustls checks, then names and revocations.
+//! Whose certificates are taken: those of whom we trust (`tenure-trust`), then names and revocations.
 
 use super::certificate::{CertificateFacts, is_valid_for};
 use super::material;
 use super::{TlsConfig, TlsError};
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use tenure_trust::Trusted;
 
 /// What a handshake has seen of the other side: for the log, when it fails.
 #[derive(Clone, Debug, Default)]
@@ -152,7 +149,13 @@ macro_rules! signatures {
 }
 
 /// Who may connect.
-type Clients = Verifier<Arc<dyn ClientCertVerifier>>;
+type Clients = Verifier<Authorities>;
+
+#[derive(Debug)]
+struct Authorities {
+    trusted: Trusted,
+    subjects: Vec<DistinguishedName>,
+}
 
 /// The verifier of those who connect; nothing if they need no certificate.
 pub(super) fn clients(
@@ -160,16 +163,14 @@ pub(super) fn clients(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
     let Some(path) = &config.trusted_ca else { return Ok(None) };
-    let roots = Arc::new(material::roots(path)?);
-    let trust = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
-        .build()
-        .map_err(|error| TlsError::content("trusted CA certificate", path, error.to_string()))?;
+    let trusted = material::roots(path)?;
+    let trust = Authorities { subjects: trusted.subjects(), trusted };
     Ok(Some(Arc::new(Clients::new(trust, Some(config), provider)?)))
 }
 
 impl ClientCertVerifier for Clients {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.trust.root_hint_subjects()
+        &self.trust.subjects
     }
 
     fn verify_client_cert(
@@ -178,7 +179,10 @@ impl ClientCertVerifier for Clients {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.take(certificate, chain, |trust| trust.verify_client_cert(certificate, chain, now))
+        self.take(certificate, chain, |trust| {
+            trust.trusted.check_client(certificate, chain, now, &self.provider)?;
+            Ok(ClientCertVerified::assertion())
+        })
     }
 
     signatures!();
@@ -189,12 +193,10 @@ type Servers = Verifier<Trust>;
 
 #[derive(Debug)]
 enum Trust {
-    /// Those for whom an authority vouches.
-    Vouched(Arc<WebPkiServerVerifier>),
+    /// Those for whom somebody trusted vouches.
+    Vouched(Trusted),
     /// Everybody: certificates are generated, and nobody can vouch for them.
     Everybody,
-    /// Nobody: the system has no authorities.
-    Nobody,
 }
 
 /// The verifier of those whom this member connects to. Without a trusted CA the roots of the system are those that vouch.
@@ -206,19 +208,16 @@ pub(super) fn servers(
         Some(config) if config.is_generated => Trust::Everybody,
         _ => {
             let trusted = config.and_then(|config| config.trusted_ca.as_deref());
-            let roots = Arc::new(trusted.map_or_else(|| Ok(roots_of_system()), material::roots)?);
-            // It fails only without any root.
-            let webpki = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
-            webpki.map_or(Trust::Nobody, Trust::Vouched)
+            Trust::Vouched(trusted.map_or_else(|| Ok(trusted_by_system()), material::roots)?)
         }
     };
     Ok(Arc::new(Servers::new(trust, config, provider)?))
 }
 
-fn roots_of_system() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
+fn trusted_by_system() -> Trusted {
+    let mut trusted = Trusted::default();
+    trusted.add_parsable(rustls_native_certs::load_native_certs().certs);
+    trusted
 }
 
 impl ServerCertVerifier for Servers {
@@ -227,13 +226,17 @@ impl ServerCertVerifier for Servers {
         certificate: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.take(certificate, chain, |trust| match trust {
-            Trust::Vouched(webpki) => webpki.verify_server_cert(certificate, chain, name, ocsp_response, now),
-            Trust::Everybody => Ok(ServerCertVerified::assertion()),
-            Trust::Nobody => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+        self.take(certificate, chain, |trust| {
+            match trust {
+                Trust::Vouched(trusted) => {
+                    trusted.check_server(certificate, chain, name, now, &self.provider)?
+                }
+                Trust::Everybody => {}
+            }
+            Ok(ServerCertVerified::assertion())
         })
     }
 

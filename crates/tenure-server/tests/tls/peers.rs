@@ -5,47 +5,56 @@ use std::path::Path;
 use tenure_api::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
 use tenure_harness::{
     cluster::{Cluster, until},
-    pki::Owner,
+    pki::{Authority, Identity, Owner},
 };
 
 const MEMBERS: usize = 3;
 
 /// Members that trust each other's certificates for servers, and their certificates for clients if they have any.
 fn members(world: &World, dials_with: Option<&Owner>) -> Cluster {
+    cluster(world, |at| {
+        let serves = Owner::local_server().for_servers_only();
+        let serves = world.authority.issue(&format!("m{at}"), &serves).unwrap();
+        let mut flags = shows(&serves);
+        if let Some(owner) = dials_with {
+            let dials = world.authority.issue(&format!("m{at}-dials"), owner).unwrap();
+            flags.extend([
+                flag("peer-client-cert-file", &dials.certificate),
+                flag("peer-client-key-file", &dials.key),
+            ]);
+        }
+        flags
+    })
+}
+
+fn shows(identity: &Identity) -> Vec<String> {
+    vec![flag("peer-cert-file", &identity.certificate), flag("peer-key-file", &identity.key)]
+}
+
+/// Members that trust an authority; each has flags of its own besides.
+fn cluster(world: &World, flags: impl Fn(usize) -> Vec<String>) -> Cluster {
     let tenured = Path::new(env!("CARGO_BIN_EXE_tenured"));
     let mut cluster = Cluster::new(tenured, &world.path("members"), MEMBERS, &[]).unwrap();
     std::fs::create_dir_all(world.path("members")).unwrap();
     let text = cluster.text().replace("http://", "https://");
     for at in 0..MEMBERS {
-        let serves = Owner::local_server().for_servers_only();
-        let serves = world.authority.issue(&format!("m{at}"), &serves).unwrap();
-        let dials = dials_with.map(|owner| world.authority.issue(&format!("m{at}-dials"), owner).unwrap());
         let member = &mut cluster.members[at];
         member.join(&format!("m{at}"), &text);
         let url = format!("https://{}", member.peer_address());
         member.add_flags([
             format!("--listen-peer-urls={url}"),
             format!("--initial-advertise-peer-urls={url}"),
-            flag("peer-cert-file", &serves.certificate),
-            flag("peer-key-file", &serves.key),
             flag("peer-trusted-ca-file", world.authority.certificate()),
             "--peer-client-cert-auth".to_owned(),
         ]);
-        if let Some(dials) = dials {
-            member.add_flags([
-                flag("peer-client-cert-file", &dials.certificate),
-                flag("peer-client-key-file", &dials.key),
-            ]);
-        }
+        member.add_flags(flags(at));
         member.launch().unwrap();
     }
     cluster
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn members_dial_with_the_certificate_that_is_for_it() {
-    let world = World::new();
-    let mut cluster = members(&world, Some(&Owner::named("member").for_clients_only()));
+/// Writes at one member and reads at all.
+async fn work(cluster: &mut Cluster) {
     for at in 0..MEMBERS {
         cluster.ready(at).await.unwrap();
     }
@@ -56,6 +65,31 @@ async fn members_dial_with_the_certificate_that_is_for_it() {
         let read = KvClient::new(cluster.channel(at).await.unwrap()).range(range).await.unwrap();
         assert_eq!(read.into_inner().count, 1, "{at}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_dial_with_the_certificate_that_is_for_it() {
+    let world = World::new();
+    let mut cluster = members(&world, Some(&Owner::named("member").for_clients_only()));
+    work(&mut cluster).await;
+}
+
+/// As `openssl req -x509` makes it: an authority's, and all have the same one.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_take_each_other_with_a_certificate_that_is_trusted_itself() {
+    let mut world = World::new();
+    let owner = Owner::local_server().with_the_right_to_issue();
+    let (authority, itself) = Authority::of(world.directory.path(), "all", &owner).unwrap();
+    world.authority = authority;
+    work(&mut cluster(&world, |_| shows(&itself))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_take_each_other_with_authorities_certificates_that_a_trusted_one_issued() {
+    let world = World::new();
+    let owner = Owner::local_server().with_the_right_to_issue();
+    let issued = |at| shows(&world.authority.issue(&format!("m{at}"), &owner).unwrap());
+    work(&mut cluster(&world, issued)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
