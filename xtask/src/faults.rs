@@ -100,6 +100,11 @@ fn print(report: &Report, took: Duration) {
         report.events,
         report.revision,
     );
+    for (at, (count, single, to_all)) in &report.streams {
+        println!(
+            "m{at}: {count} streams of watches, {single} progresses to single watchers, {to_all} to all of a stream"
+        );
+    }
     for (error, count) in &report.errors {
         println!("{count:>7} times {error}");
     }

@@ -8,18 +8,23 @@
 //!   told ([`writes`]);
 //! * whoever was called after something had been answered saw it ([`order`]);
 //! * a read saw exactly what its revision holds ([`reads`]);
-//! * watchers saw every change once, in order ([`watches`]);
+//! * watchers saw every change once, in order ([`watches`]), and what single streams told of it was true when it was told
+//!   ([`streams`]);
 //! * leases ended neither early nor late ([`leases`]).
 
 mod leases;
 mod operations;
+mod streams;
 mod watches;
 
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod tests;
 
 pub use leases::{Bounds, Lease, LeaseEvent, leases};
 pub use operations::{order, reads, writes};
+pub use streams::{ALL_WATCHERS, Event, Kind, Stream, Tidings, Told, Watcher, streams};
 pub use watches::{Watch, WatchStep, watches};
 
 use bytes::Bytes;
@@ -81,6 +86,10 @@ pub struct History {
     pub operations: Vec<Operation>,
     /// What watchers saw.
     pub watches: Vec<Watch>,
+    /// What single streams of watches told.
+    pub streams: Vec<Stream>,
+    /// The highest revision at which the history was compacted, or 0.
+    pub compacted: i64,
     /// The leases there were.
     pub leases: Vec<Lease>,
 }
@@ -128,6 +137,15 @@ pub enum What {
         /// What a plain read asked for, and saw.
         saw: Option<(KeyRange, Vec<Bytes>)>,
     },
+    /// What a plain read saw of a revision of the past. When it was asked does not matter.
+    Past {
+        /// The revision that was asked for.
+        revision: i64,
+        /// What was asked for.
+        range: KeyRange,
+        /// What was seen.
+        saw: Vec<Bytes>,
+    },
 }
 
 /// How a write was answered.
@@ -159,14 +177,20 @@ impl<'a> Versions<'a> {
         versions
     }
 
+    /// What a key held at a revision.
+    fn of_key(&self, key: &Bytes, revision: i64) -> Option<&'a Bytes> {
+        newest(self.0.get(key)?, revision)
+    }
+
     fn at(&self, range: &KeyRange, revision: i64) -> Vec<&'a Bytes> {
         let inside = self.0.iter().filter(|(key, _)| range.contains(key));
-        let newest = inside.filter_map(|(_, changes)| {
-            let later = changes.partition_point(|change| change.revision <= revision);
-            changes[..later].last()?.pair.as_ref()
-        });
-        newest.collect()
+        inside.filter_map(|(_, changes)| newest(changes, revision)).collect()
     }
+}
+
+fn newest<'a>(changes: &[&'a Change], revision: i64) -> Option<&'a Bytes> {
+    let later = changes.partition_point(|change| change.revision <= revision);
+    changes[..later].last()?.pair.as_ref()
 }
 
 /// Everything.
@@ -178,5 +202,6 @@ pub fn all(history: &History, bounds: Bounds) -> Result<(), Violation> {
     order(&history.operations)?;
     reads(history)?;
     watches(history)?;
+    streams(history)?;
     leases(&history.leases, bounds)
 }

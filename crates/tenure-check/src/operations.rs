@@ -76,7 +76,7 @@ pub fn order(operations: &[Operation]) -> Result<(), Violation> {
         let (floor, server_floor) = floors[place];
         let (revision, above, server) = match &operation.what {
             What::Write { answer: Answer::At { revision, writes }, .. } => (*revision, *writes, None),
-            What::Write { .. } => continue,
+            What::Write { .. } | What::Past { .. } => continue,
             What::Read { revision, server, .. } => (*revision, false, *server),
         };
         let floor = if server.is_some() { server_floor } else { floor };
@@ -102,11 +102,15 @@ pub fn reads(history: &History) -> Result<(), Violation> {
     let versions = Versions::of(&history.changes);
     let last = history.changes.last().map_or(1, |change| change.revision);
     for Operation { what, .. } in &history.operations {
-        let What::Read { revision, saw, .. } = what else { continue };
+        let (revision, seen) = match what {
+            What::Read { revision, saw, .. } => (revision, saw.as_ref().map(|(range, saw)| (range, saw))),
+            What::Past { revision, range, saw } => (revision, Some((range, saw))),
+            What::Write { .. } => continue,
+        };
         if *revision > last {
             return Err(format!("a read saw revision {revision}, and {last} is the last"));
         }
-        let Some((range, saw)) = saw else { continue };
+        let Some((range, saw)) = seen else { continue };
         let expected = versions.at(range, *revision);
         if !expected.iter().copied().eq(saw) {
             return Err(format!(

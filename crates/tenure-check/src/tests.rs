@@ -62,7 +62,7 @@ fn right() -> History {
         WatchStep::Events { through: 5, compacted: -1, events: changes[3..].iter().map(event).collect() },
     ];
     let watches = vec![Watch { range: everything(), from: 3, steps, is_complete: true }];
-    History { changes, operations, watches, leases: vec![lease(20_000)] }
+    History { changes, operations, watches, leases: vec![lease(20_000)], ..History::default() }
 }
 
 fn millis(count: u64) -> Duration {
@@ -83,9 +83,13 @@ const BOUNDS: Bounds = Bounds { early: Duration::from_millis(100), late: Duratio
 
 /// What is said about `right()` with one thing changed.
 fn found(damage: impl FnOnce(&mut History)) -> String {
+    found_or_not(damage).expect_err("a violation")
+}
+
+fn found_or_not(damage: impl FnOnce(&mut History)) -> Result<(), Violation> {
     let mut history = right();
     damage(&mut history);
-    all(&history, BOUNDS).expect_err("a violation")
+    all(&history, BOUNDS)
 }
 
 fn steps(history: &mut History) -> &mut Vec<WatchStep> {
@@ -154,6 +158,14 @@ fn reads_see_their_revision() {
         assert!(said.contains("a read of"), "{said}");
     }
     assert!(found(|history| history.operations[6] = read(64, 80, 6, &[])).contains("5 is the last"));
+    let past = |revision, saw: &[&'static str]| {
+        let saw = saw.iter().map(|text| pair(text)).collect();
+        let what = What::Past { revision, range: everything(), saw };
+        found_or_not(|history| history.operations[5].what = what)
+    };
+    assert_eq!(past(3, &["a2", "b1"]), Ok(()));
+    assert!(past(3, &["b1"]).unwrap_err().contains("a read of"));
+    assert!(past(6, &["b1", "c1"]).unwrap_err().contains("5 is the last"));
 }
 
 #[test]

@@ -65,12 +65,21 @@ impl Client {
                 _ if !there.is_empty() => there[self.random.random_range(0..there.len())],
                 _ => self.home,
             };
-            let known = self.endpoints.at(at);
-            match tokio::time::timeout(PATIENCE, self.open(&known.url)).await {
-                Ok(Ok(wire)) => self.open = Some(Connection { wire, at, run: known.run }),
-                Ok(Err(_)) | Err(_) => tokio::time::sleep(PAUSE).await,
+            if self.connection_to(at).await.is_none() {
+                tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+
+    /// The connection to the member at a place, a new one if there is none, or nothing if that fails.
+    pub async fn connection_to(&mut self, at: usize) -> Option<Connection> {
+        if let Some(open) = self.open.as_ref().filter(|open| open.at == at && self.is_current(open)) {
+            return Some(open.clone());
+        }
+        let known = self.endpoints.at(at);
+        let wire = tokio::time::timeout(PATIENCE, self.open(&known.url)).await.ok()?.ok()?;
+        self.open = Some(Connection { wire, at, run: known.run });
+        self.open.clone()
     }
 
     async fn open(&self, url: &str) -> Result<Wire, Status> {
@@ -93,6 +102,16 @@ impl Client {
         call: impl FnOnce(Wire) -> F,
     ) -> (Connection, Result<T, Status>) {
         let connection = self.connection().await;
+        let outcome = self.call_over(&connection, call).await;
+        (connection, outcome)
+    }
+
+    /// One call over a connection.
+    pub async fn call_over<T, F: Future<Output = Result<Response<T>, Status>>>(
+        &mut self,
+        connection: &Connection,
+        call: impl FnOnce(Wire) -> F,
+    ) -> Result<T, Status> {
         let called = tokio::time::timeout(PATIENCE, call(connection.wire.clone())).await;
         let outcome = called.unwrap_or_else(|_| Err(Status::deadline_exceeded("the client gives up")));
         if let Err(status) = &outcome {
@@ -102,7 +121,7 @@ impl Client {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        (connection, outcome.map(Response::into_inner))
+        outcome.map(Response::into_inner)
     }
 
     /// Asks another member next time.

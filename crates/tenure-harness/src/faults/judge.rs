@@ -5,6 +5,7 @@ use super::load::writer_of;
 use super::operator::Operator;
 use super::record::Record;
 use super::session::Wire;
+use super::streams::{self, Tally};
 use super::watches::{History, change_of};
 use crate::PATIENCE;
 use crate::cluster::until;
@@ -133,9 +134,21 @@ async fn history_of(wire: Wire, from: i64, last: i64) -> Result<Vec<Change>> {
     Ok(changes)
 }
 
-/// Whether what clients saw can be. Returns how many operations were judged, how many events watchers saw, and which errors
-/// there were.
-pub(super) fn judge(record: &Record, history: History) -> Result<(usize, usize, BTreeMap<String, u64>)> {
+/// What was judged.
+pub(super) struct Judged {
+    pub operations: usize,
+    /// Events that watchers saw.
+    pub events: usize,
+    /// What streams told.
+    pub tally: Tally,
+    /// How often requests failed, by status.
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// Whether what clients saw can be.
+///
+/// * `compacted`: where the history begins.
+pub(super) fn judge(record: &Record, history: History, compacted: i64, members: usize) -> Result<Judged> {
     if let Some(wrong) = record.first_wrong() {
         bail!("{wrong}");
     }
@@ -145,14 +158,41 @@ pub(super) fn judge(record: &Record, history: History) -> Result<(usize, usize, 
         changes: named(history.changes),
         operations: story.operations,
         watches: story.watches,
+        streams: story.streams,
+        compacted,
         leases,
     };
+    versions(&seen.changes)?;
     check::all(&seen, BOUNDS).map_err(anyhow::Error::msg)?;
     let events = seen.watches.iter().flat_map(|watch| &watch.steps).map(|step| match step {
         check::WatchStep::Events { events, .. } => events.len(),
         check::WatchStep::Compacted(_) => 0,
     });
-    Ok((seen.operations.len(), events.sum(), story.errors))
+    let tally = streams::tally(&seen.streams, members).map_err(anyhow::Error::msg)?;
+    Ok(Judged { operations: seen.operations.len(), events: events.sum(), tally, errors: story.errors })
+}
+
+/// Every key says when it was created and how often it was put since.
+fn versions(changes: &[Change]) -> Result<()> {
+    let mut held: BTreeMap<&[u8], (i64, i64)> = BTreeMap::new();
+    for Change { revision, key, pair, .. } in changes {
+        let Some(pair) = pair else {
+            let was_there = held.remove(&key[..]).is_some();
+            ensure!(was_there, "revision {revision} deletes {key:?}, which is not there");
+            continue;
+        };
+        let pair = KeyValue::decode(pair.clone())?;
+        let (created, version) = held.get(&key[..]).copied().unwrap_or((*revision, 0));
+        let is_right =
+            (pair.create_revision, pair.version, pair.mod_revision) == (created, version + 1, *revision);
+        ensure!(
+            is_right,
+            "{pair:?} was created at {created}, and is put the {}. time at {revision}",
+            version + 1
+        );
+        held.insert(key, (created, version + 1));
+    }
+    Ok(())
 }
 
 /// A lease that its owner has ended need not live: what is seen of its end afterwards is no expiry.
@@ -205,6 +245,27 @@ mod tests {
         assert_eq!(judged(&[ended(1_000, false), ended(1_001, true)]), Ok(()));
         assert!(judged(&[ended(1_000, false), ended(999, true)]).is_err());
         assert!(judged(&[ended(999, true)]).is_err());
+    }
+
+    #[test]
+    fn a_key_that_is_created_or_counted_wrongly_is_found() {
+        let put = |create_revision, mod_revision, version| {
+            let pair = KeyValue { create_revision, mod_revision, version, ..Default::default() };
+            let pair = Some(pair.encode_to_vec().into());
+            Change { revision: mod_revision, by: None, key: Bytes::from_static(b"a"), pair }
+        };
+        let delete = |revision| Change { revision, by: None, key: Bytes::from_static(b"a"), pair: None };
+        let right = [put(2, 2, 1), put(2, 3, 2), delete(4), put(5, 5, 1)];
+        assert!(versions(&right).is_ok());
+        let said = |place, wrong| {
+            let mut changes = right.to_vec();
+            changes[place] = wrong;
+            versions(&changes).unwrap_err().to_string()
+        };
+        assert!(said(1, put(3, 3, 1)).contains("was created at 2, and is put the 2. time at 3"));
+        assert!(said(1, put(2, 3, 1)).contains("was created at 2"));
+        assert!(said(3, put(2, 5, 3)).contains("was created at 5"));
+        assert!(said(0, delete(2)).contains("which is not there"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Clients that write and read.
 
+use super::WRITERS;
 use super::client::{Client, Connection, answer_of};
 use bytes::Bytes;
 use prost::Message;
@@ -14,6 +15,8 @@ use tonic::Status;
 /// Keys of each client, and keys that all clients compare and set.
 const OWN_KEYS: u32 = 12;
 const SHARED_KEYS: u32 = 6;
+/// How many revisions back is read.
+const BACK_MAX: i64 = 200;
 /// The longest pause between two requests.
 const THINK_MILLIS_MAX: u64 = 16;
 
@@ -21,10 +24,12 @@ const THINK_MILLIS_MAX: u64 = 16;
 pub(super) async fn run(mut client: Client, number: u32, stop: CancellationToken) {
     while !stop.is_cancelled() {
         match client.random.random_range(0..100) {
-            0..45 => put(&mut client, number).await,
+            0..40 => put(&mut client, number).await,
+            40..45 => several(&mut client, number).await,
             45..55 => delete(&mut client, number).await,
             55..70 => compare_and_set(&mut client).await,
             70..85 => read(&mut client, false).await,
+            85..90 => look_back(&mut client).await,
             _ => read(&mut client, true).await,
         }
         let pause = client.random.random_range(0..=THINK_MILLIS_MAX);
@@ -80,10 +85,79 @@ pub(super) fn note_write(
 async fn put(client: &mut Client, number: u32) {
     let key = own_key(client, number);
     let (called, id) = (client.record.moment(), client.record.id());
-    let put = pb::PutRequest { key, value: value(client, id), ..Default::default() };
+    let prev_kv = client.random.random_range(0..4) == 0;
+    let put = pb::PutRequest { key: key.clone(), value: value(client, id), prev_kv, ..Default::default() };
     let call = |channel| async move { pb::kv_client::KvClient::new(channel).put(put).await };
     let (_, outcome) = client.call(call).await;
-    note_write(client, called, id, &outcome.map(|answer| answer.header));
+    let previous = outcome.as_ref().ok().and_then(|answer| answer.prev_kv.clone());
+    if let Some(revision) = note_write(client, called, id, &outcome.map(|answer| answer.header))
+        && prev_kv
+    {
+        note_read(client, called, None, revision - 1, KeyRange::single(key), previous.into_iter().collect());
+    }
+}
+
+/// A transaction that reads all keys of a client, changes some of them, and reads them again: it sees what it did, and all of it has
+/// one revision.
+async fn several(client: &mut Client, number: u32) {
+    use pb::request_op::Request;
+    let (called, id) = (client.record.moment(), client.record.id());
+    let range = own_keys(number);
+    let first = client.random.random_range(0..OWN_KEYS);
+    let keys = (0..3).map(|step| Bytes::from(format!("c{number:02}/{:02}", (first + step) % OWN_KEYS)));
+    let changes = keys.enumerate().map(|(place, key)| match place {
+        0 => Request::RequestDeleteRange(pb::DeleteRangeRequest { key, ..Default::default() }),
+        _ => Request::RequestPut(pb::PutRequest { key, value: value(client, id), ..Default::default() }),
+    });
+    let mut success = vec![operation(Request::RequestRange(range.clone()))];
+    success.extend(changes.map(operation));
+    success.push(operation(Request::RequestRange(range.clone())));
+    let txn = pb::TxnRequest { success, ..Default::default() };
+    let call = |channel| async move { pb::kv_client::KvClient::new(channel).txn(txn).await };
+    let outcome = client.call(call).await.1;
+    let responses = outcome.as_ref().map(|answer| answer.responses.clone()).unwrap_or_default();
+    let Some(revision) = note_write(client, called, id, &outcome.map(|answer| answer.header)) else { return };
+    let mut found = responses.into_iter().filter_map(|response| match response.response {
+        Some(pb::response_op::Response::ResponseRange(found)) => Some(found.kvs),
+        _ => None,
+    });
+    let (Some(before), Some(after), None) = (found.next(), found.next(), found.next()) else {
+        return client
+            .record
+            .wrong(format!("the transaction of revision {revision} does not answer its ranges"));
+    };
+    let range = range_of(&range.key, &range.range_end);
+    note_read(client, called, None, revision - 1, range.clone(), before);
+    note_read(client, called, None, revision, range, after);
+}
+
+/// All keys of a client.
+fn own_keys(number: u32) -> pb::RangeRequest {
+    pb::RangeRequest {
+        key: format!("c{number:02}/").into(),
+        range_end: format!("c{number:02}0").into(),
+        ..Default::default()
+    }
+}
+
+/// A read of a revision of the past.
+async fn look_back(client: &mut Client) {
+    let mut range = own_keys(client.random.random_range(0..WRITERS));
+    let call = |range| |channel| async move { pb::kv_client::KvClient::new(channel).range(range).await };
+    let Ok(now) = client.call(call(pb::RangeRequest { count_only: true, ..range.clone() })).await.1 else {
+        return;
+    };
+    let revision = now.header.map_or(0, |header| header.revision) - client.random.random_range(0..BACK_MAX);
+    if revision <= 0 {
+        return;
+    }
+    range.revision = revision;
+    let watched = range_of(&range.key, &range.range_end);
+    if let Ok(answer) = client.call(call(range)).await.1 {
+        let saw = answer.kvs.iter().map(|pair| pair.encode_to_vec().into()).collect();
+        let (called, returned) = (client.record.moment(), Some(client.record.moment()));
+        client.record.operation(called, returned, What::Past { revision, range: watched, saw });
+    }
 }
 
 /// A transaction: the deletion of one key, and a mark that says whose it is.
@@ -162,12 +236,10 @@ async fn compare_and_set(client: &mut Client) {
 /// A read of one key, or of all keys of a client.
 async fn read(client: &mut Client, is_linearizable: bool) {
     let number = client.random.random_range(0..6);
-    let mut range = pb::RangeRequest { serializable: !is_linearizable, ..Default::default() };
+    let mut range = own_keys(number);
+    range.serializable = !is_linearizable;
     if client.random.random() {
-        range.key = own_key(client, number);
-    } else {
-        range.key = format!("c{number:02}/").into();
-        range.range_end = format!("c{number:02}0").into();
+        (range.key, range.range_end) = (own_key(client, number), Bytes::new());
     }
     read_range(client, range).await;
 }

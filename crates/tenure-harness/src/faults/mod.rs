@@ -2,8 +2,9 @@
 //!
 //! Several clients write, read, compare and set, hold leases and watch, each through one member after the other. What they see is
 //! written down and judged at the end by `tenure-check`, the checkers of the simulator: no acknowledged write is lost or
-//! repeated, reads are linearizable, watchers see every change once and in order, leases end neither early nor late. In the end
-//! all members must have the same hashes and tell the same history, and no log may tell of a panic.
+//! repeated, reads are linearizable, watchers see every change once and in order, leases end neither early nor late. Others keep to
+//! one member each, and every answer of their watches is judged, progresses included. In the end all members must have the same
+//! hashes and tell the same history, and no log may tell of a panic.
 //!
 //! What happens is a scene: one thing, or several in the time of each other that hurt no more than a minority. How long nobody's
 //! write was acknowledged is measured for each scene, from the last thing that happened in it.
@@ -21,6 +22,7 @@ mod scene;
 mod session;
 mod settings;
 mod stage;
+mod streams;
 mod watches;
 
 pub use fault::{Fault, Victim, minority};
@@ -43,6 +45,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use streams::Observer;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -100,6 +103,8 @@ pub struct Report {
     pub operations: usize,
     /// Events that watchers saw.
     pub events: usize,
+    /// By member, streams of watches that were judged answer by answer, and the progresses they told to single watchers and to all.
+    pub streams: BTreeMap<usize, (usize, usize, usize)>,
     /// The last revision.
     pub revision: i64,
     /// How often requests failed, by status.
@@ -181,16 +186,19 @@ async fn finish(stage: &Stage, load: Load, report: &mut Report) -> Result<()> {
     let history = recorder.with_context(|| format!("a watcher of everything does not come to {last}"))??;
     for watcher in load.watchers {
         let watched = tokio::time::timeout(PATIENCE, watcher).await;
-        watched.with_context(|| format!("a watcher does not come to revision {last}"))??;
+        watched.with_context(|| format!("a watcher is not told everything up to revision {last}"))??;
     }
-    judge::equal(operator, &history, stage.compacted.load(Ordering::Relaxed), last).await?;
+    let compacted = stage.compacted.load(Ordering::Relaxed);
+    judge::equal(operator, &history, compacted, last).await?;
     for at in 0..operator.members() {
         let panic = stage.with_server(at, |server| server.panic())?;
         ensure!(panic.is_none(), "m{at} has panicked: {}", panic.unwrap_or_default());
     }
     report.revision = last;
     report.writes = record.writes();
-    (report.operations, report.events, report.errors) = judge::judge(record, history)?;
+    let judged = judge::judge(record, history, compacted, operator.members())?;
+    (report.operations, report.events) = (judged.operations, judged.events);
+    (report.streams, report.errors) = (judged.tally, judged.errors);
     Ok(())
 }
 
@@ -237,6 +245,10 @@ impl Load {
         for (number, (key, range_end)) in ranges.into_iter().cycle().take(WATCHERS).enumerate() {
             let wanted = Wanted { key: key.into(), range_end: range_end.into(), from: 1 };
             watchers.push(tokio::spawn(watches::run(client(number), wanted, end.subscribe())));
+        }
+        for at in 0..plan.members {
+            let (told, end) = (told_to.clone(), end.subscribe());
+            watchers.push(tokio::spawn(streams::run(Observer { client: client(at), at, told, end })));
         }
         Self { stop, workers, watchers, recorder, end, told: told_to }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tenure_check::{Lease, LeaseEvent, Operation, Watch, What};
+use tenure_check::{Lease, LeaseEvent, Operation, Stream, Watch, What};
 
 /// Where clients find the members.
 #[derive(Debug, Default)]
@@ -62,6 +62,7 @@ struct Seen {
     operations: Vec<Operation>,
     leases: BTreeMap<i64, Lease>,
     watches: Vec<Watch>,
+    streams: Vec<Stream>,
     errors: BTreeMap<String, u64>,
     wrong: Vec<String>,
 }
@@ -97,6 +98,7 @@ pub(super) struct Story {
     pub operations: Vec<Operation>,
     pub leases: Vec<Lease>,
     pub watches: Vec<Watch>,
+    pub streams: Vec<Stream>,
     pub errors: BTreeMap<String, u64>,
 }
 
@@ -176,6 +178,10 @@ impl Record {
         self.seen().watches.push(watch);
     }
 
+    pub fn stream(&self, stream: Stream) {
+        self.seen().streams.push(stream);
+    }
+
     /// Counts how often a request failed, and why.
     pub fn error(&self, status: &tonic::Status) {
         self.failure(format!("{:?}: {}", status.code(), status.message()));
@@ -204,6 +210,7 @@ impl Record {
             operations: seen.operations,
             leases: seen.leases.into_values().collect(),
             watches: seen.watches,
+            streams: seen.streams,
             errors: seen.errors,
         }
     }

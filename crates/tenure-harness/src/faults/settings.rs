@@ -1,6 +1,6 @@
 //! What members are told that differs from run to run, or from member to member.
 
-use super::Plan;
+use super::{Plan, streams};
 use crate::cluster::Cluster;
 use crate::pki::{Authority, Owner};
 use anyhow::{Result, bail};
@@ -62,6 +62,7 @@ impl FromStr for PeerTls {
 /// The cluster of a plan, not started, with what it needs in `directory`.
 pub(super) fn cluster(plan: &Plan, directory: &Path, random: &mut impl Rng) -> Result<Cluster> {
     let mut flags = plan.flags.clone();
+    flags.push(streams::NOTIFY_FLAG.to_owned());
     if let Some(tokens) = plan.auth {
         // Clients log in with every connection, and a debug build takes long for a password.
         flags.push("--bcrypt-cost=4".to_owned());

@@ -129,7 +129,8 @@ async fn follow(
     false
 }
 
-fn progress() -> pb::WatchRequest {
+/// Asks for the progress.
+pub(super) fn progress() -> pb::WatchRequest {
     let union = pb::watch_request::RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
     pb::WatchRequest { request_union: Some(union) }
 }
