@@ -69,6 +69,12 @@ pub(super) fn is_forgotten(status: &Status) -> bool {
     )
 }
 
+/// As [`is_forgotten`], of the reason for which a watch is cancelled: a status as text.
+pub(super) fn is_forgotten_as(reason: &str) -> bool {
+    let message = reason.split_once(" desc = ").map_or(reason, |(_, message)| message);
+    is_forgotten(&Status::unknown(message))
+}
+
 /// Makes both users, and turns authentication on.
 pub(super) async fn enable(channel: Channel) -> Result<(), Status> {
     let mut auth = pb::auth_client::AuthClient::new(channel);
@@ -88,4 +94,18 @@ pub(super) async fn enable(channel: Channel) -> Result<(), Status> {
     auth.role_grant_permission(grant).await?;
     auth.auth_enable(pb::AuthEnableRequest {}).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_forgotten_is_told_as_a_status_or_as_its_text() {
+        let status = Status::unauthenticated("etcdserver: invalid auth token");
+        assert!(is_forgotten(&status) && is_forgotten_as(status.message()));
+        assert!(is_forgotten_as("rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"));
+        assert!(!is_forgotten_as("rpc error: code = PermissionDenied desc = etcdserver: permission denied"));
+        assert!(!is_forgotten_as(""));
+    }
 }

@@ -169,9 +169,7 @@ impl Observer {
             match told {
                 Ok(told) => open.seen.told.push(told),
                 Err(reason) => {
-                    if let Some(reason) =
-                        reason.filter(|reason| !session::is_forgotten(&Status::unknown(reason)))
-                    {
+                    if let Some(reason) = reason.filter(|reason| !session::is_forgotten_as(reason)) {
                         self.client.record.wrong(format!("m{} ends a watcher: {reason}", self.at));
                     }
                     self.client.move_on();

@@ -112,7 +112,7 @@ async fn follow(
             if answer.compact_revision > *next {
                 *next = answer.compact_revision;
                 steps.push(WatchStep::Compacted(answer.compact_revision));
-            } else if !session::is_forgotten(&Status::unknown(&answer.cancel_reason)) {
+            } else if !session::is_forgotten_as(&answer.cancel_reason) {
                 client.record.wrong(format!("a watcher at {next} is cancelled: {answer:?}"));
             }
             break;
