@@ -55,33 +55,41 @@ fn strangers(world: &World) -> Vec<Stranger> {
 fn strangers_are_turned_away_with_the_reason_in_the_log() {
     let world = World::new();
     let member = Member::start(&world, &world.strict_flags());
-    for stranger in strangers(&world) {
-        let mut said = Vec::new();
-        if let Some(mut curl) = curl(&world, stranger.identity.as_ref()) {
-            said.push(failure(curl.arg(member.url() + "/health")));
+    let strangers = strangers(&world);
+    // At once: an etcdctl that is refused tries until its patience is over.
+    std::thread::scope(|scope| {
+        for stranger in &strangers {
+            scope.spawn(|| is_turned_away(&world, &member, stranger));
         }
-        for target in [Target::Etcd34, Target::Etcd35] {
-            if let Some(mut ctl) = etcdctl(target, &world, &member, stranger.identity.as_ref()) {
-                said.push(failure(hurried(&mut ctl).args(["get", "a"])));
-            }
-        }
-        if let Some(told) = shake(&member, stranger.identity.as_ref()) {
-            assert!(told.contains(stranger.alert), "{}: {told}", stranger.reason);
-            said.push(told);
-        }
-        if said.is_empty() {
-            continue;
-        }
-        let name = stranger.identity.as_ref().map(|identity| identity.certificate.file_stem().unwrap());
-        let line = member.line(|line| {
-            text(line, "error").contains(stranger.reason)
-                && name.is_none_or(|name| name.to_str() == line["common-name"].as_str())
-        });
-        assert_eq!(line["msg"], "rejected connection on client endpoint");
-        assert!(text(&line, "remote-addr").starts_with("127.0.0.1:"), "{line}");
-    }
+    });
     let Some(mut curl) = curl(&world, Some(&world.alice)) else { return };
     assert_eq!(success(curl.arg(member.url() + "/livez")), "ok\n", "others are served");
+}
+
+fn is_turned_away(world: &World, member: &Member, stranger: &Stranger) {
+    let mut said = Vec::new();
+    if let Some(mut curl) = curl(world, stranger.identity.as_ref()) {
+        said.push(failure(curl.arg(member.url() + "/health")));
+    }
+    for target in [Target::Etcd34, Target::Etcd35] {
+        if let Some(mut ctl) = etcdctl(target, world, member, stranger.identity.as_ref()) {
+            said.push(failure(hurried(&mut ctl).args(["get", "a"])));
+        }
+    }
+    if let Some(told) = shake(member, stranger.identity.as_ref()) {
+        assert!(told.contains(stranger.alert), "{}: {told}", stranger.reason);
+        said.push(told);
+    }
+    if said.is_empty() {
+        return;
+    }
+    let name = stranger.identity.as_ref().map(|identity| identity.certificate.file_stem().unwrap());
+    let line = member.line(|line| {
+        text(line, "error").contains(stranger.reason)
+            && name.is_none_or(|name| name.to_str() == line["common-name"].as_str())
+    });
+    assert_eq!(line["msg"], "rejected connection on client endpoint");
+    assert!(text(&line, "remote-addr").starts_with("127.0.0.1:"), "{line}");
 }
 
 /// What OpenSSL says of a handshake after which it reads.
