@@ -111,6 +111,14 @@ async fn a_cluster_counts_what_its_members_say() {
     let program = Path::new(env!("CARGO_BIN_EXE_tenured"));
     let mut cluster = Cluster::start(program, directory.path(), 3, &flags).await.expect("a cluster");
     let refused = fill(&cluster, 0, "early", 50).await;
+    let read = RangeRequest { key: "early-00000".into(), ..RangeRequest::default() };
+    kv(&cluster, 0).await.range(read).await.expect("a read");
+    let found = samples(&cluster, 0).await;
+    for (kind, at_least) in [("Put", 50.0), ("Range", 1.0), ("ClusterMemberAttrSet", 1.0)] {
+        let answered = sum(&found, "etcd_server_request_duration_seconds_count", &format!("type=\"{kind}\""));
+        assert!(answered >= at_least, "{answered} answers to {kind}");
+    }
+    assert!(sum(&found, "etcd_server_range_duration_seconds_count", "success=\"true\"") >= 1.0);
     let ids = ids(&cluster).await;
     for at in 0..3 {
         until_counted(&cluster, at, "every member reaches every other", |found| {

@@ -311,6 +311,7 @@ fn log_configuration(config: &ServerConfig, member_initialized: bool) {
         "auto-compaction-retention" = config.auto_compaction.retention(),
         fsync = config.fsync,
         "max-learners" = config.learners_max,
+        "v2-deprecation" = "write-only",
         "starting an etcd server"
     );
     if config.auto_compaction == AutoCompaction::Off {

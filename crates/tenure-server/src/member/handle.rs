@@ -1,10 +1,10 @@
 //! The handle that services use: cheap to clone, nothing in it blocks a task for long.
 
 use super::driver::Event;
-use super::{Shared, whole};
+use super::{Shared, measure, whole};
 use crate::auth::Caller;
 use crate::limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Operation};
 use crate::peer::Peers;
 use crate::rpc::header::Headers;
 use crate::watch::event::EventSource;
@@ -165,6 +165,8 @@ impl Member {
     pub async fn propose(&self, caller: &Caller, command: Command) -> Result<Response, EtcdError> {
         let identity = self.identify_for(caller, &command).await?;
         self.check_quota(&command).await?;
+        let since = Instant::now();
+        let operation = measure::operation(&command);
         let id = self.request_ids.lock().next_id();
         let header = RequestHeader { id, identity };
         let data = Request { header, command }.encode();
@@ -176,9 +178,10 @@ impl Member {
         if self.shared.inbox.propose(Proposal { id, data }).is_err() {
             self.shared.pending.answer(vec![(id, Err(EtcdError::RequestTooManyRequests))]);
         }
-        let since = Instant::now();
         // The driver's clock ends the wait (`Pending::tick`).
-        match answer.await.map_err(|_| EtcdError::Stopped)? {
+        let outcome = answer.await.map_err(|_| EtcdError::Stopped)?;
+        measure::answered(&self.shared, operation, &outcome, since.elapsed());
+        match outcome {
             Err(
                 error @ (EtcdError::Timeout | EtcdError::TimeoutDueToLeaderFail | EtcdError::LeaderChanged),
             ) => {
@@ -240,13 +243,19 @@ impl Member {
     /// # Errors
     /// `Compacted`, `FutureRev`; those of [`Member::linearize`] and [`Member::authorize`]; `AuthOldRevision` if users change meanwhile.
     pub async fn range(&self, caller: &Caller, query: RangeQuery) -> Result<RangeOutcome, EtcdError> {
-        if !query.serializable {
-            self.linearize().await?;
-        }
-        let permit = self.authorize(caller, Access::Read(&query.range)).await?;
-        let outcome = self.read_range(&query).await?;
-        self.still_permitted(permit)?;
-        Ok(outcome)
+        let since = Instant::now();
+        let reading = async {
+            if !query.serializable {
+                self.linearize().await?;
+            }
+            let permit = self.authorize(caller, Access::Read(&query.range)).await?;
+            let outcome = self.read_range(&query).await?;
+            self.still_permitted(permit)?;
+            Ok(outcome)
+        };
+        let outcome = reading.await;
+        self.shared.metrics.request.observe(Operation::Range, outcome.is_ok(), since.elapsed());
+        outcome
     }
 
     /// Reads a range as this member has it, without asking the cluster or whether somebody may.
@@ -254,6 +263,13 @@ impl Member {
     /// # Errors
     /// `Compacted`, `FutureRev`, `Stopped`.
     pub async fn read_range(&self, query: &RangeQuery) -> Result<RangeOutcome, EtcdError> {
+        let since = Instant::now();
+        let outcome = self.scan_range(query).await;
+        self.shared.metrics.range[usize::from(outcome.is_ok())].observe(since.elapsed().as_secs_f64());
+        outcome
+    }
+
+    async fn scan_range(&self, query: &RangeQuery) -> Result<RangeOutcome, EtcdError> {
         for _ in 0..limits::READ_ATTEMPTS_MAX {
             let mut scan = RangeScan::new(&self.shared.state.read().mvcc, query)?;
             let mut steps = 0;
@@ -287,6 +303,13 @@ impl Member {
         if !state::txn_is_serializable(&txn) {
             self.linearize().await?;
         }
+        let since = Instant::now();
+        let outcome = self.read_linearized_txn(caller, txn).await;
+        self.shared.metrics.request.observe(Operation::ReadonlyTxn, outcome.is_ok(), since.elapsed());
+        outcome
+    }
+
+    async fn read_linearized_txn(&self, caller: &Caller, txn: Txn) -> Result<TxnOutcome, EtcdError> {
         let permit = self.authorize(caller, Access::ReadTxn(&txn)).await?;
         let txn = Arc::new(txn);
         for _ in 0..limits::READ_ATTEMPTS_MAX {

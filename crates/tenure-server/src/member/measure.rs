@@ -5,8 +5,9 @@ use super::Shared;
 use crate::metrics::{Handles, Metrics, Operation};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tenure_api::error::EtcdError;
 use tenure_core::command::{AuthCommand, Command};
-use tenure_core::state::{Effects, LeaseEvent};
+use tenure_core::state::{Effects, LeaseEvent, Response};
 use tenure_core::types::Change;
 
 /// Counts of one group of entries, added to the metrics at once.
@@ -67,7 +68,26 @@ pub fn applied(shared: &Shared, command: Option<&Command>, success: bool, took: 
     }
 }
 
-fn operation(command: &Command) -> Option<Operation> {
+/// Notes how long whoever proposed a command waited for its answer. As with etcd a refusal of the state machine is a success; what never
+/// got to the log is not counted.
+pub fn answered(
+    shared: &Shared,
+    operation: Option<Operation>,
+    outcome: &Result<Response, EtcdError>,
+    took: Duration,
+) {
+    let success = match outcome {
+        Err(EtcdError::RequestTooManyRequests) => return,
+        Err(EtcdError::Timeout | EtcdError::TimeoutDueToLeaderFail | EtcdError::LeaderChanged) => false,
+        _ => true,
+    };
+    if let Some(operation) = operation {
+        shared.metrics.request.observe(operation, success, took);
+    }
+}
+
+/// What the metrics call a command.
+pub fn operation(command: &Command) -> Option<Operation> {
     Some(match command {
         Command::Put(_) => Operation::Put,
         Command::DeleteRange(_) => Operation::DeleteRange,

@@ -54,7 +54,7 @@ pub fn checkpoint(shared: &Shared, wal: &SyncSender<WalJob>) -> Result<(), Halt>
     if shared.installs.load(Ordering::Acquire) == installs {
         wal.send(WalJob::Checkpointed { index, term, conf_state }).ok();
     }
-    tracing::debug!("snapshot-index" = index.0, "saved snapshot");
+    tracing::info!("snapshot-index" = index.0, "saved snapshot to disk");
     Ok(())
 }
 

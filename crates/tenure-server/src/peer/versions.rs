@@ -7,6 +7,7 @@ use crate::limits;
 use crate::member::Member;
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use std::fmt;
 use std::time::Duration;
 use tenure_core::types::{MemberId, MinorVersion};
 use tokio::time::Instant;
@@ -73,8 +74,16 @@ async fn all(member: &Member, peers: &Peers) -> Option<Vec<(MemberId, String)>> 
 
 async fn version_of(peers: &Peers, id: MemberId) -> Option<String> {
     let asked = peers.ask(id, Method::GET, join::VERSION_PATH, Bytes::new(), limits::PEER_VERSION_TIMEOUT);
-    let answer = asked.await.ok().filter(|answer| answer.status == StatusCode::OK)?;
-    serde_json::from_slice::<PeerVersions>(&answer.body).ok().map(|versions| versions.etcdserver)
+    let failed = |error: &dyn fmt::Display| {
+        tracing::warn!("remote-member-id" = format!("{:x}", id.0), %error, "failed to get version");
+    };
+    let answer = asked.await.inspect_err(|error| failed(error)).ok()?;
+    if answer.status != StatusCode::OK {
+        failed(&answer.status);
+        return None;
+    }
+    let versions = serde_json::from_slice::<PeerVersions>(&answer.body).inspect_err(|error| failed(error));
+    versions.ok().map(|versions| versions.etcdserver)
 }
 
 fn numbers(version: &str) -> Vec<u64> {

@@ -72,7 +72,8 @@ impl Rules {
             true => Ok(()),
             false => {
                 let text = "client certificate authentication failed";
-                refuse(CertificateError::ApplicationVerificationFailure, text.to_owned())
+                // Of all reasons the one of which the other side hears as of Go: `bad certificate`.
+                refuse(CertificateError::NotValidForName, text.to_owned())
             }
         }
     }

@@ -111,3 +111,39 @@ async fn members_without_it_dial_with_what_they_serve_with_and_are_refused_if_it
         assert!(!log.contains("ready to serve client requests"), "{at} found a leader");
     }
 }
+
+/// Waits for a line of a member's log that holds all of these words.
+async fn line(cluster: &Cluster, at: usize, words: &[&str]) -> String {
+    let what = format!("m{at} logs {words:?}");
+    let found = until(&what, || async {
+        let log = std::fs::read_to_string(cluster.members[at].log())?;
+        Ok(log.lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned))
+    });
+    found.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_name_is_not_allowed_hears_so_and_the_others_say_so() {
+    let world = World::new();
+    let named = |name: &str| Owner::named(name).at(&["localhost", "127.0.0.1"]);
+    let names = ["insider", "insider", "outsider"];
+    let mut cluster = cluster(&world, |at| {
+        let mut flags = shows(&world.authority.issue(&format!("m{at}"), &named(names[at])).unwrap());
+        flags.push("--peer-cert-allowed-cn=insider".to_owned());
+        flags
+    });
+    for at in 0..2 {
+        cluster.ready(at).await.unwrap();
+    }
+    // Who is dialed and refused hears why; who dials and is refused is known by name.
+    let rejected = "rejected connection on peer endpoint";
+    line(&cluster, 2, &[rejected, "\"error\":\"remote error: tls: bad certificate\""]).await;
+    line(
+        &cluster,
+        0,
+        &[rejected, "\"common-name\":\"outsider\"", "client certificate authentication failed"],
+    )
+    .await;
+    let leader = cluster.leader().await.unwrap();
+    line(&cluster, leader, &["failed to get version", "client certificate authentication failed"]).await;
+}
