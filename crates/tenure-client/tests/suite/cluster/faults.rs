@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 use tenure_client::{
-    Client, ClientConfig, LeaseKeeper, Op, Result, Revision, WatchStream,
+    Client, ClientConfig, Error, LeaseKeeper, Op, Result, Revision, WatchStream,
     concurrency::{Mutex, MutexGuard, Session},
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -51,15 +51,19 @@ impl Load {
         let leases = (0..count).map(async |_| {
             let granted = client.lease().grant(ttl).await?;
             client.put(format!("by-lease/{}", granted.id), "").lease(granted.id).await?;
-            client.lease().keep_alive(granted.id).await
+            Ok::<_, Error>(granted.id)
         });
+        let leases = try_join_all(leases).await?;
+        // A leader of etcd 3.5.1 who has not applied a grant yet says of its lease that there is none.
+        cluster.level().await?;
         let session = Session::builder(&client).ttl(ttl).open().await?;
         let acknowledged = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = watch::channel(false);
         Ok(Load {
             start,
             readers: watches.map(|watch| tokio::spawn(read(watch))).collect(),
-            keepers: try_join_all(leases).await?,
+            keepers: try_join_all(leases.into_iter().map(async |id| client.lease().keep_alive(id).await))
+                .await?,
             guard: Mutex::new(&session, "a-lock").lock().await?,
             writer: tokio::spawn(write(client.clone(), acknowledged.clone(), stopped)),
             acknowledged,
