@@ -3,7 +3,7 @@
 # `robustness` what needs no etcd that was built for it. etcdctl and etcdutl are the real ones. PATTERN chooses tests that have it in
 # their names; the whole name (e2e/TestAlarm) also one that is left out.
 #
-# It takes half an hour and is no part of CI: many of the tests give a server ten seconds, which a busy machine does not always have.
+# It takes a quarter of an hour and is no part of CI: many of the tests give a server ten seconds, which a busy machine does not always have.
 # What is left out, and why, is in left-out.txt. Ends with "N passed, N failed, N left out"; what a test that failed printed is kept.
 set -euo pipefail
 
@@ -59,7 +59,8 @@ try() {
   if [ "$code" != 0 ]; then
     echo "FAIL  $1 $((SECONDS - started))s: $log"
   elif grep -q "^--- SKIP" "$log"; then
-    echo "skip  $1: $(grep -A2 "^--- SKIP" "$log" | tail -1 | sed 's/^ *//')"; rm "$log"
+    # What a test says comes before how it ended.
+    echo "skip  $1: $(grep -B1 "^--- SKIP" "$log" | head -1 | sed 's/^ *//')"; rm "$log"
   else
     echo "ok    $1 $((SECONDS - started))s"; rm "$log"
   fi
