@@ -262,12 +262,18 @@ fn w5_who_is_up_to_date_loses_nothing_to_a_compaction() {
     }
 }
 
-#[test]
-fn w12_progress_is_answered_behind_what_it_vouches_for() {
+/// Nothing is written yet, and somebody watches whatever will be.
+fn watching_everything() -> (Past, Hub, Reader) {
     let source = Past::default();
     let hub = Hub::new(Revision(1));
-    let reader =
-        Reader::new(&hub, KeyRange::everything(), Filters::default(), Revision(2), source.revision());
+    let everything = KeyRange::everything();
+    let reader = Reader::new(&hub, everything, Filters::default(), Revision(2), source.revision());
+    (source, hub, reader)
+}
+
+#[test]
+fn w12_progress_is_answered_behind_what_it_vouches_for() {
+    let (source, hub, reader) = watching_everything();
     source.write(vec![(Bytes::from_static(b"a"), false)]);
     hub.progress(&reader.mailbox, -1, Revision(2));
     assert!(reader.mailbox.take().deliveries.is_empty(), "revision 2 is not delivered yet");
@@ -279,10 +285,7 @@ fn w12_progress_is_answered_behind_what_it_vouches_for() {
 
 #[test]
 fn w12_no_progress_comes_before_events_that_did_not_fit() {
-    let source = Past::default();
-    let hub = Hub::new(Revision(1));
-    let reader =
-        Reader::new(&hub, KeyRange::everything(), Filters::default(), Revision(2), source.revision());
+    let (source, hub, reader) = watching_everything();
     let big = Bytes::from(vec![b'a'; limits::MAILBOX_BYTES_MAX * 2 / 3]);
     source.write(vec![(big.clone(), false)]);
     source.write(vec![(big, false)]);
